@@ -1,0 +1,1 @@
+"""What AWS puts on the wire: endpoints, signatures, error shapes. Pure."""
