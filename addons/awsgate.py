@@ -1,0 +1,3 @@
+from awsgate.addon.entry import load_addons
+
+addons = load_addons()

@@ -1,0 +1,189 @@
+"""What `mitmdump -s addons/awsgate.py` loads: options in, a running gate out.
+
+mitmproxy loads the script again whenever its file changes, so everything here can
+happen twice in one process. The tripwire is made once and stays in the master's
+own chain: a script that cannot be loaded again takes its addon out of the chain,
+and from then on the tripwire refuses everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from collections.abc import Awaitable
+from pathlib import Path
+from typing import Any
+
+from mitmproxy import connection, ctx, http, tls
+from mitmproxy.addonmanager import Loader
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.proxy import layer, mode_specs
+
+from awsgate.addon import host, patches, tripwire
+from awsgate.addon.hooks import Hooks
+from awsgate.errors import SetupError
+from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
+from awsgate.wiring import Gateway, Settings, assemble
+
+log = logging.getLogger("awsgate")
+
+OPTIONS = {
+    "awsgate_policy": ("", "Policy file or folder. Default: policy/ beside the script."),
+    "awsgate_state": ("", "Folder of the session key and the audit log."),
+    "awsgate_certs": ("", "Folder of the gateway's CA. Default: certs/ beside the script."),
+    "awsgate_metrics": ("default", "host:port of /metrics; empty: off. Default: as in the policy."),
+    "awsgate_upstream": ("", "Send AWS traffic to this URL, Host kept (emulators, VPC endpoints)."),
+}
+
+
+def load_addons() -> list[object]:
+    """Give the addons of the entry script."""
+    return [AwsGate()]
+
+
+class AwsGate:
+    """The addon: set-up here, everything else in ``Hooks``."""
+
+    name = "awsgate"
+
+    def __init__(self) -> None:
+        self.hooks: Hooks | None = None
+        self._configuring = False
+
+    def load(self, loader: Loader) -> None:
+        """Register the options, make the host safe, lay the tripwire."""
+        for name, (default, text) in OPTIONS.items():
+            loader.add_option(name, str, default, text)
+        try:
+            host.apply(ctx.options)
+        except SetupError as exc:
+            _give_up(exc)
+        if ctx.master.addons.get(tripwire.NAME) is None:
+            ctx.master.addons.add(tripwire.Tripwire())
+
+    def configure(self, updated: set[str]) -> None:
+        """Build the gateway from the options; check that the host is still safe."""
+        host.verify(ctx.options)
+        if self._configuring or not updated & OPTIONS.keys():
+            return
+        self._configuring = True
+        try:
+            self._build()
+        except SetupError as exc:
+            _give_up(exc)
+        finally:
+            self._configuring = False
+
+    def _build(self) -> None:
+        options = ctx.options
+        gateway = assemble(
+            Settings(
+                policy=_path(options.awsgate_policy) or default_policy_path(),
+                state=_path(options.awsgate_state) or default_state_folder(),
+                certs=_path(options.awsgate_certs) or default_certs_folder(),
+                metrics=None if options.awsgate_metrics == "default" else options.awsgate_metrics,
+                upstream=options.awsgate_upstream,
+            )
+        )
+        if self.hooks is not None:
+            self.hooks.gateway.close()
+        gateway.dialer.install(asyncio.get_running_loop())
+        # Only now: TlsConfig makes an unconstrained CA of its own in an empty folder.
+        options.update(confdir=str(gateway.ca.folder))
+        hooks = Hooks(gateway, ctx.master.addons.get(tripwire.NAME))
+        for name in patches.install(hooks):
+            log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
+        self.hooks = hooks
+
+    async def running(self) -> None:
+        """Listen where the policy says, drop addons that are not needed, say so."""
+        hooks = self.hooks
+        if hooks is None:
+            return
+        server = ctx.master.addons.get("proxyserver")
+        listen = hooks.gateway.policy.gateway.listen
+        if isinstance(server, Proxyserver) and host.wants_default_listen(ctx.options):
+            ctx.options.update(mode=[host.listen_mode(listen)])
+            await server.servers.update([mode_specs.ProxyMode.parse(host.listen_mode(listen))])
+        host.slim(ctx.master)
+        _announce(hooks.gateway, server)
+
+    def done(self) -> None:
+        """Close what this instance opened."""
+        if self.hooks is not None:
+            self.hooks.gateway.close()
+
+    # --- events, handed on ------------------------------------------------------
+
+    def http_connect(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live.http_connect(flow)
+
+    def http_connected(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live.http_connected(flow)
+
+    def next_layer(self, nextlayer: layer.NextLayer) -> None:
+        """See ``Hooks``."""
+        self._live.next_layer(nextlayer)
+
+    def tls_start_server(self, data: tls.TlsData) -> None:
+        """See ``Hooks``."""
+        self._live.tls_start_server(data)
+
+    def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """See ``Hooks``."""
+        return self._live.requestheaders(flow)
+
+    def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
+        """See ``Hooks``."""
+        return self._live.request(flow)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live.responseheaders(flow)
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live.response(flow)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live.error(flow)
+
+    def client_disconnected(self, client: connection.Client) -> None:
+        """See ``Hooks``."""
+        self._live.client_disconnected(client)
+
+    @property
+    def _live(self) -> Hooks:
+        if self.hooks is None:
+            raise RuntimeError("awsgate is not configured")
+        return self.hooks
+
+
+def _path(value: str) -> Path | None:
+    return Path(value).expanduser().resolve() if value else None
+
+
+def _announce(gateway: Gateway, server: Any) -> None:
+    addresses = [f"{a[0]}:{a[1]}" for a in server.listen_addrs()] if server is not None else []
+    users, roles, apps = gateway.counts()
+    lines = [
+        f"awsgate: listening on {', '.join(sorted(set(addresses)))}",
+        f"awsgate: policy {gateway.settings.policy}: {users} users, {roles} roles, {apps} apps",
+        f"awsgate: CA {gateway.ca.root_cert}, until {gateway.ca.not_after:%Y-%m-%d}",
+        f"awsgate: audit {gateway.audit_path}",
+        f"awsgate: metrics {gateway.metrics_address or 'off'}",
+        *(f"awsgate: warning: {warning}" for warning in gateway.warnings),
+    ]
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
+def _give_up(exc: SetupError) -> None:
+    """End the process. ``SystemExit`` is the one thing that mitmproxy does not swallow."""
+    sys.stderr.write(exc.render() + "\n")
+    sys.stderr.flush()
+    raise SystemExit(2)

@@ -1,0 +1,84 @@
+"""mitmproxy's flows and the gate's values, translated both ways.
+
+The only place that knows where mitmproxy keeps what. Raw tuples and raw paths
+throughout: the convenient properties (``content``, ``path``, ``host``) decode,
+normalise or rewrite.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from mitmproxy import connection, http
+
+from awsgate.aws.faults import FaultResponse
+from awsgate.wire import RequestFacts
+
+
+def facts_of(flow: http.HTTPFlow, connect_host: str | None) -> RequestFacts:
+    """Take the facts of a request as it stands on the wire.
+
+    ``connect_host`` is the normalised CONNECT host of the tunnel it came through.
+    """
+    data = flow.request.data
+    client = flow.client_conn
+    return RequestFacts(
+        method=data.method,
+        target=data.path,
+        authority=data.authority,
+        headers=data.headers.fields,
+        connect_host=connect_host,
+        tls=client.tls_established,
+        sni=client.sni,
+        local=is_local(client),
+    )
+
+
+def is_local(client: connection.Client) -> bool:
+    """True if the client connection comes from this machine."""
+    try:
+        return ipaddress.ip_address(client.peername[0].partition("%")[0]).is_loopback
+    except ValueError:
+        return False
+
+
+def body_size(flow: http.HTTPFlow) -> int | None:
+    """Give the announced body size in bytes; None if it is chunked, 0 if there is none."""
+    headers = flow.request.data.headers
+    if b"transfer-encoding" in headers:
+        return None
+    length: str = headers.get("content-length", "0")
+    return int(length) if length.isdecimal() else 0
+
+
+def send_to(
+    flow: http.HTTPFlow,
+    fields: Sequence[tuple[bytes, bytes]],
+    *,
+    scheme: str,
+    host: str,
+    port: int,
+) -> None:
+    """Point the request at a server with these headers, path and body untouched.
+
+    ``request.data`` and not ``request.host``: the property rewrites the Host header.
+    """
+    data = flow.request.data
+    data.scheme, data.host, data.port, data.authority = scheme.encode(), host, port, b""
+    data.headers = http.Headers(fields)
+
+
+def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
+    """Answer the request with a fault of our own."""
+    flow.request.stream = False
+    flow.response = http.Response(
+        b"HTTP/1.1",
+        fault.status,
+        b"",
+        http.Headers([(n.encode(), v.encode()) for n, v in fault.headers]),
+        fault.body,
+        None,
+        0.0,
+        0.0,
+    )

@@ -1,0 +1,124 @@
+"""The host settings: what mitmproxy must be set to for the gate to hold.
+
+Set when the script loads, verified on every change. A setting that the operator
+chose himself and that would open a hole ends the start; later changes are rolled
+back by mitmproxy. Each row has its reason, and facts/tests behind it.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+from mitmproxy import exceptions
+from mitmproxy.master import Master
+from mitmproxy.optmanager import OptManager
+from mitmproxy.proxy import mode_specs
+
+from awsgate.errors import SetupError
+
+REQUIRED: dict[str, tuple[Any, str]] = {
+    "connection_strategy": ("lazy", "the real host would be dialled before the request is seen"),
+    "http2": (False, "HTTP/2 hides what HTTP/1 to AWS will say, and costs a connection a request"),
+    "http3": (False, "as http2"),
+    "rawtcp": (False, "bytes that do not look like HTTP would be relayed with no hook at all"),
+    "websocket": (False, "upgraded connections are not reviewed by this version"),
+    "upstream_cert": (False, "one foreign name in an upstream certificate voids our leaf"),
+    "validate_inbound_headers": (True, "smuggling: Content-Length against Transfer-Encoding"),
+    "ssl_insecure": (False, "AWS must prove who it is before it sees a signed request"),
+    "tcp_timeout": (1000, "a synchronous Lambda call may be silent for 900 seconds"),
+    "flow_detail": (0, "flows are audited by awsgate; request heads hold signatures"),
+    "termlog_verbosity": ("warn", "mitmproxy logs raw buffers at info"),
+    "store_streamed_bodies": (False, "bodies may be of any size"),
+    "stream_large_bodies": (None, "the gate decides what streams"),
+    "body_size_limit": (None, "limits are the gate's, and speak AWS"),
+    "ignore_hosts": ([], "a tunnel that nobody decided"),
+    "allow_hosts": ([], "not an allow-list: it tunnels everything else"),
+    "tcp_hosts": ([], "relayed as raw TCP"),
+    "udp_hosts": ([], "relayed as raw UDP"),
+}
+
+# What the slim chain keeps, by addon name: a third of stock CPU goes to dispatch
+# over addons that a gateway does not need.
+KEEP = frozenset(
+    {
+        "core",
+        "block",
+        "disableh2c",
+        "proxyserver",
+        "scriptloader",
+        "nextlayer",
+        "tlsconfig",
+        "errorcheck",
+        "keepserving",
+        "termlog",
+        "awsgate-tripwire",
+    }
+)
+
+
+def apply(options: OptManager) -> None:
+    """Set every required option. Raises ``SetupError`` if the operator chose otherwise."""
+    chosen = [
+        f"{name}={getattr(options, name)!r}: {reason}; needs {wanted!r}"
+        for name, (wanted, reason) in REQUIRED.items()
+        if options.has_changed(name) and _value(options, name) != wanted
+    ]
+    chosen += _bad_modes(options.mode)
+    if chosen:
+        raise SetupError(
+            f"{len(chosen)} mitmproxy option(s) would open a hole",
+            faults=tuple(chosen),
+            hint="leave these options out: awsgate sets them",
+        )
+    options.update(**{name: wanted for name, (wanted, _) in REQUIRED.items()})
+    # tools/main.py sets the root logger to DEBUG; each suppressed record still costs.
+    logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+
+
+def verify(options: OptManager) -> None:
+    """Check that all of it still holds. Raises ``OptionsError``, which rolls back."""
+    for name, (wanted, reason) in REQUIRED.items():
+        if _value(options, name) != wanted:
+            raise exceptions.OptionsError(f"awsgate needs {name}={wanted!r}: {reason}")
+    for fault in _bad_modes(options.mode):
+        raise exceptions.OptionsError(fault)
+
+
+def listen_mode(listen: str) -> str:
+    """Give ``host:port`` as a mitmproxy mode, so that both families can be named."""
+    host, _, port = listen.rpartition(":")
+    return f"regular@{host}:{port}"
+
+
+def wants_default_listen(options: OptManager) -> bool:
+    """True if the command line names no address: then ``spec.listen`` counts."""
+    return not any(options.has_changed(name) for name in ("mode", "listen_host", "listen_port"))
+
+
+def slim(master: Master) -> None:
+    """Take the addons out of the chain that a gateway does not need.
+
+    Not ``addons.remove()``: that runs ``done`` hooks, one of which is async and raises.
+    """
+    chain = [addon for addon in master.addons.chain if _name(addon) in KEEP]
+    chain.sort(key=lambda addon: _name(addon) == "awsgate-tripwire")  # stable: it stays last
+    master.addons.chain = chain
+
+
+def _name(addon: object) -> str:
+    return getattr(addon, "name", type(addon).__name__.lower())
+
+
+def _value(options: OptManager, name: str) -> Any:
+    value = getattr(options, name)
+    return list(value) if isinstance(value, (list, tuple)) else value
+
+
+def _bad_modes(modes: Iterable[str]) -> list[str]:
+    return [
+        f"mode={mode!r}: only 'regular' (with an address) is reviewed by awsgate"
+        for mode in modes
+        if not isinstance(mode_specs.ProxyMode.parse(mode), mode_specs.RegularMode)
+    ]

@@ -1,0 +1,244 @@
+"""What is kept of each request and tunnel: one audit line, and the metrics.
+
+A line is written whatever became of the request: forwarded, refused, failed, cut
+off. ``Trace`` collects while the request runs; ``Recorder`` writes once at its end.
+"""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from dataclasses import dataclass
+from datetime import datetime
+from time import perf_counter
+
+from mitmproxy import connection, http
+
+from awsgate import gate as gates
+from awsgate.addon.tunnels import Route, Way
+from awsgate.audit import AuditRecord, AuditUnavailable
+from awsgate.errors import Code, Refusal
+from awsgate.session import session_name_for
+from awsgate.wiring import Gateway
+
+log = logging.getLogger("awsgate")
+
+# AWS puts its request id under one of these, by protocol.
+_REQUEST_IDS = ("x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id")
+
+
+@dataclass(slots=True)
+class Trace:
+    """One request on its way through the gateway."""
+
+    review: gates.Review
+    request_id: str
+    started: float
+    """``perf_counter`` at the head of the request."""
+    plan: gates.Plan | None = None
+    refusal: Refusal | None = None
+    access_key_id: str = ""
+    """The real one, as CloudTrail shows it."""
+    bytes_in: int = 0
+    bytes_out: int = 0
+    overhead_s: float = 0.0
+    """Time this process spent deciding and signing; waiting for STS is not in it."""
+    recorded: bool = False
+
+    @property
+    def planned(self) -> gates.Plan:
+        """Give the plan. Raises ``Refusal`` where the gate has not made one."""
+        if self.plan is None:
+            raise Refusal(Code.GATEWAY_FAULT, "no plan was made for this request")
+        return self.plan
+
+    def count_in(self, data: bytes) -> bytes:
+        """Count and pass on a piece of the request body."""
+        self.bytes_in += len(data)
+        return data
+
+    def count_out(self, data: bytes) -> bytes:
+        """Count and pass on a piece of the response body."""
+        self.bytes_out += len(data)
+        return data
+
+
+class Recorder:
+    """Writes the audit line and the metrics of requests and tunnels."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.gateway = gateway
+        self._unwritten: list[AuditRecord] = []
+        self._tunnels: dict[str, tuple[float, str]] = {}
+
+    def check_writable(self) -> None:
+        """Refuse new work while the audit cannot be written, if the operator wants it so."""
+        if not self._unwritten:
+            return
+        self._flush()
+        if self._unwritten and self.gateway.policy.gateway.audit.on_failure == "refuse":
+            raise Refusal(
+                Code.GATEWAY_FAULT,
+                "the audit log cannot be written, so no request is forwarded",
+                hint="tell the operator of the gateway",
+                status=503,
+            )
+
+    def finished(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
+        """Record a request, once."""
+        if trace.recorded:
+            return
+        trace.recorded = True
+        elapsed = perf_counter() - trace.started
+        self._write(_request_record(flow, trace, now, elapsed))
+        found, metrics = trace.review.endpoint, self.gateway.metrics
+        session, decision = trace.review.session, trace.review.decision
+        user = session.user if session is not None else ""
+        metrics.request_done(
+            user=user,
+            role=decision.role_arn if decision is not None and decision.allowed else "",
+            service=found.service if found is not None else "",
+            region=_region(trace.review),
+            decision="refused" if trace.refusal is not None else "allowed",
+            code=trace.refusal.code.value if trace.refusal is not None else str(_status(flow)),
+            action=trace.review.action,
+            seconds=elapsed,
+            overhead_seconds=trace.overhead_s,
+            bytes_in=trace.bytes_in,
+            bytes_out=trace.bytes_out,
+        )
+        if trace.refusal is not None:
+            metrics.refused(trace.refusal.code)
+
+    def refused_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
+        """Record a CONNECT that was refused."""
+        self._write(_tunnel_record("tunnel.refuse", flow.client_conn, route, now))
+        self.gateway.metrics.refused(Code.NOT_AN_AWS_ENDPOINT)
+
+    def opened_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
+        """Record a tunnel that was opened."""
+        self._tunnels[flow.client_conn.id] = (perf_counter(), str(uuid.uuid4()))
+        self.gateway.metrics.tunnel_opened(user="", reason=route.reason)
+        self._write(_tunnel_record("tunnel.open", flow.client_conn, route, now))
+
+    def closed_tunnel(self, client: connection.Client, route: Route, now: datetime) -> None:
+        """Record the end of a tunnel, if it was one."""
+        opened = self._tunnels.pop(client.id, None)
+        if opened is None or route.way is not Way.TUNNEL:
+            return
+        self.gateway.metrics.tunnel_closed(user="")
+        record = _tunnel_record("tunnel.close", client, route, now)
+        record.ms = round((perf_counter() - opened[0]) * 1000, 3)
+        self._write(record)
+
+    def _write(self, record: AuditRecord) -> None:
+        self._unwritten.append(record)
+        self._flush()
+
+    def _flush(self) -> None:
+        """Write what is waiting, in order; what cannot be written waits on."""
+        while self._unwritten:
+            try:
+                self.gateway.audit.write(self._unwritten[0])
+            except AuditUnavailable as exc:
+                log.error("audit log: %s", exc)
+                # With on_failure: continue the operator has chosen to lose lines
+                # rather than requests; memory is bounded either way.
+                del self._unwritten[: -MAX_UNWRITTEN]
+                return
+            self._unwritten.pop(0)
+
+
+MAX_UNWRITTEN = 10_000
+
+
+def _request_record(
+    flow: http.HTTPFlow, trace: Trace, now: datetime, elapsed_s: float
+) -> AuditRecord:
+    review, decision, session = trace.review, trace.review.decision, trace.review.session
+    found, auth, plan = review.endpoint, review.authorization, trace.plan
+    refusal = trace.refusal
+    return AuditRecord(
+        time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        id=trace.request_id,
+        event="request",
+        user=session.user if session is not None else "",
+        session=session.id if session is not None else "",
+        client=_peer(flow.client_conn),
+        app=session.app if session is not None else "",
+        role_arn=session.role_arn if session is not None else "",
+        account=decision.account if decision is not None else "",
+        service=found.service if found is not None else "",
+        region=auth.region if auth is not None else "",
+        host=review.host,
+        action=review.action,
+        method=review.facts.method.decode("latin-1")[:32],
+        path=review.facts.target.partition(b"?")[0].decode("latin-1")[:2048],
+        decision="refused" if refusal is not None else "allowed",
+        rule=decision.rule if decision is not None else "",
+        code=refusal.code.value if refusal is not None else "",
+        reason=_reason(flow, refusal),
+        status=_status(flow),
+        bytes_in=trace.bytes_in,
+        bytes_out=trace.bytes_out or _body_length(flow),
+        ms=round(elapsed_s * 1000, 3),
+        overhead_ms=round(trace.overhead_s * 1000, 3),
+        aws_request_id=_aws_request_id(flow) if refusal is None else "",
+        access_key_id=trace.access_key_id,
+        session_name=session_name_for(plan.user) if plan is not None else "",
+    )
+
+
+def _tunnel_record(
+    event: str, client: connection.Client, route: Route, now: datetime
+) -> AuditRecord:
+    return AuditRecord(
+        time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        id=str(uuid.uuid4()),
+        event=event,
+        client=_peer(client),
+        host=f"{route.host}:{route.port}",
+        method="CONNECT",
+        decision="refused" if route.way is Way.REFUSE else "allowed",
+        rule=route.reason,
+        code=Code.NOT_AN_AWS_ENDPOINT.value if route.way is Way.REFUSE else "",
+        status=403 if route.way is Way.REFUSE else 200,
+    )
+
+
+def _reason(flow: http.HTTPFlow, refusal: Refusal | None) -> str:
+    if refusal is not None:
+        return f"{refusal.message} [{refusal.detail}]" if refusal.detail else refusal.message
+    if flow.response is None and flow.error is not None:
+        return "client or server closed the connection before the answer was complete"
+    return ""
+
+
+def _peer(client: connection.Client) -> str:
+    return f"{client.peername[0]}:{client.peername[1]}"
+
+
+def _status(flow: http.HTTPFlow) -> int:
+    return flow.response.status_code if flow.response is not None else 0
+
+
+def _body_length(flow: http.HTTPFlow) -> int:
+    content = flow.response.raw_content if flow.response is not None else None
+    return len(content) if content else 0
+
+
+def _region(review: gates.Review) -> str:
+    # The client's word counts as a label only where the endpoint model bore it out.
+    if review.endpoint is None or review.decision is None or review.authorization is None:
+        return ""
+    return review.endpoint.region or review.authorization.region
+
+
+def _aws_request_id(flow: http.HTTPFlow) -> str:
+    if flow.response is None:
+        return ""
+    for name in _REQUEST_IDS:
+        value = flow.response.headers.get(name)
+        if value:
+            return str(value)[:128]
+    return ""

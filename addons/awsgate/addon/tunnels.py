@@ -1,0 +1,87 @@
+"""CONNECT: intercept, tunnel, or refuse.
+
+An AWS endpoint on 443 is intercepted. A bypass rule tunnels untouched. Anything
+else follows ``non_aws``. A refusal about an AWS host is never given at CONNECT:
+clients retry it for up to a minute and hide its text, while the same refusal inside
+TLS costs one request and shows our words.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from awsgate.aws.endpoint import is_data_plane, looks_like_aws, normalise_host
+from awsgate.bypass import Bypass
+
+
+class Way(StrEnum):
+    """What becomes of a CONNECT."""
+
+    INTERCEPT = "intercept"
+    TUNNEL = "tunnel"
+    REFUSE = "refuse"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """The decision on one CONNECT."""
+
+    way: Way
+    host: str
+    """Normalised; as received where it could not be."""
+    port: int
+    reason: str
+    """Which rule: audit field and metric label, from a bounded set."""
+
+
+def decide_route(host: str, port: int, *, bypass: Bypass, non_aws: str) -> Route:
+    """Decide one CONNECT. Total: what cannot be understood is refused.
+
+    Order: the operator's and built-in bypass rules, then AWS, then ``non_aws``.
+    """
+    literal = _ip_literal(host)
+    try:
+        name = literal or normalise_host(host)
+    except ValueError:
+        return Route(Way.REFUSE, host[:255], port, "bad-host")
+    rule = bypass.match(name, port)
+    if rule is not None:
+        return Route(Way.TUNNEL, name, port, "bypass")
+    if literal:
+        return Route(Way.REFUSE, name, port, "ip-literal")
+    if looks_like_aws(name) and not is_data_plane(name):
+        return Route(Way.INTERCEPT, name, port, "aws")
+    if non_aws == "tunnel":
+        return Route(Way.TUNNEL, name, port, "non-aws")
+    return Route(Way.REFUSE, name, port, "non-aws")
+
+
+def _ip_literal(host: str) -> str:
+    try:
+        return str(ipaddress.ip_address(host.strip("[]")))
+    except ValueError:
+        return ""
+
+
+class Routes:
+    """The route of each open client connection, by mitmproxy's connection id."""
+
+    def __init__(self) -> None:
+        self._routes: dict[str, Route] = {}
+
+    def put(self, client_id: str, route: Route) -> None:
+        """Remember the route of a connection's CONNECT."""
+        self._routes[client_id] = route
+
+    def get(self, client_id: str) -> Route | None:
+        """Give the route, or None where no CONNECT was seen (origin form)."""
+        return self._routes.get(client_id)
+
+    def drop(self, client_id: str, then: Callable[[Route], None]) -> None:
+        """Forget a closed connection, telling ``then`` of its route."""
+        route = self._routes.pop(client_id, None)
+        if route is not None:
+            then(route)

@@ -1,0 +1,288 @@
+"""Gateway credentials: minted here, opened here, worthless anywhere else.
+
+A session is a key id, a secret and a session token, in the shape of temporary AWS
+credentials, so that every SDK can hold them. Nothing is stored:
+
+- the token is sealed (AES-256-GCM) under the gateway's session key and says who,
+  which app, which role, until when; the key id is bound to it as associated data;
+- the secret is derived from the session key and the key id.
+
+So any worker and any replica with the same session key verifies any session, and
+whoever lacks that key can neither mint one nor learn the secret of one.
+
+Key ids start with ``GATE``: secret scanners look for AKIA and ASIA, and nobody
+takes these for AWS keys.
+
+Pure: the time and the entropy are passed in.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from dataclasses import dataclass, field
+
+from cachetools import LRUCache
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from awsgate.errors import Code, Refusal
+
+KEY_PREFIX = "GATE"
+KEY_BYTES = 32
+ENTROPY_BYTES = 32
+MAX_TOKEN_CHARS = 4096
+_VERSION = 1
+_NONCE_BYTES = 12
+_FINGERPRINT_BYTES = 4
+_KEY_ID = re.compile(r"GATE[A-Z2-7]{16}")
+_FAR = 15 * 60  # a token from the future is a clock that is off, not an attack
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who calls, for what, until when. Times in epoch seconds."""
+
+    key_id: str
+    id: str
+    """For the audit: the same for every request of the session, and no secret."""
+    user: str
+    app: str
+    role_arn: str
+    issued_at: int
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayCredentials:
+    """What the client is given."""
+
+    access_key_id: str
+    secret_access_key: str = field(repr=False)
+    session_token: str = field(repr=False)
+    expires_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSession:
+    """A session that a token proved, and the secret to check its signatures with."""
+
+    session: Session
+    secret_access_key: str = field(repr=False)
+
+
+class SessionKeys:
+    """The gateway's session key, and during a rotation the one before it.
+
+    Each is 32 random bytes. Minting uses ``current``; opening accepts both.
+    """
+
+    def __init__(self, current: bytes, previous: bytes | None = None) -> None:
+        self.current = _Subkeys.derive(current)
+        self.all = (self.current,) if previous is None else (self.current, _Subkeys.derive(previous))
+
+    def __repr__(self) -> str:
+        return f"SessionKeys({len(self.all)} keys, redacted)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Subkeys:
+    """One key a purpose, so that no value made with one helps against another."""
+
+    fingerprint: bytes
+    sealing: AESGCM = field(repr=False)
+    secrets: bytes = field(repr=False)
+
+    @classmethod
+    def derive(cls, key: bytes) -> _Subkeys:
+        if len(key) != KEY_BYTES:
+            raise ValueError(f"session key is {len(key)} bytes, expected {KEY_BYTES}")
+
+        # HKDF-Expand (RFC 5869) with one block; the session key is uniformly random.
+        def expand(purpose: bytes) -> bytes:
+            return hmac.digest(key, b"awsgate/1/" + purpose + b"\x01", "sha256")
+
+        return cls(
+            fingerprint=expand(b"fingerprint")[:_FINGERPRINT_BYTES],
+            sealing=AESGCM(expand(b"seal")),
+            secrets=expand(b"secret"),
+        )
+
+    def secret_for(self, key_id: str) -> str:
+        return _text(hmac.digest(self.secrets, key_id.encode(), "sha256"))
+
+
+def mint(
+    keys: SessionKeys,
+    *,
+    user: str,
+    app: str,
+    role_arn: str,
+    ttl_s: int,
+    now: int,
+    entropy: bytes,
+) -> GatewayCredentials:
+    """Make credentials for ``user`` as ``role_arn`` in ``app``, good for ``ttl_s`` seconds.
+
+    ``entropy`` is 32 fresh random bytes: key id, session id and nonce come from it.
+    The policy has been asked before; this function believes what it is told.
+    """
+    if len(entropy) != ENTROPY_BYTES:
+        raise ValueError(f"entropy is {len(entropy)} bytes, expected {ENTROPY_BYTES}")
+    if ttl_s <= 0:
+        raise ValueError(f"ttl is {ttl_s} seconds, expected more than 0")
+    key_id = KEY_PREFIX + base64.b32encode(entropy[:10]).decode()
+    nonce = entropy[10 : 10 + _NONCE_BYTES]
+    session_id = entropy[22:].hex()
+    payload = json.dumps(
+        [session_id, user, app, role_arn, now, now + ttl_s], separators=(",", ":")
+    ).encode()
+    sealed = keys.current.sealing.encrypt(nonce, payload, key_id.encode())
+    token = bytes([_VERSION]) + keys.current.fingerprint + nonce + sealed
+    return GatewayCredentials(
+        access_key_id=key_id,
+        secret_access_key=keys.current.secret_for(key_id),
+        session_token=_text(token),
+        expires_at=now + ttl_s,
+    )
+
+
+def open_session(
+    keys: SessionKeys, *, access_key_id: str, session_token: str, now: int
+) -> OpenedSession:
+    """Open what ``mint`` made. Raises ``Refusal`` with unknown-key or session-expired.
+
+    A token that was changed, cut, extended, made by another gateway or paired with
+    another key id is all one refusal: which of them it was helps only an attacker.
+    """
+    _check_key_id(access_key_id)
+    if not session_token:
+        raise Refusal(
+            Code.UNKNOWN_KEY,
+            "gateway credentials need their session token",
+            hint="set AWS_SESSION_TOKEN together with the key (awsgate env prints all three)",
+        )
+    opened = _open(keys, access_key_id, session_token)
+    _check_time(opened.session, now)
+    return opened
+
+
+def _check_key_id(access_key_id: str) -> None:
+    if looks_like_gateway_key(access_key_id):
+        return
+    if access_key_id[:4] in ("AKIA", "ASIA"):
+        raise Refusal(
+            Code.UNKNOWN_KEY,
+            f"this is an AWS key ({access_key_id[:4]}...), not a gateway key",
+            hint="use gateway credentials (awsgate env), and keep AWS keys off this machine",
+        )
+    raise _unknown()
+
+
+def _open(keys: SessionKeys, access_key_id: str, session_token: str) -> OpenedSession:
+    raw = _bytes(session_token)
+    head = 1 + _FINGERPRINT_BYTES + _NONCE_BYTES
+    if len(raw) <= head or raw[0] != _VERSION:
+        raise _unknown()
+    fingerprint, nonce = raw[1 : 1 + _FINGERPRINT_BYTES], raw[1 + _FINGERPRINT_BYTES : head]
+    for subkeys in keys.all:
+        if not hmac.compare_digest(subkeys.fingerprint, fingerprint):
+            continue
+        try:
+            payload = subkeys.sealing.decrypt(nonce, raw[head:], access_key_id.encode())
+        except InvalidTag:
+            break
+        session_id, user, app, role_arn, issued_at, expires_at = json.loads(payload)
+        session = Session(
+            access_key_id, session_id, user, app, role_arn, issued_at, expires_at
+        )
+        return OpenedSession(session, subkeys.secret_for(access_key_id))
+    raise _unknown()
+
+
+def _check_time(session: Session, now: int) -> None:
+    if now >= session.expires_at:
+        raise Refusal(
+            Code.SESSION_EXPIRED,
+            f"the gateway session of {session.user} ended {now - session.expires_at} seconds ago",
+            hint="get new credentials (awsgate env)",
+        )
+    if session.issued_at > now + _FAR:
+        raise _unknown()
+
+
+class SessionOpener:
+    """``open_session`` with a bounded memory of tokens that were already proved.
+
+    Expiry is checked on every call; a token's content never changes, so the rest need
+    not be.
+    """
+
+    def __init__(self, keys: SessionKeys, *, maxsize: int = 4096) -> None:
+        self._keys = keys
+        self._opened: LRUCache[tuple[str, str], OpenedSession] = LRUCache(maxsize)
+
+    def __call__(self, *, access_key_id: str, session_token: str, now: int) -> OpenedSession:
+        """Open a session. Raises as ``open_session`` does."""
+        opened = self._opened.get((access_key_id, session_token))
+        if opened is None:
+            opened = open_session(
+                self._keys, access_key_id=access_key_id, session_token=session_token, now=now
+            )
+            self._opened[access_key_id, session_token] = opened
+        else:
+            _check_time(opened.session, now)
+        return opened
+
+
+def looks_like_gateway_key(access_key_id: str) -> bool:
+    """True if the key id has the form of ours. It says nothing about its worth."""
+    return _KEY_ID.fullmatch(access_key_id) is not None
+
+
+# "The regex used to validate this parameter is a string of characters consisting of
+# upper- and lower-case alphanumeric characters with no spaces. You can also include
+# underscores or any of the following characters: =,.@-" (and +), 2 to 64 of them.
+_NAME_BAD = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+_NAME_MAX = 64
+
+
+def session_name_for(user: str) -> str:
+    """Give the RoleSessionName of a user: the name itself wherever AWS takes it.
+
+    A name that had to be changed or cut gets ``-`` and 12 hex digits of its SHA-256,
+    so that two people never share one and the same person always has the same.
+    """
+    clean = _NAME_BAD.sub("_", user)
+    if clean == user and 2 <= len(clean) <= _NAME_MAX:
+        return clean
+    digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{clean[: _NAME_MAX - 13]}-{digest}"
+
+
+def _unknown() -> Refusal:
+    return Refusal(
+        Code.UNKNOWN_KEY,
+        "the access key is not one of this gateway's",
+        hint="get credentials of this gateway (awsgate env)",
+    )
+
+
+def _text(raw: bytes) -> str:
+    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
+
+
+def _bytes(text: str) -> bytes:
+    if len(text) > MAX_TOKEN_CHARS:
+        raise _unknown()
+    try:
+        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except ValueError:
+        raise _unknown() from None
+    # One text per token: unused bits of the last character may not vary.
+    if _text(raw) != text:
+        raise _unknown()
+    return raw

@@ -1,0 +1,199 @@
+"""What a request must look like on the wire before anything else is asked of it.
+
+mitmproxy forwards nearly everything it can parse. AWS, a proxy on the way and this
+gateway must read the same request, or one of them can be made to authorise what
+another one executes. So whatever has two readings is refused, and what passes here
+has exactly one.
+
+Not here: the signature, the endpoint model, and Content-Length against
+Transfer-Encoding, which mitmproxy refuses itself (``validate_inbound_headers``).
+
+Source: RFC 9110 and 9112; each rule that mitmproxy lacks is listed in
+ARCHITECTURE.md with the test that holds it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from awsgate.errors import Code, Refusal
+
+METHODS = frozenset({b"GET", b"HEAD", b"POST", b"PUT", b"DELETE", b"PATCH"})
+
+MAX_TARGET_BYTES = 32 * 1024
+"""S3 keys are 1,024 bytes (3,072 encoded); a long query with a token is 8 KiB."""
+
+MAX_HEADERS = 128
+
+# Two of these would be two answers to one question.
+SINGLE = (
+    b"host",
+    b"authorization",
+    b"content-length",
+    b"content-type",
+    b"date",
+    b"transfer-encoding",
+    b"x-amz-content-sha256",
+    b"x-amz-date",
+    b"x-amz-security-token",
+    b"x-amz-target",
+)
+
+HOP_BY_HOP = frozenset(
+    {
+        b"connection",
+        b"expect",
+        b"forwarded",
+        b"http2-settings",
+        b"keep-alive",
+        b"te",
+        b"trailer",
+        b"upgrade",
+        b"via",
+        b"x-real-ip",
+    }
+)
+"""Between two hops only, or said by a hop about its client. Never forwarded."""
+
+HOP_PREFIXES = (b"proxy-", b"x-forwarded-")
+
+# "The request target": visible ASCII; a fragment never goes on the wire.
+_TARGET = re.compile(rb"/[!-\"$-~]*")
+# RFC 9110, 5.6.2: token.
+_NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+# RFC 9110, 5.5: field-vchar, SP, HTAB, obs-text. No CR, LF, NUL, no other control.
+_VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+
+
+@dataclass(frozen=True, slots=True)
+class RequestFacts:
+    """One request as it came in, before any of it is believed."""
+
+    method: bytes
+    target: bytes
+    """Path and query, undecoded."""
+    authority: bytes
+    """What stood before the path in absolute form; empty in origin form."""
+    headers: Sequence[tuple[bytes, bytes]]
+    connect_host: str | None
+    """Normalised host of the CONNECT that led here; None: no tunnel, origin form."""
+    tls: bool
+    """The client's side is TLS."""
+    sni: str | None
+    local: bool
+    """The client is on this machine (loopback)."""
+
+    def __repr__(self) -> str:
+        # The target of a presigned URL is a credential; headers hold signatures.
+        return f"RequestFacts({self.method!r}, connect_host={self.connect_host!r})"
+
+
+def check_wire(facts: RequestFacts, *, max_header_bytes: int) -> dict[bytes, list[bytes]]:
+    """Refuse what has two readings, and give the headers by lower-case name.
+
+    Raises ``Refusal`` with ``unsupported`` and a status that fits.
+    """
+    if facts.method not in METHODS:
+        raise _unsupported(f"method {_shown(facts.method)} is not used by AWS APIs", status=405)
+    if facts.authority:
+        raise _unsupported("absolute-form request targets are not accepted")
+    if len(facts.target) > MAX_TARGET_BYTES:
+        raise _unsupported(f"request target is over {MAX_TARGET_BYTES} bytes", status=414)
+    if _TARGET.fullmatch(facts.target) is None:
+        raise _unsupported("request target is not a path of visible ASCII without '#'")
+    by_name = _check_headers(facts.headers, max_header_bytes)
+    _check_framing(by_name)
+    _check_host(facts, by_name)
+    return by_name
+
+
+def _check_headers(
+    headers: Sequence[tuple[bytes, bytes]], max_bytes: int
+) -> dict[bytes, list[bytes]]:
+    if len(headers) > MAX_HEADERS:
+        raise _unsupported(f"more than {MAX_HEADERS} header fields", status=431)
+    by_name: dict[bytes, list[bytes]] = {}
+    total = 0
+    for name, value in headers:
+        total += len(name) + len(value)
+        if _NAME.fullmatch(name) is None:
+            raise _unsupported("a header name holds a character that no header name may hold")
+        if _VALUE.fullmatch(value) is None:
+            raise _unsupported(f"header {_shown(name)} holds a line break or control character")
+        by_name.setdefault(name.lower(), []).append(value)
+    if total > max_bytes:
+        raise _unsupported(f"header section is over {max_bytes} bytes", status=431)
+    for name in SINGLE:
+        if len(by_name.get(name, ())) > 1:
+            raise _unsupported(f"header {_shown(name)} is there more than once")
+    return by_name
+
+
+def _check_framing(by_name: Mapping[bytes, Sequence[bytes]]) -> None:
+    coding = by_name.get(b"transfer-encoding")
+    if coding is not None and coding[0].strip().lower() != b"chunked":
+        raise _unsupported("transfer-encoding is not exactly 'chunked'")
+    if coding is not None and b"content-length" in by_name:
+        raise _unsupported("content-length and transfer-encoding together")
+    if b"upgrade" in by_name:
+        raise _unsupported("protocol upgrades (WebSocket) are not supported by this version")
+
+
+def _check_host(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -> None:
+    hosts = by_name.get(b"host")
+    if hosts is None:
+        raise _unsupported("no Host header")
+    if facts.connect_host is None:
+        return
+    if not facts.tls:
+        raise _unsupported("plain HTTP inside a CONNECT tunnel to an AWS endpoint", status=421)
+    if facts.sni is None or facts.sni.lower().rstrip(".") != facts.connect_host:
+        raise _unsupported("TLS server name differs from the CONNECT host", status=421)
+    if host_of(hosts[0]) != facts.connect_host:
+        raise _unsupported("Host header differs from the CONNECT host", status=421)
+
+
+def host_of(value: bytes) -> str:
+    """Give the host of a Host header for comparison: lower-case, without ``:443`` and one dot."""
+    host = value.strip().lower().removesuffix(b":443").decode("latin-1")
+    return host.removesuffix(".")
+
+
+def forwardable(headers: Sequence[tuple[bytes, bytes]], *, drop: frozenset[bytes]) -> list[
+    tuple[bytes, bytes]
+]:
+    """Give the headers that may go on to AWS, in their order.
+
+    Left out: the hop-by-hop ones, whatever ``Connection`` names (RFC 9110, 7.6.1),
+    proxy and forwarding headers, and ``drop`` (lower-case names).
+    """
+    named = frozenset(
+        token.strip().lower()
+        for name, value in headers
+        if name.lower() == b"connection"
+        for token in value.split(b",")
+    )
+    kept = []
+    for name, value in headers:
+        lower = name.lower()
+        if lower in HOP_BY_HOP or lower in drop or lower.startswith(HOP_PREFIXES):
+            continue
+        # "Connection: host" must not be a way to remove what a signature covers;
+        # those that frame or address the message stay.
+        if lower in named and lower not in _NEVER_NAMED and not lower.startswith(b"x-amz-"):
+            continue
+        kept.append((name, value))
+    return kept
+
+
+_NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type"})
+
+
+def _shown(raw: bytes) -> str:
+    return repr(raw[:32].decode("latin-1"))
+
+
+def _unsupported(message: str, *, status: int = 400) -> Refusal:
+    return Refusal(Code.UNSUPPORTED, message, status=status)
