@@ -30,9 +30,15 @@ def with_headers(*extra: tuple[bytes, bytes]) -> RequestFacts:
 
 
 def test_an_ordinary_request_passes_and_is_grouped_by_lower_case_name() -> None:
-    headers = check_wire(with_headers((b"X-Amz-Meta-A", b"1"), (b"x-amz-meta-a", b"2")), max_header_bytes=LIMIT)
+    headers = check_wire(
+        with_headers((b"X-Amz-Meta-A", b"1"), (b"x-amz-meta-a", b"2")), max_header_bytes=LIMIT
+    )
 
-    assert headers == {b"host": [HOST.encode()], b"content-length": [b"2"], b"x-amz-meta-a": [b"1", b"2"]}
+    assert headers == {
+        b"host": [HOST.encode()],
+        b"content-length": [b"2"],
+        b"x-amz-meta-a": [b"1", b"2"],
+    }
 
 
 @pytest.mark.parametrize("host", [HOST, HOST.upper(), f"{HOST}:443", f"{HOST}."])
@@ -77,7 +83,9 @@ REFUSED = {
     "empty name": (with_headers((b"", b"1")), 400),
     "colon in name": (with_headers((b"x:a", b"1")), 400),
     "te gzip chunked": (
-        replace(PLAIN, headers=((b"Host", HOST.encode()), (b"Transfer-Encoding", b"gzip, chunked"))),
+        replace(
+            PLAIN, headers=((b"Host", HOST.encode()), (b"Transfer-Encoding", b"gzip, chunked"))
+        ),
         400,
     ),
     "te twice": (
@@ -114,9 +122,7 @@ def test_origin_form_needs_neither_tls_nor_an_equal_host_here() -> None:
     assert check_wire(facts, max_header_bytes=LIMIT) == {b"host": [b"gw:8080"]}
 
 
-@given(
-    name=st.binary(max_size=20), value=st.binary(max_size=40), target=st.binary(max_size=40)
-)
+@given(name=st.binary(max_size=20), value=st.binary(max_size=40), target=st.binary(max_size=40))
 def test_whatever_passes_is_clean(name: bytes, value: bytes, target: bytes) -> None:
     """Only bytes with one reading pass, whatever else comes along."""
     facts = replace(with_headers((name, value)), target=target)

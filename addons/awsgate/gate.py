@@ -191,9 +191,9 @@ class Gate:
             )
 
 
-def sign(plan: Plan, target: bytes, method: bytes, keys: sigv4.SigningKeys, now: datetime) -> tuple[
-    tuple[bytes, bytes], ...
-]:
+def sign(
+    plan: Plan, target: bytes, method: bytes, keys: sigv4.SigningKeys, now: datetime
+) -> tuple[tuple[bytes, bytes], ...]:
     """Give the complete headers for AWS: the plan's, with the signature of ``keys``."""
     return tuple(
         sigv4.sign(
@@ -350,9 +350,7 @@ def _check_signature(review: Review, auth: sigv4.Authorization, body: bytes | No
     if body is not None and payload not in VERBATIM_PAYLOADS:
         actual = hashlib.sha256(body).hexdigest()
         if payload is not None and payload != actual:
-            raise Refusal(
-                Code.BAD_SIGNATURE, "x-amz-content-sha256 is not the SHA-256 of the body"
-            )
+            raise Refusal(Code.BAD_SIGNATURE, "x-amz-content-sha256 is not the SHA-256 of the body")
         payload = actual
     if payload is None:
         raise Refusal(Code.GATEWAY_FAULT, "the body is needed for the signature and is not there")

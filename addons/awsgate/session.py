@@ -82,7 +82,9 @@ class SessionKeys:
 
     def __init__(self, current: bytes, previous: bytes | None = None) -> None:
         self.current = _Subkeys.derive(current)
-        self.all = (self.current,) if previous is None else (self.current, _Subkeys.derive(previous))
+        self.all = (
+            (self.current,) if previous is None else (self.current, _Subkeys.derive(previous))
+        )
 
     def __repr__(self) -> str:
         return f"SessionKeys({len(self.all)} keys, redacted)"
@@ -196,9 +198,7 @@ def _open(keys: SessionKeys, access_key_id: str, session_token: str) -> OpenedSe
         except InvalidTag:
             break
         session_id, user, app, role_arn, issued_at, expires_at = json.loads(payload)
-        session = Session(
-            access_key_id, session_id, user, app, role_arn, issued_at, expires_at
-        )
+        session = Session(access_key_id, session_id, user, app, role_arn, issued_at, expires_at)
         return OpenedSession(session, subkeys.secret_for(access_key_id))
     raise _unknown()
 

@@ -161,9 +161,9 @@ def host_of(value: bytes) -> str:
     return host.removesuffix(".")
 
 
-def forwardable(headers: Sequence[tuple[bytes, bytes]], *, drop: frozenset[bytes]) -> list[
-    tuple[bytes, bytes]
-]:
+def forwardable(
+    headers: Sequence[tuple[bytes, bytes]], *, drop: frozenset[bytes]
+) -> list[tuple[bytes, bytes]]:
     """Give the headers that may go on to AWS, in their order.
 
     Left out: the hop-by-hop ones, whatever ``Connection`` names (RFC 9110, 7.6.1),

@@ -24,6 +24,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from itertools import pairwise
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 ALGORITHM = "AWS4-HMAC-SHA256"
@@ -71,7 +72,8 @@ _CREDENTIAL = re.compile(
     r"(?P<key>[A-Za-z0-9]{4,128})/(?P<day>[0-9]{8})/(?P<region>[a-z0-9-]{1,64})"
     r"/(?P<service>[a-z0-9-]{1,64})/aws4_request"
 )
-_SIGNED_HEADERS = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}(;[!#$%&'*+.^_`|~0-9a-z-]{1,128}){0,127}")
+_TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}"  # noqa: S105 - RFC 9110 token, not a secret
+_SIGNED_HEADERS = re.compile(rf"{_TOKEN}(;{_TOKEN}){{0,127}}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 
@@ -108,7 +110,7 @@ def _split_signed_headers(value: str) -> tuple[str, ...]:
     names = tuple(value.split(";"))
     # Sorted and unique, as AWS asks: two spellings of one list would be two
     # signatures for one request.
-    if any(a >= b for a, b in zip(names, names[1:], strict=False)):
+    if any(a >= b for a, b in pairwise(names)):
         raise SignatureSyntaxError("SignedHeaders is not sorted, or repeats a name")
     return names
 
@@ -121,7 +123,9 @@ def _parse_authorization(text: str) -> Authorization:
     for item in rest.split(","):
         name, separator, value = item.strip(" ").partition("=")
         if not separator or name in parts or name not in _PARTS:
-            raise SignatureSyntaxError(f"expected Credential, SignedHeaders and Signature once each")
+            raise SignatureSyntaxError(
+                "expected Credential, SignedHeaders and Signature once each"
+            )
         parts[name] = value
     if len(parts) != len(_PARTS):
         raise SignatureSyntaxError("expected Credential, SignedHeaders and Signature once each")
