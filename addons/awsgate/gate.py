@@ -42,7 +42,9 @@ CLIENT_AUTH_HEADERS = frozenset(
 class OpenSession(Protocol):
     """Opens gateway credentials, or refuses them. ``now`` in epoch seconds."""
 
-    def __call__(self, *, access_key_id: str, session_token: str, now: int) -> OpenedSession: ...
+    def __call__(self, *, access_key_id: str, session_token: str, now: int) -> OpenedSession:
+        """See ``session.open_session``."""
+        ...
 
 
 @dataclass(slots=True)
@@ -158,6 +160,12 @@ class Gate:
                 f"{session.user} may not do this: {decision.reason}",
                 hint="awsgate env shows the roles you may ask for",
                 detail=decision.rule,
+            )
+        if decision.role_arn.split(":")[1] != found.partition:
+            raise Refusal(
+                Code.SCOPE_MISMATCH,
+                f"{decision.role_arn} is no role of the partition of {found.host}",
+                hint="choose a role of the partition that the endpoint belongs to",
             )
         return _plan(review, auth, found, decision, payload)
 

@@ -64,7 +64,7 @@ class GuardedDialer:
                 return await stock(protocol_factory, host, port, **kwargs)
             return await self.dial(stock, resolve, protocol_factory, host, port, **kwargs)
 
-        loop.create_connection = create_connection  # type: ignore[method-assign,assignment]
+        loop.create_connection = create_connection  # type: ignore[method-assign]
 
     async def dial(
         self,

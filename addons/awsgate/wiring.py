@@ -7,27 +7,28 @@ and hands each part what it needs.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from time import time
 from urllib.parse import urlsplit
 
+from awsgate import __version__
 from awsgate.audit import AuditLog
-from awsgate.aws.partitions import PARTITIONS
-from awsgate.bypass import Bypass, BypassRule
+from awsgate.aws.endpoint import resolve_endpoint
+from awsgate.aws.partitions import all_suffixes
+from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CertificateAuthority, ensure_ca
-from awsgate.credentials import CredentialCache, RoleRequest, StsAssumer
-from awsgate.errors import SetupError
+from awsgate.credentials import CredentialCache, RoleRequest, StsAssumer, sts_region
 from awsgate.gate import Gate, Plan
-from awsgate.metrics import Metrics, start_metrics_server
-from awsgate.policy import Policy
+from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
+from awsgate.policy import GatewaySpec, Policy
 from awsgate.policyfile import load_policy
 from awsgate.resolver import GuardedDialer
-from awsgate.session import SessionKeys, SessionOpener, session_name_for
-from awsgate.state import State, open_state
+from awsgate.session import SessionOpener, session_name_for
+from awsgate.state import open_state
+
+ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Settings:
     metrics: str | None = None
     """``host:port``, empty for off; None: as the policy says."""
     upstream: str = ""
-    """URL for all AWS traffic; empty: AWS itself."""
+    """URL for all AWS traffic, STS included; empty: AWS itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +52,36 @@ class Upstream:
     host: str
     port: int
 
+    @classmethod
+    def parse(cls, url: str) -> Upstream:
+        """Read ``https://host[:port]``; the policy has checked its form."""
+        parts = urlsplit(url)
+        default = 443 if parts.scheme == "https" else 80
+        return cls(parts.scheme, parts.hostname or "", parts.port or default)
+
 
 class Upstreams:
     """The operator's stand-ins for AWS hosts, first match wins."""
 
-    def __init__(self, rules: Sequence[tuple[Bypass, Upstream]]) -> None:
+    def __init__(self, rules: Sequence[tuple[Bypass, Upstream]], default: Upstream | None) -> None:
         self._rules = tuple(rules)
+        self._default = default
 
     def find(self, host: str, port: int) -> Upstream | None:
-        """Give the stand-in for ``host``, or None: dial the host itself."""
+        """Give the stand-in that the policy names for ``host``, or None."""
         for pattern, upstream in self._rules:
             if pattern.match(host, port) is not None:
                 return upstream
         return None
 
+    def for_aws(self, host: str) -> Upstream:
+        """Give the server for requests to an AWS host: a stand-in, or the host itself."""
+        return self.find(host, 443) or self._default or Upstream("https", host, 443)
+
     def all(self) -> list[Upstream]:
         """Give every stand-in."""
-        return [upstream for _, upstream in self._rules]
+        found = [upstream for _, upstream in self._rules]
+        return found if self._default is None else [*found, self._default]
 
 
 @dataclass(slots=True)
@@ -81,8 +95,116 @@ class Gateway:
     audit: AuditLog
     audit_path: Path
     metrics: Metrics
-    metrics_address: str
+    metrics_server: MetricsServer | None
     bypass: Bypass
     upstreams: Upstreams
     dialer: GuardedDialer
     ca: CertificateAuthority
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def metrics_address(self) -> str:
+        """Give ``host:port`` of /metrics; empty: off."""
+        return self.metrics_server.address if self.metrics_server is not None else ""
+
+    def tunnel_address(self, host: str, port: int) -> tuple[str, int]:
+        """Give the address to dial for a tunnel. It may be private, never loopback."""
+        upstream = self.upstreams.find(host, port)
+        if upstream is not None:
+            return upstream.host, upstream.port
+        self.dialer.permit_private(host)
+        return host, port
+
+    def upstream_for(self, host: str) -> Upstream:
+        """Give the server to dial for a request to the AWS host ``host``."""
+        found = resolve_endpoint(host)
+        if found is not None and found.vpc_endpoint:
+            self.dialer.permit_private(host)
+        return self.upstreams.for_aws(host)
+
+    def counts(self) -> tuple[int, int, int]:
+        """Give the numbers of users, roles and apps in the policy."""
+        return len(self.policy.users), len(self.policy.roles), len(self.policy.apps)
+
+    def close(self) -> None:
+        """Give back the port, the files and the threads."""
+        if self.metrics_server is not None:
+            self.metrics_server.close()
+        self.credentials.close()
+        self.audit.close()
+
+
+def assemble(settings: Settings) -> Gateway:
+    """Build the gateway. Raises ``SetupError`` with everything that is wrong."""
+    policy = load_policy(settings.policy)
+    spec = policy.gateway
+    state = open_state(settings.state)
+    ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    metrics = Metrics(version=__version__, known_users=policy.users)
+    metrics.ca_expiry(ca.not_after.timestamp())
+    upstreams = _upstreams(spec, settings.upstream)
+    dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
+    for upstream in upstreams.all():
+        dialer.permit_explicit(upstream.host, upstream.port)
+    address = spec.metrics_listen if settings.metrics is None else settings.metrics
+    audit = AuditLog(state.audit_path)
+    server = start_metrics_server(address, metrics.registry) if address else None
+    return Gateway(
+        settings=settings,
+        policy=policy,
+        gate=Gate(policy, SessionOpener(state.session_keys)),
+        credentials=_credentials(spec, metrics, settings.upstream),
+        audit=audit,
+        audit_path=state.audit_path,
+        metrics=metrics,
+        metrics_server=server,
+        bypass=_bypass(spec),
+        upstreams=upstreams,
+        dialer=dialer,
+        ca=ca,
+        warnings=[*ca.warnings, *_warnings(settings)],
+    )
+
+
+def role_request(policy: Policy, plan: Plan) -> RoleRequest:
+    """Give the question to STS for a plan: the role, as whom, and where to ask."""
+    # Regional, so that a request depends on no region but the one it goes to.
+    region = sts_region(plan.region, plan.partition, regional=policy.gateway.sts.regional)
+    return RoleRequest(
+        role_arn=plan.role_arn,
+        session_name=session_name_for(plan.user),
+        external_id=plan.external_id,
+        region=region,
+        partition=plan.partition,
+        duration_s=ROLE_SESSION_S,
+        account=plan.role_arn.split(":")[4],
+    )
+
+
+def _bypass(spec: GatewaySpec) -> Bypass:
+    own = [BypassRule(entry.hosts, entry.reason) for entry in spec.bypass]
+    return Bypass([*own, *builtin_rules()])
+
+
+def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
+    rules = [
+        (Bypass([BypassRule(entry.hosts, "upstream")]), Upstream.parse(entry.url))
+        for entry in spec.upstreams
+    ]
+    return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
+
+
+def _credentials(spec: GatewaySpec, metrics: Metrics, upstream: str) -> CredentialCache:
+    profiles = {account: base.profile for account, base in spec.base_credentials.items()}
+    return CredentialCache(
+        StsAssumer(spec.sts.endpoint_url or upstream, spec.sts.regional, profiles),
+        on_result=metrics.credentials_result,
+        on_sts=metrics.sts_call,
+        on_expiry=metrics.credential_expiry,
+    )
+
+
+def _warnings(settings: Settings) -> list[str]:
+    if settings.upstream:
+        return [f"all AWS traffic goes to {settings.upstream}, not to AWS"]
+    return []

@@ -77,6 +77,8 @@ class AwsGate:
 
     def _build(self) -> None:
         options = ctx.options
+        if self.hooks is not None:  # its port and its files must be free for the next one
+            self.hooks.gateway.close()
         gateway = assemble(
             Settings(
                 policy=_path(options.awsgate_policy) or default_policy_path(),
@@ -86,8 +88,6 @@ class AwsGate:
                 upstream=options.awsgate_upstream,
             )
         )
-        if self.hooks is not None:
-            self.hooks.gateway.close()
         gateway.dialer.install(asyncio.get_running_loop())
         # Only now: TlsConfig makes an unconstrained CA of its own in an empty folder.
         options.update(confdir=str(gateway.ca.folder))
@@ -118,45 +118,44 @@ class AwsGate:
 
     def http_connect(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
-        self._live.http_connect(flow)
+        self._live().http_connect(flow)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
-        self._live.http_connected(flow)
+        self._live().http_connected(flow)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """See ``Hooks``."""
-        self._live.next_layer(nextlayer)
+        self._live().next_layer(nextlayer)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """See ``Hooks``."""
-        self._live.tls_start_server(data)
+        self._live().tls_start_server(data)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""
-        return self._live.requestheaders(flow)
+        return self._live().requestheaders(flow)
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""
-        return self._live.request(flow)
+        return self._live().request(flow)
 
     def responseheaders(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
-        self._live.responseheaders(flow)
+        self._live().responseheaders(flow)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
-        self._live.response(flow)
+        self._live().response(flow)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
-        self._live.error(flow)
+        self._live().error(flow)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """See ``Hooks``."""
-        self._live.client_disconnected(client)
+        self._live().client_disconnected(client)
 
-    @property
     def _live(self) -> Hooks:
         if self.hooks is None:
             raise RuntimeError("awsgate is not configured")

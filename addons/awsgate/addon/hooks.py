@@ -25,7 +25,7 @@ from awsgate import gate as gates
 from awsgate.addon import flows, tripwire, tunnels
 from awsgate.addon.record import Recorder, Trace
 from awsgate.addon.tripwire import Tripwire
-from awsgate.aws.faults import protocol_of, render_fault
+from awsgate.aws.faults import protocol_of, render_fault, wants_query_errors
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.wiring import Gateway, role_request
@@ -95,7 +95,7 @@ class Hooks:
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """Ask for the AWS name, also where an explicit upstream stands in for AWS."""
-        sni = self.tripwire.sni_for(data.context.client, data.conn.address)
+        sni = self.tripwire.sni_for(data.context.client, data.context.server.address)
         if sni:
             data.conn.sni = sni
 
@@ -206,15 +206,15 @@ class Hooks:
 
         return fetch_and_sign()
 
-    def _sign(self, flow: http.HTTPFlow, trace: Trace, key_id: str, secret: str, token: str) -> None:
+    def _sign(
+        self, flow: http.HTTPFlow, trace: Trace, key_id: str, secret: str, token: str
+    ) -> None:
         plan, facts = trace.planned, trace.review.facts
         fields = gates.sign(
             plan, facts.target, facts.method, SigningKeys(key_id, secret, token), self.clock()
         )
         upstream = self.gateway.upstream_for(plan.target_host)
-        flows.send_to(
-            flow, fields, scheme=upstream.scheme, host=upstream.host, port=upstream.port
-        )
+        flows.send_to(flow, fields, scheme=upstream.scheme, host=upstream.host, port=upstream.port)
         trace.access_key_id = key_id
         self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), plan.target_host)
         tripwire.stamp(flow.request)
@@ -249,6 +249,7 @@ class Hooks:
             request_id=trace.request_id,
             now=self.clock(),
             resource=review.facts.target.partition(b"?")[0].decode("latin-1"),
+            query_mode=wants_query_errors(headers),
         )
         flows.respond(flow, fault)
 

@@ -28,14 +28,11 @@ from typing import Any, Protocol
 from mitmproxy import flow as mflow
 from mitmproxy import http
 from mitmproxy.proxy import commands, events
+from mitmproxy.proxy.layers.http import DropStream, HttpStream, SendHttp
 from mitmproxy.proxy.layers.http import _http1 as h1
-from mitmproxy.proxy.layers.http import (
-    DropStream,
+from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
-    HttpErrorHook,
-    HttpResponseHeadersHook,
-    HttpResponseHook,
-    HttpStream,
     RequestData,
     RequestEndOfMessage,
     RequestHeaders,
@@ -44,9 +41,12 @@ from mitmproxy.proxy.layers.http import (
     ResponseEndOfMessage,
     ResponseHeaders,
     ResponseProtocolError,
-    SendHttp,
 )
-from mitmproxy.proxy.layers.http._base import ReceiveHttp
+from mitmproxy.proxy.layers.http._hooks import (
+    HttpErrorHook,
+    HttpResponseHeadersHook,
+    HttpResponseHook,
+)
 
 Commands = Generator[Any, Any, Any]
 
@@ -71,11 +71,21 @@ class Speaker(Protocol):
 
 
 KNOWN: dict[str, frozenset[str]] = {
-    "HttpStream.check_killed": frozenset({"4cec665b2f0dc0f05f4d46544c3410ed4f44b4eec0ed7a74c10db07fe7a81ab5"}),
-    "HttpStream.check_body_size": frozenset({"ae602ef9fc48ca898207605320a58ff9b3566759f93f5e4f59038a92244e0bc3"}),
-    "HttpStream.handle_protocol_error": frozenset({"0dbef15c4f5bfb6c2cdda008fa3ca4ebd0fdcc41605d2cd6e5246031561750a2"}),
-    "Http1Server.read_headers": frozenset({"496f9de6da56eb2dadaeb58210c0567d0d776a1be71d7a51b6b2c7970b4e85ce"}),
-    "Http1Client.send": frozenset({"bf915de1a0fde10b6786bd84fa04c8f517791a06c5dce0f7e196ed82be0692d2"}),
+    "HttpStream.check_killed": frozenset(
+        {"4cec665b2f0dc0f05f4d46544c3410ed4f44b4eec0ed7a74c10db07fe7a81ab5"}
+    ),
+    "HttpStream.check_body_size": frozenset(
+        {"ae602ef9fc48ca898207605320a58ff9b3566759f93f5e4f59038a92244e0bc3"}
+    ),
+    "HttpStream.handle_protocol_error": frozenset(
+        {"0dbef15c4f5bfb6c2cdda008fa3ca4ebd0fdcc41605d2cd6e5246031561750a2"}
+    ),
+    "Http1Server.read_headers": frozenset(
+        {"496f9de6da56eb2dadaeb58210c0567d0d776a1be71d7a51b6b2c7970b4e85ce"}
+    ),
+    "Http1Client.send": frozenset(
+        {"bf915de1a0fde10b6786bd84fa04c8f517791a06c5dce0f7e196ed82be0692d2"}
+    ),
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
@@ -141,7 +151,8 @@ def _respond_early(stock: Callable[..., Commands]) -> Callable[..., Commands]:
 def _has_body(request: http.Request) -> bool:
     if "transfer-encoding" in request.headers:
         return True
-    return request.headers.get("content-length", "0").strip("0") != ""
+    length: str = request.headers.get("content-length", "0")
+    return length.strip("0") != ""
 
 
 def _answer(stream: HttpStream, *, close: bool) -> Commands:

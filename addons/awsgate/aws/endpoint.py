@@ -209,6 +209,7 @@ def _vpc_endpoint(host: str, partition: Partition, name: str, region: str) -> En
     if matched is None or not region:
         return None
     service = matched["name"]
+    names: tuple[str, ...]
     if service == "s3":
         names, protocol, tenant = ("s3",), "rest-xml-s3", False
     elif service == "execute-api":

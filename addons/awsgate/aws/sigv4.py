@@ -123,9 +123,7 @@ def _parse_authorization(text: str) -> Authorization:
     for item in rest.split(","):
         name, separator, value = item.strip(" ").partition("=")
         if not separator or name in parts or name not in _PARTS:
-            raise SignatureSyntaxError(
-                "expected Credential, SignedHeaders and Signature once each"
-            )
+            raise SignatureSyntaxError("expected Credential, SignedHeaders and Signature once each")
         parts[name] = value
     if len(parts) != len(_PARTS):
         raise SignatureSyntaxError("expected Credential, SignedHeaders and Signature once each")

@@ -1,1 +1,27 @@
-"""Who may do what: resources, matching, and the decision. Pure."""
+"""Who may do what: resources, matching, and the decision. Pure.
+
+    resources   the shapes of the policy documents, frozen
+    parse       parsed documents in, one ``Policy`` or every fault out
+    decide      may this user be this role, in this app, at this endpoint?
+
+Reading files is in ``awsgate.policyfile``.
+"""
+
+from __future__ import annotations
+
+from awsgate.policy.decide import Decision, decide, grantable_roles, max_ttl_s
+from awsgate.policy.parse import parse_policy
+from awsgate.policy.resources import App, GatewaySpec, Policy, Role, User
+
+__all__ = [
+    "App",
+    "Decision",
+    "GatewaySpec",
+    "Policy",
+    "Role",
+    "User",
+    "decide",
+    "grantable_roles",
+    "max_ttl_s",
+    "parse_policy",
+]

@@ -1,0 +1,179 @@
+"""Processes: the gateway through mitmdump, and clients with a clean environment."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import awsgate
+from awsgate.errors import SetupError
+
+START_TIMEOUT_S = 60.0
+
+# What a client's environment keeps of ours. No AWS_*, no *_PROXY, no CA variable:
+# what is left over from the caller's shell must not decide what the demo shows.
+_KEPT = ("PATH", "LANG", "LC_ALL", "TMPDIR", "TERM", "SYSTEMROOT")
+
+
+def free_port() -> int:
+    """Give a TCP port on loopback that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Running:
+    """A process that was started and answers on its port."""
+
+    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+        self.process = process
+        self.log = log
+
+    def stop(self) -> None:
+        """End it: politely, then not."""
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+
+def start(command: Sequence[str], *, log: Path, env: Mapping[str, str], port: int) -> Running:
+    """Start a process, and wait until it accepts connections on ``port``.
+
+    Raises ``SetupError`` with the end of its log if it ends or stays silent.
+    """
+    with log.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603 - our own programs
+            command, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=dict(env)
+        )
+    running = Running(process, log)
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while time.monotonic() < deadline and process.poll() is None:
+        try:
+            socket.create_connection(("127.0.0.1", port), 0.5).close()
+        except OSError:
+            time.sleep(0.05)
+        else:
+            return running
+    running.stop()
+    tail = tuple(log.read_text("utf-8", "replace").splitlines()[-12:])
+    raise SetupError(f"{Path(command[0]).name} did not start", faults=tail)
+
+
+def clean_env(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """Give an environment for a client that knows nothing but ``extra``."""
+    env = {name: os.environ[name] for name in _KEPT if name in os.environ}
+    scripts = str(Path(sys.executable).parent)
+    env["PATH"] = os.pathsep.join([scripts, env.get("PATH", os.defpath)])
+    return {**env, "HOME": str(home), "AWS_DEFAULT_REGION": "us-east-1", **(extra or {})}
+
+
+class GatewayProcess:
+    """A gateway as users run it: ``mitmdump -s addons/awsgate.py``."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        policy: Path,
+        keys: Mapping[str, str],
+        upstream: str = "",
+        script: Path | None = None,
+        options: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.policy = folder, policy
+        self.state, self.certs = folder / "state", folder / "certs"
+        self.port, self.metrics_port = free_port(), free_port()
+        self.proxy = f"http://127.0.0.1:{self.port}"
+        self.home = folder / "home"
+        self.home.mkdir(exist_ok=True)
+        settings = {
+            "awsgate_policy": policy,
+            "awsgate_state": self.state,
+            "awsgate_certs": self.certs,
+            "awsgate_metrics": f"127.0.0.1:{self.metrics_port}",
+            "awsgate_upstream": upstream,
+        }
+        command = [
+            str(Path(sys.executable).parent / "mitmdump"),
+            "-s", str(script or entry_script(folder)),
+            "--listen-host", "127.0.0.1", "--listen-port", str(self.port),
+        ]  # fmt: skip
+        for name, value in settings.items():
+            command += ["--set", f"{name}={value}"]
+        self.log = folder / "gateway.log"
+        # The metrics port opens last but one: when it answers, the addon is set up.
+        self._running = start(
+            [*command, *options],
+            log=self.log,
+            env=clean_env(self.home, keys),
+            port=self.metrics_port,
+        )
+        self._wait_for_announcement()
+
+    def stop(self) -> None:
+        """End the gateway."""
+        self._running.stop()
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        """The mitmdump process."""
+        return self._running.process
+
+    def audit(self) -> list[dict[str, Any]]:
+        """Give all audit lines so far."""
+        text = (self.state / "audit.jsonl").read_text("utf-8")
+        return [json.loads(line) for line in text.splitlines()]
+
+    def metrics(self) -> str:
+        """Give /metrics as text."""
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        with opener.open(f"http://127.0.0.1:{self.metrics_port}/metrics", timeout=10) as answer:
+            text: str = answer.read().decode()
+            return text
+
+    def env(self, *, user: str, app: str, role: str, ttl: str = "") -> dict[str, str]:
+        """Give the variables of ``awsgate env``, by running it."""
+        command = [
+            sys.executable, "-m", "awsgate", "env", "--format", "json",
+            "--user", user, "--app", app, "--role", role, "--proxy", self.proxy,
+            "--policy", str(self.policy), "--state", str(self.state), "--certs", str(self.certs),
+            *(("--ttl", ttl) if ttl else ()),
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+        if done.returncode:
+            raise SetupError("awsgate env failed", faults=tuple(done.stderr.splitlines()))
+        variables: dict[str, str] = json.loads(done.stdout)
+        return variables
+
+    def _wait_for_announcement(self) -> None:
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while time.monotonic() < deadline:
+            if "awsgate: listening on" in self.log.read_text("utf-8", "replace"):
+                return
+            time.sleep(0.05)
+        raise SetupError("the gateway did not come up", hint=f"see {self.log}")
+
+
+def entry_script(folder: Path) -> Path:
+    """Give the entry script: beside the package in a checkout, else a copy of it."""
+    script = Path(awsgate.__file__).parent.parent / "awsgate.py"
+    if script.exists():
+        return script
+    copy = folder / "awsgate_entry.py"
+    copy.write_text(
+        "from awsgate.addon.entry import load_addons\n\naddons = load_addons()\n", "utf-8"
+    )
+    return copy

@@ -1,0 +1,311 @@
+"""The scalars of the policy documents: each is checked once, here, on the way in.
+
+Every check says what is wrong with the value, and never repeats a value that could
+hold a secret. Pure.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Annotated, Any
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator
+
+MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
+MAX_NAME_CHARS = 255
+
+_VERSION = re.compile(r"v[0-9]{1,3}")
+_ACCOUNT = re.compile(r"[0-9]{12}")
+# IAM: path of printable ASCII between slashes, name of 1 to 64 characters.
+_ROLE_ARN = re.compile(
+    r"arn:(?P<partition>aws(?:-[a-z]+)*):iam::(?P<account>[0-9]{12}):"
+    r"role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
+)
+_EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
+_SERVICE = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
+_DURATION = re.compile(r"(?=.)(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
+_HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
+_HOST_PATTERN = re.compile(r"[A-Za-z0-9*._:/\[\]-]+")
+_TEMPLATE = re.compile(
+    r"\{\{\s*(?:internal|external)(?:\.([A-Za-z0-9_][A-Za-z0-9_.:/-]*)|\[\"([^\"{}]+)\"\])\s*\}\}"
+)
+_CONSOLES = {
+    "console.aws.amazon.com": "aws",
+    "quicksight.aws.amazon.com": "aws",
+    "amazonaws.com": "",  # several partitions' hosts: the region would say
+    "api.aws": "",
+    "console.amazonaws-us-gov.com": "aws-us-gov",
+    "amazonaws-us-gov.com": "aws-us-gov",
+    "console.amazonaws.cn": "aws-cn",
+    "amazonaws.cn": "aws-cn",
+    "amazonaws.com.cn": "aws-cn",
+    "amazonaws.eu": "aws-eusc",
+    "amazonaws-eusc.eu": "aws-eusc",
+    "aws.amazon.com": "aws",
+}
+"""Suffix of an app's host -> partition; empty: it does not say. Others are no AWS."""
+
+
+def empty() -> Mapping[str, Any]:
+    """Give the mapping that stands for a field left out."""
+    return MappingProxyType({})
+
+
+def is_account(value: str) -> bool:
+    """True for the twelve digits of an account id."""
+    return _ACCOUNT.fullmatch(value) is not None
+
+
+def account_and_partition(role_arn: str) -> tuple[str, str] | None:
+    """Give account and partition of an IAM role's ARN; None: it is none."""
+    if len(role_arn) > MAX_ARN_CHARS:
+        return None
+    match = _ROLE_ARN.fullmatch(role_arn)
+    return (match["account"], match["partition"]) if match else None
+
+
+def partition_of_uri(uri: str) -> str:
+    """Give the partition that an app's URI names, or nothing if it leaves it open."""
+    host = urlsplit(uri).hostname or ""
+    return _CONSOLES.get(_suffix(host) or "", "")
+
+
+def split_template(value: str) -> tuple[str, str, str] | None:
+    """Give text before, trait, text after; None: the value holds no template.
+
+    Both namespaces read the user's traits: one policy serves users of files and of
+    an identity provider alike.
+    """
+    match = _TEMPLATE.search(value)
+    if match is None:
+        return None
+    return value[: match.start()], match[1] or match[2], value[match.end() :]
+
+
+def label_pattern(value: str) -> re.Pattern[str]:
+    """Compile a label's value: ``^...$`` is a regular expression, ``*`` any run.
+
+    Searched, not fully matched: in ``^a|b$`` each branch has one anchor, as written.
+    """
+    if value.startswith("^") and value.endswith("$"):
+        return re.compile(value, re.ASCII)
+    return re.compile(r"\A" + ".*".join(map(re.escape, value.split("*"))) + r"\Z", re.DOTALL)
+
+
+def _suffix(host: str) -> str | None:
+    labels = host.split(".")
+    suffixes = (".".join(labels[i:]) for i in range(len(labels)))
+    return next((s for s in suffixes if s in _CONSOLES), None)
+
+
+def _name(value: str) -> str:
+    if not value or len(value) > MAX_NAME_CHARS or value != value.strip():
+        raise ValueError(f"{value[:80]!r} is not a name: 1 to {MAX_NAME_CHARS} characters")
+    return _text(value)
+
+
+def _text(value: str) -> str:
+    if not value.isprintable():
+        raise ValueError(f"{value[:80]!r} holds control characters")
+    return value
+
+
+def _description(value: str) -> str:
+    _text(value.replace("\n", " "))
+    return value
+
+
+def _version(value: str) -> str:
+    if not _VERSION.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a version like 'v5'")
+    return value
+
+
+def _quoted(value: object) -> object:
+    """Text stays; a number that can only be an account id is one; the rest is a trap.
+
+    Always ``ValueError``: pydantic makes a fault of nothing else.
+    """
+    if isinstance(value, int) and not isinstance(value, bool) and is_account(str(value)):
+        return str(value)
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(f"{value!r} is a number, and YAML drops leading zeros: quote it")  # noqa: TRY004
+    if isinstance(value, bool) or value is None:
+        raise ValueError(f"YAML reads it as {value!r}: quote it")
+    return value
+
+
+def _as_list(value: object) -> object:
+    return value if isinstance(value, list | tuple) else (value,)
+
+
+def _template(value: str) -> str:
+    rest = _TEMPLATE.sub("", value, count=1)
+    if "{{" in rest or "}}" in rest:
+        raise ValueError(
+            f"{value[:200]!r} is not a supported template: "
+            "one {{internal.trait}} or {{external.trait}} a value"
+        )
+    return value
+
+
+def _label_value(value: str) -> str:
+    _text(_template(value))
+    if split_template(value) is None:
+        try:
+            label_pattern(value)
+        except (re.error, OverflowError, RecursionError) as exc:
+            raise ValueError(f"{value[:200]!r} is not a regular expression: {exc}") from None
+    return value
+
+
+def _selector(value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, ...]]:
+    for key, values in value.items():
+        if not key or "{{" in key:
+            raise ValueError(f"{key[:80]!r} is not a label")
+        if "*" in key and (key, values) != ("*", ("*",)):
+            raise ValueError("'*' as a label goes with '*' as its one value: \"'*': '*'\"")
+    return value
+
+
+def _role_arn(value: str) -> str:
+    _template(value)
+    if "*" in value:
+        raise ValueError(f"{value[:200]!r}: role ARNs are compared exactly, write each one out")
+    if split_template(value) is None and account_and_partition(value) is None:
+        raise ValueError(f"{value[:200]!r} is not a role ARN (arn:aws:iam::<account>:role/<name>)")
+    return value
+
+
+def _external_id(value: str) -> str:
+    if value and not _EXTERNAL_ID.fullmatch(value):
+        raise ValueError("not an external id: 2 to 1224 letters, digits and _+=,.@:/-")
+    return value
+
+
+def _service(value: str) -> str:
+    if not _SERVICE.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a service like 'execute-api', or '*'")
+    return value
+
+
+def _account(value: object) -> object:
+    value = _quoted(value)
+    if isinstance(value, str) and value != "*" and not is_account(value):
+        raise ValueError(f"{value[:80]!r} is not a 12-digit account id, or '*'")
+    return value
+
+
+def _seconds(value: object) -> int:
+    """Parse ``8h``, ``1h30m``, ``12h0m0s``."""
+    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{str(value)[:80]!r} is not a duration like '8h' or '1h30m'")
+    hours, minutes, seconds = (int(part or 0) for part in match.groups())
+    total = hours * 3600 + minutes * 60 + seconds
+    if total == 0:
+        raise ValueError(f"{value!r} is no time at all")
+    return total
+
+
+def _host_port(value: str) -> str:
+    match = _HOST_PORT.fullmatch(value)
+    if match is None or int(match[1]) > 65535:
+        raise ValueError(f"{value[:80]!r} is not 'host:port'")
+    return value
+
+
+def _optional_host_port(value: str) -> str:
+    return _host_port(value) if value else value
+
+
+def _host_pattern(value: str) -> str:
+    if not _HOST_PATTERN.fullmatch(value):
+        raise ValueError(f"{value[:80]!r} is not a host or a pattern of hosts")
+    return value
+
+
+def _split_url(value: str, schemes: tuple[str, ...]) -> SplitResult:
+    # Not repeated: a URL may hold a password.
+    try:
+        parts = urlsplit(value)
+        _ = parts.port
+    except ValueError as exc:
+        raise ValueError(f"not a URL: {exc}") from None
+    if not value.isascii() or not value.isprintable() or any(c in value for c in ' \\"<>^`{|}'):
+        raise ValueError("not a URL: it holds characters that must be percent-encoded")
+    if parts.scheme not in schemes or not parts.hostname:
+        raise ValueError(f"not a URL that starts with {' or '.join(s + '://' for s in schemes)}")
+    if "@" in parts.netloc:
+        raise ValueError("a URL here may not hold a user or password")
+    return parts
+
+
+def _endpoint_url(value: str) -> str:
+    parts = _split_url(value, ("http", "https"))
+    if parts.path not in ("", "/") or "?" in value or "#" in value:
+        raise ValueError(f"{value[:200]!r} must be scheme, host and port alone")
+    return value
+
+
+def _optional_endpoint_url(value: str) -> str:
+    return _endpoint_url(value) if value else value
+
+
+def _app_uri(value: str) -> str:
+    parts = _split_url(value, ("https",))
+    if parts.port not in (None, 443) or _suffix(parts.hostname or "") is None:
+        raise ValueError(
+            f"{value[:200]!r} is not the console or another AWS URL "
+            "(https://console.aws.amazon.com/)"
+        )
+    return value
+
+
+def _not_empty[T: (str, tuple[str, ...])](value: T) -> T:
+    # Not Field(min_length=1): that also counts the items that have faults of their own.
+    if not value:
+        raise ValueError("is empty")
+    return value
+
+
+def _freeze(value: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    return MappingProxyType(dict(value))
+
+
+freeze = AfterValidator(_freeze)
+not_empty = AfterValidator(_not_empty)
+
+Name = Annotated[str, AfterValidator(_name)]
+Text = Annotated[str, AfterValidator(_description)]
+Version = Annotated[str, AfterValidator(_version)]
+Seconds = Annotated[int, BeforeValidator(_seconds)]
+Account = Annotated[str, BeforeValidator(_account)]
+HostPort = Annotated[str, AfterValidator(_host_port)]
+OptionalHostPort = Annotated[str, AfterValidator(_optional_host_port)]
+HostPattern = Annotated[str, AfterValidator(_host_pattern)]
+EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
+OptionalEndpointUrl = Annotated[str, AfterValidator(_optional_endpoint_url)]
+AppUri = Annotated[str, AfterValidator(_app_uri)]
+ExternalId = Annotated[str, AfterValidator(_external_id)]
+TenantService = Annotated[str, AfterValidator(_service)]
+RoleArnEntry = Annotated[str, AfterValidator(_role_arn)]
+Quoted = Annotated[str, BeforeValidator(_quoted), AfterValidator(_text)]
+Labels = Annotated[Mapping[Name, Quoted], freeze]
+Traits = Annotated[Mapping[Name, tuple[Quoted, ...]], freeze]
+Selector = Annotated[
+    Mapping[
+        str,
+        Annotated[
+            tuple[Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)], ...],
+            BeforeValidator(_as_list),
+            not_empty,
+        ],
+    ],
+    AfterValidator(_selector),
+    freeze,
+]
+"""``app_labels``: label -> values, any of which will do."""

@@ -1,0 +1,234 @@
+"""Parsed documents in, one ``Policy`` out, or every fault at once.
+
+A fault is one line: the place of the document, the path in it, what is wrong, what
+was perhaps meant. The operator mends all of them in one go.
+
+Reading and YAML are the business of ``awsgate.policyfile``.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+
+from awsgate.errors import SetupError
+from awsgate.policy.resources import (
+    NOT_ENFORCED,
+    NOT_SUPPORTED_KINDS,
+    App,
+    Gateway,
+    GatewaySpec,
+    Policy,
+    Role,
+    User,
+)
+
+type Resource = Role | User | App | Gateway
+
+KINDS: Mapping[str, type[Role | User | App | Gateway]] = {
+    "role": Role,
+    "user": User,
+    "app": App,
+    "gateway": Gateway,
+}
+HINT = "awsgate check policy/ shows faults without starting the gateway"
+
+_MESSAGES = {
+    "missing": "is missing",
+    "tuple_type": "is not a list",
+    "mapping_type": "is not a mapping of names to values",
+    "model_type": "is not a mapping of names to values",
+    "recursion_loop": "contains itself",
+}
+_TYPES = {
+    "string_type": "a string: quote it",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
+
+
+def parse_policy(documents: Sequence[tuple[str, object]], *, faults: Sequence[str] = ()) -> Policy:
+    """Build the policy of ``documents``, pairs of place and parsed content.
+
+    ``faults`` are those found while reading. They are reported along with the ones
+    found here; a name that is used and not there is then no fault, since it may be
+    in what could not be read.
+
+    Raises ``SetupError`` with every fault.
+    """
+    found = list(faults)
+    resources: list[tuple[str, Resource]] = []
+    for place, document in documents:
+        if document is None:  # an empty document: two separators in a row
+            continue
+        resource, broken = _resource(document)
+        found += [f"{place}: {fault}" for fault in broken]
+        if resource is not None:
+            resources.append((place, resource))
+    found += _duplicates(documents)
+    if not faults:
+        found += _unknown_roles(resources, _names(documents, "role"))
+    if found:
+        some = "1 fault" if len(found) == 1 else f"{len(found)} faults"
+        raise SetupError(f"{some} in policy", hint=HINT, faults=tuple(found))
+    return _policy([resource for _, resource in resources])
+
+
+def _policy(resources: Iterable[Resource]) -> Policy:
+    resources = sorted(resources, key=lambda r: r.metadata.name)
+    gateways = [r.spec for r in resources if isinstance(r, Gateway)]
+    return Policy(
+        gateway=gateways[0] if gateways else GatewaySpec(),
+        roles=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Role)}),
+        users=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, User)}),
+        apps=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, App)}),
+    )
+
+
+def _resource(document: object) -> tuple[Resource | None, list[str]]:
+    if not isinstance(document, Mapping):
+        return None, ["is not a resource: expected kind, version, metadata and spec"]
+    kind = document.get("kind")
+    model = KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        return None, [_bad_kind(document)]
+    try:
+        return model.model_validate(document), []
+    except ValidationError as exc:
+        return None, [
+            _fault(model, error["type"], error["loc"], error)
+            for error in exc.errors(include_url=False)
+        ]
+
+
+def _bad_kind(document: Mapping[Any, Any]) -> str:
+    if "kind" not in document:
+        return f"kind: is missing, expected one of {', '.join(KINDS)}"
+    kind = document["kind"]
+    if not isinstance(kind, str):
+        return f"kind: {_shown(kind)} is not one of {', '.join(KINDS)}"
+    if kind in NOT_SUPPORTED_KINDS:
+        return f"kind: {kind!r} is not supported by this version: take the document out"
+    return f"kind: {kind[:80]!r} is not one of {', '.join(KINDS)}{_did_you_mean(kind, KINDS)}"
+
+
+def _fault(
+    model: type[BaseModel], kind: str, loc: tuple[int | str, ...], error: Mapping[str, Any]
+) -> str:
+    path = _path(loc)
+    return (
+        f"{path}: {_message(model, kind, loc, error)}"
+        if path
+        else _message(model, kind, loc, error)
+    )
+
+
+def _message(
+    model: type[BaseModel], kind: str, loc: tuple[int | str, ...], error: Mapping[str, Any]
+) -> str:
+    if kind == "extra_forbidden":
+        return _unknown_key(model, loc)
+    if kind == "value_error":
+        return str(error["ctx"]["error"])
+    if kind in _TYPES:
+        return f"{_shown(error['input'])} is not {_TYPES[kind]}"
+    if kind in _MESSAGES:
+        return _MESSAGES[kind]
+    if kind == "literal_error":
+        return f"{_shown(error['input'])} is not one of {error['ctx']['expected']}"
+    text = str(error["msg"])
+    return f"{_shown(error['input'])}: {text[:1].lower()}{text[1:]}"
+
+
+def _unknown_key(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
+    key = str(loc[-1])
+    if key in NOT_ENFORCED:
+        return "not enforced by this version: take it out, or what it restricts is open"
+    at = _model_at(model, loc[:-1])
+    known = [field.alias or name for name, field in at.model_fields.items()]
+    return f"unknown key{_did_you_mean(key, known) or ', expected ' + ', '.join(known)}"
+
+
+def _model_at(model: type[BaseModel], loc: tuple[int | str, ...]) -> type[BaseModel]:
+    """Give the model that holds the key at ``loc``. Indexes and free keys stay put."""
+    for part in loc:
+        for name, field in model.model_fields.items():
+            if part == (field.alias or name):
+                model = next(_models_in(field.annotation), model)
+                break
+    return model
+
+
+def _models_in(annotation: object) -> Iterator[type[BaseModel]]:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        yield annotation
+    for arg in get_args(annotation):
+        yield from _models_in(arg)
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    text = ""
+    for part in loc:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        elif part != "[key]":  # pydantic's mark for a fault in a mapping's key
+            text += f".{part[:80]}" if part.isprintable() else f".{part[:80]!r}"
+    return text.removeprefix(".")
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, int) and value.bit_length() > 128:
+        return "a very long number"  # repr() itself refuses thousands of digits
+    if isinstance(value, str | int | float | bool | None):
+        return repr(value)[:80]
+    return "a list" if isinstance(value, list) else f"a {type(value).__name__}"
+
+
+def _did_you_mean(word: str, known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f", did you mean {near[0]!r}" if near else ""
+
+
+def _raw_name(document: object) -> tuple[str, str] | None:
+    """Give kind and name of a document as they stand, valid or not."""
+    if not isinstance(document, Mapping):
+        return None
+    metadata = document.get("metadata")
+    name = metadata.get("name") if isinstance(metadata, Mapping) else None
+    kind = document.get("kind")
+    if kind == "gateway":
+        return kind, ""  # there is one, whatever it is called
+    return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None
+
+
+def _names(documents: Sequence[tuple[str, object]], kind: str) -> set[str]:
+    # Broken documents count: their own faults are reported, not their absence.
+    raw = (_raw_name(document) for _, document in documents)
+    return {name for found in raw if found is not None for k, name in [found] if k == kind}
+
+
+def _duplicates(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
+    first: dict[tuple[str, str], str] = {}
+    for place, document in documents:
+        found = _raw_name(document)
+        if found is None or found[0] not in KINDS:
+            continue
+        if found in first:
+            what = f"{found[0]} {found[1]!r}" if found[1] else "a gateway document"
+            yield f"{place}: {what} is already in {first[found]}"
+        first.setdefault(found, place)
+
+
+def _unknown_roles(resources: Iterable[tuple[str, Resource]], roles: set[str]) -> Iterator[str]:
+    for place, resource in resources:
+        if not isinstance(resource, User):
+            continue
+        for index, role in enumerate(resource.spec.roles):
+            if role not in roles:
+                near = _did_you_mean(role, sorted(roles))
+                yield f"{place}: spec.roles[{index}]: there is no role {role!r}{near}"

@@ -1,0 +1,291 @@
+"""The shapes of the policy documents: role, user, app and gateway.
+
+They are the reference product's own resources, so its YAML loads unchanged: the same
+kinds, the same field names, the same meaning. Three things differ, all on the safe
+side: an unknown key is a fault, so is a field that this version does not enforce, and
+an ``app_labels`` that is left out matches nothing in every version of the resource.
+
+Models are frozen and hold parsed values. They check one document each; what holds
+between documents is checked in ``parse``, and what they mean is in ``decide``.
+The scalars of the documents are in ``fields``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+
+from awsgate.policy.fields import (
+    Account,
+    AppUri,
+    EndpointUrl,
+    ExternalId,
+    HostPattern,
+    HostPort,
+    Labels,
+    Name,
+    OptionalEndpointUrl,
+    OptionalHostPort,
+    RoleArnEntry,
+    Seconds,
+    Selector,
+    TenantService,
+    Text,
+    Traits,
+    Version,
+    empty,
+    freeze,
+    is_account,
+    not_empty,
+)
+
+NOT_ENFORCED = frozenset(
+    {
+        "aws_actions",
+        "aws_resources",
+        "aws_regions",
+        "aws_access_levels",
+        "aws_session_policy",
+        "aws_session_tags",
+        "aws_source_identity",
+    }
+)
+"""Fields of later versions. Each restricts, so ignoring one would open a hole."""
+
+NOT_SUPPORTED_KINDS = frozenset({"lock", "oidc", "github", "saml"})
+"""Kinds of later versions."""
+
+PositiveInt = Annotated[StrictInt, Field(gt=0)]
+
+
+class Model(BaseModel):
+    """What all parts of a document have in common."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+
+class Metadata(Model):
+    """What a resource is called."""
+
+    name: Name
+    description: Text = ""
+    labels: Labels = Field(default_factory=empty)
+
+
+class Allow(Model):
+    """What a role lets its users do. All of it must match."""
+
+    app_labels: Selector = Field(default_factory=empty)
+    """Label -> any of these values. Nothing here matches no app."""
+    aws_role_arns: tuple[RoleArnEntry, ...] = ()
+    """ARNs, compared exactly, with templates."""
+    aws_tenant_endpoints: tuple[TenantService, ...] = ()
+    """Services whose endpoints other tenants can own, or ``*``. Off unless listed."""
+
+
+class Deny(Model):
+    """What a role keeps from its users. Any of it that matches denies."""
+
+    app_labels: Selector = Field(default_factory=empty)
+    aws_role_arns: tuple[RoleArnEntry, ...] = ()
+
+
+class RoleOptions(Model):
+    """Limits that come with a role."""
+
+    max_session_ttl_s: Seconds | None = Field(default=None, alias="max_session_ttl")
+
+
+class RoleSpec(Model):
+    """The body of a role."""
+
+    allow: Allow = Field(default_factory=Allow)
+    deny: Deny = Field(default_factory=Deny)
+    options: RoleOptions = Field(default_factory=RoleOptions)
+
+
+class Role(Model):
+    """A set of rights that users are given by name."""
+
+    kind: Literal["role"]
+    version: Version
+    metadata: Metadata
+    spec: RoleSpec
+
+
+class UserSpec(Model):
+    """The body of a user."""
+
+    roles: tuple[Name, ...] = ()
+    traits: Traits = Field(default_factory=empty)
+    """Name -> values, for the templates of the roles."""
+
+
+class User(Model):
+    """Someone who may ask."""
+
+    kind: Literal["user"]
+    version: Version
+    metadata: Metadata
+    spec: UserSpec
+
+
+class AppAws(Model):
+    """What AssumeRole needs to know of an app."""
+
+    external_id: ExternalId = ""
+
+
+class AppSpec(Model):
+    """The body of an app."""
+
+    uri: AppUri
+    """The console, or another AWS URL. It says the partition."""
+    labels: Labels = Field(default_factory=empty)
+    """The reference's ``app_service`` entries have them here; both places count."""
+    aws: AppAws = Field(default_factory=AppAws)
+
+
+class App(Model):
+    """One AWS account, or a way into it."""
+
+    kind: Literal["app"]
+    version: Version
+    metadata: Metadata
+    spec: AppSpec
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        for key, value in self.spec.labels.items():
+            if self.metadata.labels.get(key, value) != value:
+                raise ValueError(f"spec.labels.{key}: differs from metadata.labels.{key}")
+        for place, labels in (("metadata", self.metadata.labels), ("spec", self.spec.labels)):
+            account = labels.get("aws_account_id")
+            if account is not None and not is_account(account):
+                raise ValueError(
+                    f"{place}.labels.aws_account_id: {account!r} is not a 12-digit account id"
+                )
+        return self
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        """All labels of the app."""
+        return {**self.metadata.labels, **self.spec.labels}
+
+
+class BypassEntry(Model):
+    """Hosts that are tunnelled untouched."""
+
+    hosts: Annotated[tuple[HostPattern, ...], not_empty]
+    reason: Annotated[Text, not_empty]
+
+
+class UpstreamEntry(Model):
+    """A server that stands in for AWS hosts. The Host header is kept."""
+
+    hosts: Annotated[tuple[HostPattern, ...], not_empty]
+    url: EndpointUrl
+
+
+class StsSpec(Model):
+    """Where roles are assumed."""
+
+    endpoint_url: OptionalEndpointUrl = ""
+    """Empty: AWS's own."""
+    regional: StrictBool = True
+
+
+class BaseCredentials(Model):
+    """The gateway's own credentials for an account. Nothing set: the ambient chain."""
+
+    profile: Name
+
+
+class Limits(Model):
+    """How much one request, and all together, may cost."""
+
+    max_body_bytes: PositiveInt = 128 * 1024**2  # a Lambda zip of 50 MB in base64 fits
+    max_buffered_bytes: PositiveInt = 512 * 1024**2
+    """All bodies that are held at a time."""
+    max_header_bytes: PositiveInt = 64 * 1024
+    connect_timeout_s: Annotated[float, Field(strict=True, gt=0, le=300)] = 10.0
+
+    @model_validator(mode="after")
+    def _check_buffer(self) -> Self:
+        if self.max_buffered_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"max_buffered_bytes {self.max_buffered_bytes} is less than "
+                f"max_body_bytes {self.max_body_bytes}"
+            )
+        return self
+
+
+class SessionSpec(Model):
+    """How long gateway credentials live."""
+
+    default_ttl_s: Seconds = Field(default=3600, alias="default_ttl")
+    max_ttl_s: Seconds = Field(default=12 * 3600, alias="max_ttl")
+
+    @model_validator(mode="after")
+    def _check_order(self) -> Self:
+        if self.default_ttl_s > self.max_ttl_s:
+            raise ValueError(
+                f"default_ttl ({self.default_ttl_s} s) is more than max_ttl ({self.max_ttl_s} s)"
+            )
+        return self
+
+
+class AuditSpec(Model):
+    """What happens if a request cannot be recorded."""
+
+    on_failure: Literal["refuse", "continue"] = "refuse"
+
+
+class GatewaySpec(Model):
+    """The gateway's own settings."""
+
+    listen: HostPort = "127.0.0.1:8080"
+    non_aws: Literal["tunnel", "refuse"] = "tunnel"
+    bypass: tuple[BypassEntry, ...] = ()
+    upstreams: tuple[UpstreamEntry, ...] = ()
+    """First match wins."""
+    sts: StsSpec = Field(default_factory=StsSpec)
+    base_credentials: Annotated[Mapping[Account, BaseCredentials], freeze] = Field(
+        default_factory=empty
+    )
+    """Account, or ``*`` for all others."""
+    limits: Limits = Field(default_factory=Limits)
+    session: SessionSpec = Field(default_factory=SessionSpec)
+    audit: AuditSpec = Field(default_factory=AuditSpec)
+    metrics_listen: OptionalHostPort = "127.0.0.1:9464"
+    """Empty: off."""
+
+
+class GatewayMetadata(Model):
+    """There is one gateway, so its name may be left out."""
+
+    name: Name = "gateway"
+    description: Text = ""
+    labels: Labels = Field(default_factory=empty)
+
+
+class Gateway(Model):
+    """The one document with the gateway's own settings."""
+
+    kind: Literal["gateway"]
+    version: Version = "v1"
+    metadata: GatewayMetadata = Field(default_factory=GatewayMetadata)
+    spec: GatewaySpec = Field(default_factory=GatewaySpec)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """Everything that decides, by name. Sorted, so that no order of files matters."""
+
+    gateway: GatewaySpec = field(default_factory=GatewaySpec)
+    roles: Mapping[str, Role] = field(default_factory=empty)
+    users: Mapping[str, User] = field(default_factory=empty)
+    apps: Mapping[str, App] = field(default_factory=empty)
