@@ -1,3 +1,5 @@
 """AWS access without AWS keys: an intercepting, verifying, re-signing gateway."""
 
-__version__ = "0.1.0"
+from awsgate.version import __version__
+
+__all__ = ["__version__"]

@@ -33,10 +33,10 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from botocore.httpsession import URLLib3Session
 from cachetools import LRUCache
 
-from awsgate import __version__
 from awsgate.aws.partitions import BY_ID
 from awsgate.errors import Code, Refusal
 from awsgate.session import KEY_PREFIX
+from awsgate.version import __version__
 
 if TYPE_CHECKING:
     from mypy_boto3_sts.client import STSClient

@@ -13,7 +13,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from awsgate import __version__
 from awsgate.audit import AuditLog
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
@@ -27,6 +26,7 @@ from awsgate.policyfile import load_policy
 from awsgate.resolver import GuardedDialer
 from awsgate.session import SessionOpener, session_name_for
 from awsgate.state import open_state
+from awsgate.version import __version__
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
 

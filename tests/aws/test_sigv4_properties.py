@@ -7,6 +7,7 @@ is Python, the CRT is C.
 from __future__ import annotations
 
 import hashlib
+from random import Random
 from urllib.parse import quote_from_bytes
 
 import pytest
@@ -219,13 +220,13 @@ def loosely(text: str, flags: list[bool]) -> str:
 @given(SERVICES, PAIRS, st.lists(st.booleans(), min_size=1, max_size=9), st.randoms())
 @example("s3", [("prefix", "a b/é", False), ("a", "", True)], [True], None)
 def test_the_query_may_be_written_in_other_ways_and_another_order(
-    service: str, pairs: list[tuple[str, str, bool]], flags: list[bool], shuffle: object
+    service: str, pairs: list[tuple[str, str, bool]], flags: list[bool], shuffle: Random | None
 ) -> None:
     """object_store sends + and signs %20, OpenDAL sends / and signs %2F; AWS decodes first."""
     fields = botocore_sign("GET", HOST, "/k" + query_of(pairs), service=service)
     if shuffle is not None:
         pairs = list(pairs)
-        shuffle.shuffle(pairs)  # type: ignore[attr-defined]
+        shuffle.shuffle(pairs)
     sent = ("/k" + loosely(query_of(pairs), flags)).encode()
 
     assert accepts(
@@ -237,9 +238,9 @@ OTHER_QUERIES = {
     "a plus that is meant": ("?a=b%2Bc", b"?a=b+c"),
     "another case of a name": ("?a=1", b"?A=1"),
     "a pair less": ("?a=1&a=1", b"?a=1"),
-    "an empty pair more": ("?a=1", b"?a=1&=" ),
+    "an empty pair more": ("?a=1", b"?a=1&="),
     "a value moved into the name": ("?a=1%3D2", b"?a%3D1=2"),
-    "two pairs for one": ("?a=1%26b=2", b"?a=1&b=2"),
+    "two pairs for one": ("?a=1%26b%3D2", b"?a=1&b=2"),
     "decoded once too often": ("?a=%252F", b"?a=%2F"),
 }  # fmt: skip
 

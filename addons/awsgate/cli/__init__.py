@@ -10,9 +10,9 @@ import sys
 
 import typer
 
-from awsgate import __version__
 from awsgate.cli import ca, check, demo, env
 from awsgate.errors import SetupError
+from awsgate.version import __version__
 
 app = typer.Typer(
     name="awsgate",

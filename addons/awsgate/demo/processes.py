@@ -13,7 +13,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import awsgate
 from awsgate.errors import SetupError
 
 START_TIMEOUT_S = 60.0
@@ -169,7 +168,7 @@ class GatewayProcess:
 
 def entry_script(folder: Path) -> Path:
     """Give the entry script: beside the package in a checkout, else a copy of it."""
-    script = Path(awsgate.__file__).parent.parent / "awsgate.py"
+    script = Path(__file__).parents[2] / "awsgate.py"
     if script.exists():
         return script
     copy = folder / "awsgate_entry.py"
