@@ -102,10 +102,11 @@ class AwsGate:
         if hooks is None:
             return
         server = ctx.master.addons.get("proxyserver")
-        listen = hooks.gateway.policy.gateway.listen
-        if isinstance(server, Proxyserver) and host.wants_default_listen(ctx.options):
-            ctx.options.update(mode=[host.listen_mode(listen)])
-            await server.servers.update([mode_specs.ProxyMode.parse(host.listen_mode(listen))])
+        mode = host.listen_mode(ctx.options, hooks.gateway.policy.gateway.listen)
+        if isinstance(server, Proxyserver) and mode is not None:
+            ctx.options.update(mode=[mode])
+            if not await server.servers.update([mode_specs.ProxyMode.parse(mode)]):
+                _give_up(SetupError(f"cannot listen on {mode.partition('@')[2]}"))
         host.slim(ctx.master)
         _announce(hooks.gateway, server)
 

@@ -109,12 +109,16 @@ class Hooks:
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Review the head; sign and stream at once where it covers the body."""
-        if flow.error is not None:  # mitmproxy refused it already; it comes here to be seen
-            return None
         route = self.routes.get(flow.client_conn.id)
         facts = flows.facts_of(flow, route.host if route is not None else None)
         trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
         flow.metadata[TRACE] = trace
+        if flow.error is not None:
+            # mitmproxy refused it and has its own words for the client; ``error``
+            # follows, and writes the audit line.
+            trace.review.host = facts.connect_host or ""
+            self._refuse(flow, trace, Refusal(Code.UNSUPPORTED, "malformed request", status=400))
+            return None
         return self._guarded(flow, trace, lambda: self._head(flow, trace, route))
 
     def request(self, flow: http.HTTPFlow) -> Awaitable[None] | None:

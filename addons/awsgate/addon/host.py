@@ -86,15 +86,17 @@ def verify(options: OptManager) -> None:
         raise exceptions.OptionsError(fault)
 
 
-def listen_mode(listen: str) -> str:
-    """Give ``host:port`` as a mitmproxy mode, so that both families can be named."""
+def listen_mode(options: OptManager, listen: str) -> str | None:
+    """Give the mitmproxy mode to listen with, or None to leave it as it is.
+
+    ``listen`` is the policy's ``host:port``; what the command line says goes before it.
+    mitmproxy's own default is every interface, so a port alone keeps the policy's host.
+    """
+    chosen = [mode_specs.ProxyMode.parse(mode) for mode in options.mode]
+    if len(chosen) != 1 or chosen[0].custom_listen_host is not None or options.listen_host:
+        return None
     host, _, port = listen.rpartition(":")
-    return f"regular@{host}:{port}"
-
-
-def wants_default_listen(options: OptManager) -> bool:
-    """True if the command line names no address: then ``spec.listen`` counts."""
-    return not any(options.has_changed(name) for name in ("mode", "listen_host", "listen_port"))
+    return f"regular@{host}:{chosen[0].custom_listen_port or options.listen_port or port}"
 
 
 def slim(master: Master) -> None:
