@@ -116,14 +116,14 @@ def accepts(
     try:
         auth = sigv4.parse_authorization(headers[b"authorization"][0])
         when = sigv4.parse_amz_date(headers[b"x-amz-date"][0].strip())
-        payload = headers.get(b"x-amz-content-sha256", [body_sha256.encode()])[0].strip()
+        declared = headers.get(b"x-amz-content-sha256")
         path, _, query = target.partition(b"?")
         return sigv4.matches(
             sigv4.SignedRequest(method, path, query, headers),
             auth,
             secret=secret,
             timestamp=sigv4.amz_date(when),
-            payload=payload.decode("latin-1"),
+            payload=declared[0].strip().decode("latin-1") if declared else body_sha256,
         )
     except (KeyError, sigv4.SignatureSyntaxError):
         return False

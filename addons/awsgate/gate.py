@@ -33,11 +33,6 @@ MAX_SKEW = timedelta(minutes=5)  # AWS's own window for most services; S3 allows
 # Keywords that stand for the body in the signature and leave its bytes alone.
 VERBATIM_PAYLOADS = frozenset({"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
 
-# The client's own authentication. Never two auth forms at once, so all of it goes.
-CLIENT_AUTH_HEADERS = frozenset(
-    {b"authorization", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"}
-)
-
 
 class OpenSession(Protocol):
     """Opens gateway credentials, or refuses them. ``now`` in epoch seconds."""
@@ -54,7 +49,7 @@ class Review:
     facts: RequestFacts
     host: str = ""
     endpoint: endpoint.Endpoint | None = None
-    headers: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict)
+    headers: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
     authorization: sigv4.Authorization | None = None
     timestamp: str = ""
     session: Session | None = None
@@ -220,12 +215,7 @@ def sign(
 
 def _authorization(review: Review) -> sigv4.Authorization:
     value = review.header(b"authorization")
-    query = review.facts.target.partition(b"?")[2]
-    in_query = any(
-        item.partition(b"=")[0].lower() in (b"x-amz-signature", b"x-amz-algorithm", b"signature")
-        for item in query.split(b"&")
-    )
-    if in_query:
+    if wire.has_query_auth(review.facts.target):
         raise Refusal(
             Code.UNSUPPORTED,
             "presigned (query) signatures are not supported by this version",
@@ -270,8 +260,8 @@ def _timestamp(review: Review, now: datetime) -> str:
     """Give the request's own time as ``YYYYMMDDTHHMMSSZ``, within the window."""
     value = review.header(b"x-amz-date") or review.header(b"date")
     try:
-        when = _parse_date(value.strip())
-    except ValueError:
+        when = _parse_date(value.strip()).astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter: an offset of a million hours
         raise Refusal(
             Code.BAD_SIGNATURE, "no valid X-Amz-Date or Date header (YYYYMMDDTHHMMSSZ)"
         ) from None
@@ -385,10 +375,11 @@ def _plan(
     decision: Decision,
     payload: str,
 ) -> Plan:
-    drop = CLIENT_AUTH_HEADERS
+    # Never two auth forms at once, so all of the client's goes.
+    drop = sigv4.AUTH_HEADERS
     if b"x-amz-date" not in review.headers:
         drop = drop | {b"date"}  # it was the signing date, and is stale under a new one
-    kept = wire.forwardable(review.facts.headers, drop=drop)
+    kept = wire.forwardable(review.facts.headers, drop=drop, signed=auth.signed_headers)
     if wire.host_of(review.header(b"host")) != found.host:
         kept = [(n, found.host.encode() if n.lower() == b"host" else v) for n, v in kept]
     names = {name.lower() for name, _ in kept}

@@ -140,14 +140,18 @@ def mint(
     nonce = entropy[10 : 10 + _NONCE_BYTES]
     session_id = entropy[22:].hex()
     payload = json.dumps(
-        [session_id, user, app, role_arn, now, now + ttl_s], separators=(",", ":")
-    ).encode()
+        [session_id, user, app, role_arn, now, now + ttl_s],
+        separators=(",", ":"),
+        ensure_ascii=False,
+    ).encode("utf-8", "surrogatepass")
     sealed = keys.current.sealing.encrypt(nonce, payload, key_id.encode())
-    token = bytes([_VERSION]) + keys.current.fingerprint + nonce + sealed
+    token = _text(bytes([_VERSION]) + keys.current.fingerprint + nonce + sealed)
+    if len(token) > MAX_TOKEN_CHARS:
+        raise ValueError(f"token is {len(token)} characters, expected at most {MAX_TOKEN_CHARS}")
     return GatewayCredentials(
         access_key_id=key_id,
         secret_access_key=keys.current.secret_for(key_id),
-        session_token=_text(token),
+        session_token=token,
         expires_at=now + ttl_s,
     )
 
@@ -247,6 +251,7 @@ def looks_like_gateway_key(access_key_id: str) -> bool:
 # upper- and lower-case alphanumeric characters with no spaces. You can also include
 # underscores or any of the following characters: =,.@-" (and +), 2 to 64 of them.
 _NAME_BAD = re.compile(r"[^A-Za-z0-9_+=,.@-]")
+_NAME_CHANGED = re.compile(r".*-[0-9a-f]{12}")
 _NAME_MAX = 64
 
 
@@ -254,10 +259,12 @@ def session_name_for(user: str) -> str:
     """Give the RoleSessionName of a user: the name itself wherever AWS takes it.
 
     A name that had to be changed or cut gets ``-`` and 12 hex digits of its SHA-256,
-    so that two people never share one and the same person always has the same.
+    so that two people never share one and the same person always has the same. A name
+    that looks like such a one gets them too: it could be somebody else's.
     """
     clean = _NAME_BAD.sub("_", user)
-    if clean == user and 2 <= len(clean) <= _NAME_MAX:
+    changed = clean != user or not 2 <= len(clean) <= _NAME_MAX
+    if not changed and _NAME_CHANGED.fullmatch(clean) is None:
         return clean
     digest = hashlib.sha256(user.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{clean[: _NAME_MAX - 13]}-{digest}"

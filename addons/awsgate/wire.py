@@ -15,8 +15,9 @@ ARCHITECTURE.md with the test that holds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
 
 from awsgate.errors import Code, Refusal
 
@@ -56,6 +57,19 @@ HOP_BY_HOP = frozenset(
     }
 )
 """Between two hops only, or said by a hop about its client. Never forwarded."""
+
+# Query parameters of presigned URLs: of SigV4 and SigV4a, then of SigV2. Beside a
+# header they would be a second identity.
+QUERY_AUTH = frozenset(
+    {
+        b"x-amz-algorithm",
+        b"x-amz-credential",
+        b"x-amz-signature",
+        b"x-amz-security-token",
+        b"awsaccesskeyid",
+        b"signature",
+    }
+)
 
 HOP_PREFIXES = (b"proxy-", b"x-forwarded-")
 
@@ -161,13 +175,25 @@ def host_of(value: bytes) -> str:
     return host.removesuffix(".")
 
 
+def has_query_auth(target: bytes) -> bool:
+    """True if the query holds a signature, or a part of one."""
+    query = target.partition(b"?")[2]
+    # Decoded, as AWS reads them: %58-Amz-Signature is one too.
+    names = {unquote_to_bytes(item.partition(b"=")[0]).lower() for item in query.split(b"&")}
+    return not names.isdisjoint(QUERY_AUTH)
+
+
 def forwardable(
-    headers: Sequence[tuple[bytes, bytes]], *, drop: frozenset[bytes]
+    headers: Sequence[tuple[bytes, bytes]],
+    *,
+    drop: frozenset[bytes],
+    signed: Collection[str] = (),
 ) -> list[tuple[bytes, bytes]]:
     """Give the headers that may go on to AWS, in their order.
 
     Left out: the hop-by-hop ones, whatever ``Connection`` names (RFC 9110, 7.6.1),
-    proxy and forwarding headers, and ``drop`` (lower-case names).
+    proxy and forwarding headers, and ``drop`` (lower-case names). What the client
+    signed (``signed``, lower-case) is meant for AWS, so ``Connection`` cannot name it.
     """
     named = frozenset(
         token.strip().lower()
@@ -182,7 +208,8 @@ def forwardable(
             continue
         # "Connection: host" must not be a way to remove what a signature covers;
         # those that frame or address the message stay.
-        if lower in named and lower not in _NEVER_NAMED and not lower.startswith(b"x-amz-"):
+        kept_anyway = lower in _NEVER_NAMED or lower.decode("latin-1") in signed
+        if lower in named and not kept_anyway and not lower.startswith(b"x-amz-"):
             continue
         kept.append((name, value))
     return kept

@@ -2,192 +2,22 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta, timezone
+from datetime import timedelta, timezone
 from email.utils import parsedate_to_datetime
-from functools import cache
-from typing import Any
 from xml.etree import ElementTree as ET
 
-import botocore.session
 import pytest
-from botocore.awsrequest import AWSPreparedRequest, AWSResponse
-from botocore.exceptions import ClientError
-from botocore.model import OperationModel
-from botocore.parsers import create_parser
-from botocore.retries import standard
-from botocore.retryhandler import create_checker_from_retry_config
 from hypothesis import given
 from hypothesis import strategies as st
 
 from awsgate.aws.faults import (
     PROTOCOLS,
     S3,
-    FaultResponse,
     protocol_of,
-    render_fault,
     wants_query_errors,
 )
 from awsgate.errors import Code, Refusal
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
-REQUEST_ID = "6f1c2d1e-0000-4000-8000-000000000001"
-BOTOCORE_NAME = {S3: "rest-xml", "cbor": "smithy-rpc-v2-cbor"}
-
-# One operation for each protocol: the model it has is what botocore's retries look into.
-OPERATION = {
-    S3: ("s3", "GetObject"),
-    "rest-xml": ("route53", "ListHostedZones"),
-    "query": ("iam", "ListUsers"),
-    "ec2": ("ec2", "DescribeInstances"),
-    "json": ("dynamodb", "GetItem"),
-    "rest-json": ("lambda", "Invoke"),
-    "cbor": ("cloudwatch", "PutMetricData"),
-}
-
-
-def render(
-    refusal: Refusal,
-    protocol: str,
-    *,
-    method: str = "POST",
-    version: str = "1.0",
-    query_mode: bool = False,
-    now: datetime = NOW,
-    resource: str = "/bucket/key",
-    request_id: str = REQUEST_ID,
-) -> FaultResponse:
-    return render_fault(
-        refusal,
-        protocol=protocol,
-        json_version=version if protocol == "json" else "",
-        method=method,
-        request_id=request_id,
-        now=now,
-        resource=resource,
-        query_mode=query_mode,
-    )
-
-
-def header(fault: FaultResponse, name: str) -> str:
-    (value,) = [value for key, value in fault.headers if key.lower() == name.lower()]
-    return value
-
-
-@cache
-def operation(protocol: str) -> OperationModel:
-    service, name = OPERATION[protocol]
-    return botocore.session.Session().get_service_model(service).operation_model(name)
-
-
-def parsed(fault: FaultResponse, protocol: str) -> dict[str, Any]:
-    """Read the answer as botocore does, which also looks up the operation's own errors."""
-    response = {
-        "status_code": fault.status,
-        "headers": {name.lower(): value for name, value in fault.headers},
-        "body": fault.body,
-        "context": {},
-    }
-    parser = create_parser(BOTOCORE_NAME.get(protocol, protocol))
-    answer: dict[str, Any] = parser.parse(response, operation(protocol).output_shape)
-    return answer
-
-
-# The code by which SDKs, tools and users know the error: S3, query, EC2, JSON, status.
-INVALID = ("InvalidRequest", "InvalidRequest", "InvalidRequest", "InvalidRequestException", 400)
-NO_ACCESS = (
-    "AccessDenied",
-    "AccessDenied",
-    "UnauthorizedOperation",
-    "AccessDeniedException",
-    403,
-)
-CODES = {
-    Code.MISSING_FORWARDED_HOST: INVALID,
-    Code.BAD_FORWARDED_HOST: INVALID,
-    Code.NOT_AN_AWS_ENDPOINT: INVALID,
-    Code.SCOPE_MISMATCH: (
-        "AuthorizationHeaderMalformed",
-        "SignatureDoesNotMatch",
-        "SignatureDoesNotMatch",
-        "InvalidSignatureException",
-        403,
-    ),
-    Code.NOT_SIGNED: (
-        "AccessDenied",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationToken",
-        "MissingAuthenticationTokenException",
-        403,
-    ),
-    Code.BAD_SIGNATURE: (
-        "SignatureDoesNotMatch",
-        "SignatureDoesNotMatch",
-        "SignatureDoesNotMatch",
-        "InvalidSignatureException",
-        403,
-    ),
-    Code.CLOCK_SKEW: (
-        "RequestTimeTooSkewed",
-        "RequestExpired",
-        "RequestExpired",
-        "RequestExpired",
-        403,
-    ),
-    Code.UNKNOWN_KEY: (
-        "InvalidAccessKeyId",
-        "InvalidClientTokenId",
-        "AuthFailure",
-        "UnrecognizedClientException",
-        403,
-    ),
-    Code.SESSION_EXPIRED: (
-        "ExpiredToken",
-        "ExpiredToken",
-        "RequestExpired",
-        "ExpiredTokenException",
-        403,
-    ),
-    Code.LOCKED: NO_ACCESS,
-    Code.DENIED: NO_ACCESS,
-    Code.ROLE_UNAVAILABLE: (
-        "ServiceUnavailable",
-        "ServiceUnavailable",
-        "Unavailable",
-        "ServiceUnavailableException",
-        503,
-    ),
-    Code.BODY_TOO_LARGE: (
-        "EntityTooLarge",
-        "RequestEntityTooLarge",
-        "RequestEntityTooLarge",
-        "RequestEntityTooLargeException",
-        413,
-    ),
-    Code.UNSUPPORTED: (
-        "NotImplemented",
-        "UnsupportedOperation",
-        "UnsupportedOperation",
-        "UnsupportedOperationException",
-        400,
-    ),
-    Code.UPSTREAM_FAILED: (
-        "ServiceUnavailable",
-        "ServiceUnavailable",
-        "Unavailable",
-        "ServiceUnavailableException",
-        502,
-    ),
-    Code.GATEWAY_FAULT: (
-        "InternalError",
-        "InternalFailure",
-        "InternalError",
-        "InternalFailure",
-        500,
-    ),
-}
-COLUMN = {S3: 0, "query": 1, "rest-xml": 1, "ec2": 2, "json": 3, "rest-json": 3, "cbor": 3}
+from faulting import CODES, COLUMN, NOW, REQUEST_ID, header, parsed, render
 
 
 @pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
@@ -382,93 +212,6 @@ def test_a_long_path_is_cut() -> None:
     fault = render(Refusal(Code.DENIED, "no"), S3, resource="/" + "k" * 30000)
 
     assert len(parsed(fault, S3)["Error"]["Resource"]) == 1024
-
-
-# --- retries --------------------------------------------------------------------------
-
-MAY_PASS = {Code.ROLE_UNAVAILABLE, Code.UPSTREAM_FAILED, Code.GATEWAY_FAULT}
-
-
-class FakeHttpResponse(AWSResponse):
-    """What the retry rules look at of a urllib3 response."""
-
-    def __init__(self, fault: FaultResponse) -> None:
-        headers = {name.lower(): value for name, value in fault.headers}
-        super().__init__("https://aws.example/", fault.status, headers, None)
-        self._content = fault.body
-
-
-@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
-@pytest.mark.parametrize("code", Code)
-def test_the_standard_rules_repeat_only_what_may_pass(code: Code, protocol: str) -> None:
-    fault = render(Refusal(code, "no"), protocol)
-    context = standard.RetryContext(
-        attempt_number=1,
-        operation_model=operation(protocol),
-        parsed_response=parsed(fault, protocol),
-        http_response=FakeHttpResponse(fault),
-    )
-
-    repeated = standard.StandardRetryConditions().is_retryable(context)
-
-    assert repeated == (code in MAY_PASS)
-
-
-@cache
-def s3_client() -> Any:
-    return botocore.session.Session().create_client(
-        "s3", region_name="us-east-1", aws_access_key_id="AKIDEXAMPLE", aws_secret_access_key="x"
-    )
-
-
-def legacy_rules() -> Mapping[str, Any]:
-    loader = botocore.session.Session().get_component("data_loader")
-    config = loader.load_data("_retry")
-    # botocore.client builds this per service; the defaults and S3's extras suffice here.
-    rules: dict[str, Any] = json.loads(json.dumps(config["retry"]["__default__"]))
-    rules["policies"] |= config["retry"]["s3"]["__default__"]["policies"]
-    for name, policy in rules["policies"].items():
-        if "$ref" in policy:
-            rules["policies"][name] = config["definitions"][policy["$ref"]]
-    return {"__default__": rules}
-
-
-@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
-def test_the_legacy_rules_repeat_only_what_may_pass(protocol: str) -> None:
-    checker = create_checker_from_retry_config(legacy_rules(), operation_name="Any")
-    repeated = set()
-    for code in Code:
-        fault = render(Refusal(code, "no"), protocol)
-        answer = (FakeHttpResponse(fault), parsed(fault, protocol))
-        if checker(1, answer, None, retries_context={}):
-            repeated.add(code)
-
-    assert repeated == MAY_PASS
-
-
-@pytest.mark.parametrize("call", ["get_object", "head_object", "head_bucket"])
-@pytest.mark.parametrize("code", sorted(set(Code) - MAY_PASS))
-def test_an_s3_client_sends_one_request(code: Code, call: str) -> None:
-    sent = []
-
-    def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
-        sent.append(request.method)
-        method = str(request.method)
-        return FakeHttpResponse(render(Refusal(code, "no"), S3, method=method))
-
-    client = s3_client()
-    client.meta.events.register_first("before-send.s3", answer, unique_id="answer")
-    arguments = {"Bucket": "bucket"} if call == "head_bucket" else {"Bucket": "bucket", "Key": "k"}
-    try:
-        with pytest.raises(ClientError) as caught:
-            getattr(client, call)(**arguments)
-    finally:
-        client.meta.events.unregister("before-send.s3", unique_id="answer")
-
-    # Of a 400 to HeadObject botocore sees no code and asks for the region. Once.
-    bare_400 = call == "head_object" and CODES[code][4] == 400
-    assert sent == (["HEAD", "HEAD"] if bare_400 else sent[:1])
-    assert call != "get_object" or "no" in str(caught.value)
 
 
 # --- which protocol ----------------------------------------------------------------------

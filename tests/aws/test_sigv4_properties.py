@@ -13,9 +13,9 @@ from urllib.parse import quote_from_bytes
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from signers import KEYS, REGION, SESSION_KEYS, WHEN, accepts, botocore_sign, crt_sign, value_of
 
 from awsgate.aws import sigv4
+from signers import KEYS, REGION, SESSION_KEYS, WHEN, accepts, botocore_sign, crt_sign, value_of
 
 HOST = "bucket.example.amazonaws.com"
 UNSIGNED = "UNSIGNED-PAYLOAD"
@@ -35,7 +35,9 @@ SEGMENTS = st.one_of(
 PATHS = st.lists(SEGMENTS, max_size=6).map(lambda segments: "/" + "/".join(segments))
 
 PARTS = st.one_of(
-    st.sampled_from(["", "a", "A", "a b", "a+b", "/", "é", "%", "=", "&", "~", "-", "x-id", "list"]),
+    st.sampled_from(
+        ["", "a", "A", "a b", "a+b", "/", "é", "%", "=", "&", "~", "-", "x-id", "list"]
+    ),
     st.text(max_size=5).map(lambda text: text.encode("utf-8", "replace").decode()),
 )
 PAIRS = st.lists(st.tuples(PARTS, PARTS, st.booleans()), max_size=6)
@@ -107,7 +109,9 @@ def test_what_we_sign_is_what_botocore_signs(
     target = path + query_of(pairs)
     sent = [("Host", HOST), *headers]
     declared = [] if service == "s3" else [("X-Amz-Content-SHA256", sha256(body))]
-    theirs = botocore_sign(method, HOST, target, [*sent, *declared], body, service=service, keys=keys)
+    theirs = botocore_sign(
+        method, HOST, target, [*sent, *declared], body, service=service, keys=keys
+    )
     covered = sigv4.parse_authorization(value_of(theirs, b"authorization")).signed_headers
 
     ours = sigv4.sign(

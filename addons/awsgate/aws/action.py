@@ -33,10 +33,17 @@ def action_of(endpoint: Endpoint, *, target: bytes, amz_target: bytes, body: byt
         operation = match[1].decode()
     elif endpoint.protocol in ("query", "ec2"):
         query = target.partition(b"?")[2]
-        operation = _field(query) or _field(body[:MAX_FORM_BYTES])
+        operation = _field(query) or _field(_head(body))
     if _OPERATION.fullmatch(operation) is None:
         return ""
     return f"{endpoint.service}:{operation}"
+
+
+def _head(form: bytes) -> bytes:
+    """Give the whole fields at the start of a long form: a value cut short is another value."""
+    if len(form) <= MAX_FORM_BYTES:
+        return form
+    return form[:MAX_FORM_BYTES].rpartition(b"&")[0]
 
 
 def _field(form: bytes) -> str:

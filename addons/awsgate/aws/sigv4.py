@@ -35,6 +35,11 @@ EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 # gets URI-encoded once)", and S3 alone does not normalise: `a//b` is a key.
 EXACT_PATH_SERVICES = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 
+AUTH_HEADERS = frozenset(
+    {b"authorization", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"}
+)
+"""What a signature brings along. Lower-case."""
+
 Headers = Sequence[tuple[bytes, bytes]]
 """Header fields in wire order: name and value, neither decoded nor folded."""
 
@@ -345,8 +350,8 @@ def sign(
 
     ``target`` is the request target as sent (path and query), ``signed`` the names
     to sign beside the ones this function adds: x-amz-date, x-amz-content-sha256 and,
-    with a session, x-amz-security-token. Headers of those names and any old
-    Authorization must be gone already: a second one would be a second credential.
+    with a session, x-amz-security-token. Raises ``ValueError`` if any of
+    ``AUTH_HEADERS`` is still there: a second one would be a second credential.
 
     x-amz-content-sha256 is sent for every service. AWS ignores it where it is not
     needed, and a verifier that cannot see the body is then still able to check.
@@ -358,11 +363,10 @@ def sign(
     ]
     if keys.session_token:
         added.append((b"X-Amz-Security-Token", keys.session_token.encode()))
+    if not AUTH_HEADERS.isdisjoint(name.lower() for name, _ in headers):
+        raise ValueError("old signature headers must be removed before signing")
     out = [*headers, *added]
     by_name = group_headers(out)
-    reserved = {b"authorization", *(name.lower() for name, _ in added)}
-    if any(len(by_name.get(name, ())) > 1 for name in reserved) or b"authorization" in by_name:
-        raise ValueError("old signature headers must be removed before signing")
     names = {name for name in signed if name.encode() in by_name}
     names.update(name.lower().decode() for name, _ in added)
     names.add("host")
