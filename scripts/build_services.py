@@ -149,8 +149,9 @@ def main() -> None:
         for pattern, (names, protocols, regions) in sorted(table.items())
     }
     lines = [f"    {json.dumps(k)}: {json.dumps(v)}" for k, v in hosts_out.items()]
+    services = json.dumps(loader.list_available_services("service-2"))
     text = (
-        f'{{\n  "botocore": "{botocore.__version__}",\n  "names": {{\n'
+        f'{{\n  "botocore": "{botocore.__version__}",\n  "services": {services},\n  "names": {{\n'
         + ",\n".join(lines)
         + "\n  }\n}\n"
     )

@@ -108,7 +108,7 @@ class Metrics:
         )
         self._bytes_total = self._counter(
             "awsgate_bytes_total",
-            "Body bytes. in: from clients to AWS; out: back.",
+            "Body bytes. in: from clients; out: to them, refusals included.",
             *("user", "direction"),
             folds={"user"},
         )

@@ -18,7 +18,7 @@ from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CertificateAuthority, ensure_ca
-from awsgate.credentials import CredentialCache, RoleRequest, StsAssumer, sts_region
+from awsgate.credentials import CredentialCache, RoleRequest
 from awsgate.gate import Gate, Plan
 from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
 from awsgate.policy import GatewaySpec, Policy
@@ -26,6 +26,7 @@ from awsgate.policyfile import load_policy
 from awsgate.resolver import GuardedDialer
 from awsgate.session import SessionOpener, session_name_for
 from awsgate.state import open_state
+from awsgate.sts import StsAssumer, sts_region
 from awsgate.version import __version__
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role

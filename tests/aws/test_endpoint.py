@@ -1,10 +1,15 @@
-"""The endpoint model against botocore's own resolver, the hosts of the boto3 table, and
-names that any customer can own."""
+"""The endpoint model against botocore's own resolver and the hosts of the boto3 table.
+
+And against names that any customer can own.
+"""
 
 from __future__ import annotations
 
+import json
+from importlib import resources
 from pathlib import Path
 
+import botocore
 import pytest
 from botocore.exceptions import BotoCoreError
 from botocore.session import Session
@@ -33,7 +38,7 @@ def test_every_host_of_the_boto3_table_is_an_endpoint_for_its_scope(
 ) -> None:
     found = resolve_endpoint(host)
 
-    assert found is not None
+    assert found is not None, operation
     region, _, service = scope.partition("/")
     assert service in found.signing_names
     if region != "region-set=*":
@@ -51,7 +56,12 @@ def test_every_service_that_boto3_knows_resolves_in_every_partition() -> None:
     session = Session()
     missing = []
     checked = 0
+    model = json.loads((resources.files("awsgate.aws") / "services.json").read_text("utf-8"))
     for service in session.get_available_services():
+        if service not in model["services"]:
+            # A younger boto3: scripts/build_services.py has not been run since.
+            assert botocore.__version__ != model["botocore"]
+            continue
         for region in REGIONS:
             try:
                 client = session.create_client(

@@ -60,9 +60,7 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
 
 
 @pytest.fixture(scope="session")
-def gateway(
-    aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[GatewayProcess]:
+def gateway(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[GatewayProcess]:
     """The gateway in front of it."""
     folder = tmp_path_factory.mktemp("gateway")
     policy = folder / "policy.yaml"

@@ -15,7 +15,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
-from mitmproxy import connection, ctx, http, tls
+from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.proxy import layer, mode_specs
@@ -50,17 +50,24 @@ class AwsGate:
     def __init__(self) -> None:
         self.hooks: Hooks | None = None
         self._configuring = False
+        self._reloaded = False
 
     def load(self, loader: Loader) -> None:
-        """Register the options, make the host safe, lay the tripwire."""
+        """Lay the tripwire, register the options, make the host safe."""
+        # First of all: from here on, a start that fails half-way forwards nothing.
+        self._reloaded = ctx.master.addons.get(tripwire.NAME) is not None
+        if not self._reloaded:
+            ctx.master.addons.add(tripwire.Tripwire())
         for name, (default, text) in OPTIONS.items():
             loader.add_option(name, str, default, text)
         try:
+            # mitmproxy does this after load, and goes on without us if it raises.
+            ctx.options.process_deferred()
             host.apply(ctx.options)
+        except exceptions.OptionsError as exc:
+            _give_up(SetupError(f"bad mitmproxy option: {exc}", hint="give each option once"))
         except SetupError as exc:
             _give_up(exc)
-        if ctx.master.addons.get(tripwire.NAME) is None:
-            ctx.master.addons.add(tripwire.Tripwire())
 
     def configure(self, updated: set[str]) -> None:
         """Build the gateway from the options; check that the host is still safe."""
@@ -96,11 +103,16 @@ class AwsGate:
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
         self.hooks = hooks
 
-    async def running(self) -> None:
+    def running(self) -> Awaitable[None] | None:
         """Listen where the policy says, drop addons that are not needed, say so."""
-        hooks = self.hooks
-        if hooks is None:
-            return
+        if self.hooks is None:
+            return None
+        if self._reloaded:  # mitmproxy listens already; here it would refuse a coroutine
+            _announce(self.hooks.gateway, ctx.master.addons.get("proxyserver"))
+            return None
+        return self._listen(self.hooks)
+
+    async def _listen(self, hooks: Hooks) -> None:
         server = ctx.master.addons.get("proxyserver")
         mode = host.listen_mode(ctx.options, hooks.gateway.policy.gateway.listen)
         if isinstance(server, Proxyserver) and mode is not None:

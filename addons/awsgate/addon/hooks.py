@@ -53,6 +53,8 @@ class Hooks:
         self.recorder = Recorder(gateway)
         self.max_header_bytes: int = gateway.policy.gateway.limits.max_header_bytes
         self._buffered: dict[str, int] = {}
+        self._current: dict[str, http.HTTPFlow] = {}
+        """The last request of each client connection: HTTP/1 has one at a time."""
 
     # --- connections -----------------------------------------------------------
 
@@ -101,6 +103,10 @@ class Hooks:
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Close the books on a connection."""
+        last = self._current.pop(client.id, None)
+        if last is not None:
+            # Recorded long ago, unless mitmproxy broke off without a word to us.
+            self._finish(last)
         self.routes.drop(
             client.id, lambda route: self.recorder.closed_tunnel(client, route, self.clock())
         )
@@ -113,6 +119,7 @@ class Hooks:
         facts = flows.facts_of(flow, route.host if route is not None else None)
         trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
         flow.metadata[TRACE] = trace
+        self._current[flow.client_conn.id] = flow
         if flow.error is not None:
             # mitmproxy refused it and has its own words for the client; ``error``
             # follows, and writes the audit line.
@@ -140,7 +147,15 @@ class Hooks:
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Record a request that was cut short."""
+        answer = flow.response
+        if answer is not None and not answer.stream and not self._is_refused(flow):
+            # Its head was not passed on: mitmproxy found two readings in it.
+            self.upstream_failed(flow, "malformed answer")
         self._finish(flow)
+
+    def _is_refused(self, flow: http.HTTPFlow) -> bool:
+        trace = flow.metadata.get(TRACE)
+        return isinstance(trace, Trace) and trace.refusal is not None
 
     def _finish(self, flow: http.HTTPFlow) -> None:
         self._buffered.pop(flow.id, None)
@@ -303,6 +318,18 @@ class Hooks:
         trace.refusal = refusal
         self._respond(flow, trace, refusal)
         return True
+
+    def owes_continue(self, flow: http.HTTPFlow) -> bool:
+        """True if the client waits for a 100, and signing took away what says so.
+
+        mitmproxy reads Expect after ``requestheaders``, when a streamed request has
+        its new headers already. Without a 100 boto3 waits for a minute.
+        """
+        trace = flow.metadata.get(TRACE)
+        if not isinstance(trace, Trace) or flow.response is not None:
+            return False
+        said = any(n.lower() == b"expect" for n, _ in trace.review.facts.headers)
+        return said and "expect" not in flow.request.headers
 
     def may_send(self, request: http.Request) -> bool:
         """True if this very request was signed by the gate."""

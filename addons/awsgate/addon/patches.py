@@ -66,6 +66,9 @@ class Speaker(Protocol):
     def body_exceeds(self, flow: http.HTTPFlow, buffered: int) -> bool:
         """True if the buffered body is over the limit; ``flow.response`` is set then."""
 
+    def owes_continue(self, flow: http.HTTPFlow) -> bool:
+        """True if the client waits for a 100 that mitmproxy will not send."""
+
     def may_send(self, request: http.Request) -> bool:
         """True if this request was signed by the gate."""
 
@@ -136,8 +139,11 @@ def _respond_early(stock: Callable[..., Commands]) -> Callable[..., Commands]:
     def check_killed(self: HttpStream, emit_error_hook: bool) -> Commands:
         if (yield from stock(self, emit_error_hook)):
             return True
-        before_body = self.client_state == self.state_wait_for_request_headers
-        if not before_body or self.flow.response is None or not _has_body(self.flow.request):
+        if self.client_state != self.state_wait_for_request_headers:
+            return False
+        if _speaker is not None and _speaker.owes_continue(self.flow):
+            yield SendHttp(_continue(self.stream_id), self.context.client)
+        if self.flow.response is None or not _has_body(self.flow.request):
             return False
         # A client that sent Expect is waiting and sends nothing: answer and close.
         # Any other is already sending: answer, then read on for a while.
@@ -146,6 +152,12 @@ def _respond_early(stock: Callable[..., Commands]) -> Callable[..., Commands]:
         return True
 
     return check_killed
+
+
+def _continue(stream_id: int) -> ResponseHeaders:
+    interim = http.Response.make(100)
+    interim.headers.clear()
+    return ResponseHeaders(stream_id, interim)
 
 
 def _has_body(request: http.Request) -> bool:
@@ -306,14 +318,20 @@ _TOO_LARGE = (
 # --- guard_upstream_head --------------------------------------------------------------------
 
 
+_REFUSED = "awsgate_refused"
+
+
 def _guard_upstream_head(stock: Callable[..., Commands]) -> Callable[..., Commands]:
     @_patch
     def send(self: h1.Http1Client, event: Any) -> Commands:
+        if hasattr(self, _REFUSED):  # the body of the request whose head was stopped
+            return
         if (
             isinstance(event, RequestHeaders)
             and _speaker is not None
             and not _speaker.may_send(event.request)
         ):
+            setattr(self, _REFUSED, True)
             yield commands.CloseConnection(self.conn)
             yield ReceiveHttp(
                 ResponseProtocolError(

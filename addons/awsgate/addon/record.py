@@ -90,7 +90,8 @@ class Recorder:
             return
         trace.recorded = True
         elapsed = perf_counter() - trace.started
-        self._write(_request_record(flow, trace, now, elapsed))
+        record = _request_record(flow, trace, now, elapsed)
+        self._write(record)
         found, metrics = trace.review.endpoint, self.gateway.metrics
         session, decision = trace.review.session, trace.review.decision
         user = session.user if session is not None else ""
@@ -104,8 +105,8 @@ class Recorder:
             action=trace.review.action,
             seconds=elapsed,
             overhead_seconds=trace.overhead_s,
-            bytes_in=trace.bytes_in,
-            bytes_out=trace.bytes_out,
+            bytes_in=record.bytes_in,
+            bytes_out=record.bytes_out,
         )
         if trace.refusal is not None:
             metrics.refused(trace.refusal.code)
@@ -209,7 +210,7 @@ def _tunnel_record(
 def _reason(flow: http.HTTPFlow, refusal: Refusal | None) -> str:
     if refusal is not None:
         return f"{refusal.message} [{refusal.detail}]" if refusal.detail else refusal.message
-    if flow.response is None and flow.error is not None:
+    if flow.error is not None or flow.response is None:
         return "client or server closed the connection before the answer was complete"
     return ""
 

@@ -138,6 +138,12 @@ class Tripwire:
     def tcp_start(self, flow: tcp.TCPFlow) -> None:
         """Raw TCP that mitmproxy relays itself is never ours: tunnels fire no hooks."""
         flow.kill()
+        # mitmproxy relays a killed TCP flow all the same; this it looks at.
+        flow.server_conn.error = "awsgate: raw TCP without the gate's approval"
+
+    def tcp_message(self, flow: tcp.TCPFlow) -> None:
+        """Likewise, should the connection be open already."""
+        flow.messages[-1].content = b""
 
     def udp_start(self, flow: udp.UDPFlow) -> None:
         """Likewise."""

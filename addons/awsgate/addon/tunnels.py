@@ -49,7 +49,7 @@ def decide_route(host: str, port: int, *, bypass: Bypass, non_aws: str) -> Route
         return Route(Way.REFUSE, host[:255], port, "bad-host")
     rule = bypass.match(name, port)
     if rule is not None:
-        return Route(Way.TUNNEL, name, port, "bypass")
+        return Route(Way.TUNNEL, name, port, rule.reason)
     if literal:
         return Route(Way.REFUSE, name, port, "ip-literal")
     if looks_like_aws(name) and not is_data_plane(name):

@@ -39,7 +39,7 @@ def version() -> None:
 def main() -> None:
     """Run the command line and end the process."""
     try:
-        app()
+        app(prog_name="awsgate")
     except SetupError as exc:
         sys.stderr.write(exc.render() + "\n")
         sys.exit(2)

@@ -1,0 +1,231 @@
+"""AssumeRole with botocore: the one place that asks AWS for credentials.
+
+STS is never reached through a proxy, whatever the environment says: a gateway whose
+own environment names it as HTTPS_PROXY would wait for itself. AWS_CA_BUNDLE is left
+in force, since the way to STS may need it. AWS_ENDPOINT_URL is not: the one setting
+for that is ``sts.endpoint_url`` in ``kind: gateway``.
+
+What STS says goes to the audit only where it cannot quote a signed request. Nothing
+is kept here but clients; ``credentials`` keeps what they give.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import botocore.session
+from botocore.config import Config
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
+from botocore.httpsession import URLLib3Session
+
+from awsgate.aws.partitions import BY_ID
+from awsgate.credentials import AwsCredentials, RoleRequest, unavailable
+from awsgate.errors import Code, Refusal
+from awsgate.session import KEY_PREFIX
+from awsgate.version import __version__
+
+if TYPE_CHECKING:
+    from mypy_boto3_sts.client import STSClient
+
+# What STS says when it is awsgate's own credentials that are wrong.
+_OWN_FAULTS = frozenset(
+    {
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "IncompleteSignature",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationToken",
+        "RequestExpired",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+    }
+)
+_THROTTLED = frozenset(
+    {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
+)
+_HINTS = {
+    "AccessDenied": "the role's trust policy must let awsgate's own identity call "
+    "sts:AssumeRole (with the external id, if it asks for one), and so must that "
+    "identity's own policy",
+    "RegionDisabledException": "activate STS for this region in awsgate's own account, or "
+    "set sts.regional to false in kind: gateway",
+    "ValidationError": "the session may last no longer than the role's maximum, and no longer "
+    "than one hour if awsgate's own identity is a role",
+}
+
+
+def sts_region(region: str, partition: str, *, regional: bool = True) -> str:
+    """Give the region whose STS is to be asked for a target in ``region``.
+
+    The same one, so that an outage elsewhere does not matter. Names that are no region
+    (``aws-global``, empty) and ``regional=False`` give the partition's home region.
+    """
+    found = BY_ID[partition]
+    if regional and found.region.fullmatch(region):
+        return region
+    return found.global_region
+
+
+class _Base:
+    """awsgate's own credentials of one profile, and an STS client per region."""
+
+    def __init__(self, profile: str) -> None:
+        self.lock = threading.Lock()  # a botocore session is not safe to share, a client is
+        self.clients: dict[str, STSClient] = {}
+        self.session = botocore.session.Session(profile=profile or None)
+        # Not only for STS itself: profiles with a role_arn and SSO have clients of
+        # their own, made by the session.
+        self.session.set_default_client_config(
+            Config(
+                proxies={},
+                connect_timeout=5,
+                read_timeout=10,
+                retries={"mode": "standard", "total_max_attempts": 2},
+                ignore_configured_endpoint_urls=True,  # type: ignore[call-arg]  # stubs lag
+                user_agent_extra=f"awsgate/{__version__}",
+            )
+        )
+        # The global endpoint's tokens do not work in every region.
+        self.session.set_config_variable("sts_regional_endpoints", "regional")
+        self._metadata_without_proxy()
+
+    def client(self, region: str, endpoint_url: str) -> STSClient:
+        """Give the client for ``region``. Raises ``BotoCoreError`` or ``Refusal``."""
+        with self.lock:
+            if region not in self.clients:
+                self._check_credentials()
+                made: Any = self.session.create_client(
+                    "sts", region_name=region, endpoint_url=endpoint_url or None
+                )
+                self.clients[region] = made
+            return self.clients[region]
+
+    def _check_credentials(self) -> None:
+        credentials = self.session.get_credentials()
+        if credentials is None:
+            raise NoCredentialsError
+        if credentials.access_key.startswith(KEY_PREFIX):
+            raise Refusal(
+                Code.ROLE_UNAVAILABLE,
+                "awsgate has no AWS credentials of its own",
+                hint="tell the operator of the gateway",
+                status=503,
+                detail="awsgate's own environment holds gateway credentials: start it "
+                "without AWS_ACCESS_KEY_ID and its kin",
+            )
+
+    def _metadata_without_proxy(self) -> None:
+        # botocore takes HTTP_PROXY for the metadata service and offers no setting.
+        # If this inside of botocore changes, a test says so, and HTTP_PROXY applies.
+        provider: Any = self.session.get_component("credential_provider").get_provider("iam-role")
+        fetcher: Any = getattr(provider, "_role_fetcher", None)
+        if hasattr(fetcher, "_session"):
+            timeout_s = self.session.get_config_variable("metadata_service_timeout")
+            fetcher._session = URLLib3Session(timeout=timeout_s, proxies={})  # noqa: SLF001
+
+
+class StsAssumer:
+    """AssumeRole, at the STS of the request's region, with awsgate's own credentials.
+
+    ``base_credentials`` names a profile per account; the rest use botocore's default
+    chain (environment, AWS_PROFILE and shared files, web identity, container, instance).
+    ``endpoint_url`` replaces STS, for an emulator or a VPC endpoint.
+    """
+
+    def __init__(
+        self,
+        sts_endpoint_url: str = "",
+        regional: bool = True,
+        base_credentials: Mapping[str, str] | None = None,
+    ) -> None:
+        self._endpoint_url = sts_endpoint_url
+        self._regional = regional
+        self._profiles = dict(base_credentials or {})
+        self._bases: dict[str, _Base] = {}
+        self._lock = threading.Lock()
+        # At DEBUG botocore logs the whole answer of STS, credentials included.
+        logging.getLogger("botocore").setLevel(logging.INFO)
+
+    def assume(self, request: RoleRequest) -> AwsCredentials:
+        """Call AssumeRole. Blocks for up to half a minute. Raises ``Refusal``."""
+        profile = self._profiles.get(request.account, "")
+        region = sts_region(request.region, request.partition, regional=self._regional)
+        arguments: dict[str, Any] = {"ExternalId": request.external_id}
+        try:
+            answer = (
+                self._base(profile)
+                .client(region, self._endpoint_url)
+                .assume_role(
+                    RoleArn=request.role_arn,
+                    RoleSessionName=request.session_name,
+                    DurationSeconds=request.duration_s,
+                    **(arguments if request.external_id else {}),
+                )
+            )
+        # "from None": their texts may quote the signed request, and reach a log.
+        except ClientError as exc:
+            raise self._refuse(request, profile, exc) from None
+        except (NoCredentialsError, ProfileNotFound) as exc:
+            self._forget(profile)
+            raise _no_credentials(profile, exc) from None
+        except BotoCoreError as exc:
+            self._forget(profile)
+            raise unavailable(request, "STS gave no answer", detail=type(exc).__name__) from None
+        found = answer["Credentials"]
+        return AwsCredentials(
+            access_key_id=found["AccessKeyId"],
+            secret_access_key=found["SecretAccessKey"],
+            session_token=found["SessionToken"],
+            expires_at=found["Expiration"].timestamp(),
+        )
+
+    def _base(self, profile: str) -> _Base:
+        with self._lock:
+            base = self._bases.get(profile)
+            if base is None:
+                base = self._bases[profile] = _Base(profile)
+            return base
+
+    def _forget(self, profile: str) -> None:
+        # The next try reads the files again: the operator may have mended them.
+        with self._lock:
+            self._bases.pop(profile, None)
+
+    def _refuse(self, request: RoleRequest, profile: str, exc: ClientError) -> Refusal:
+        error = exc.response.get("Error", {})
+        code = str(error.get("Code", "")) or "no error code"
+        meta = exc.response.get("ResponseMetadata", {})
+        detail = f"{code}, request id {meta.get('RequestId', 'unknown')}"
+        if code in _OWN_FAULTS:
+            self._forget(profile)
+            return unavailable(
+                request, f"AWS does not accept awsgate's own credentials ({code})", detail=detail
+            )
+        if code in _THROTTLED or int(meta.get("HTTPStatusCode", 500)) >= 500:
+            return unavailable(request, f"STS answered {code}", detail=detail)
+        if code == "AccessDenied":
+            # Names awsgate's identity and the role; of the request it quotes nothing.
+            detail += f": {str(error.get('Message', ''))[:500]}"
+        return Refusal(
+            Code.ROLE_UNAVAILABLE,
+            f"AWS does not let awsgate assume {request.role_arn} ({code})",
+            hint=_HINTS.get(code, "tell the operator of the gateway"),
+            status=403,
+            detail=detail,
+        )
+
+
+def _no_credentials(profile: str, exc: BotoCoreError) -> Refusal:
+    where = f"profile {profile!r}" if profile else "botocore's default chain"
+    return Refusal(
+        Code.ROLE_UNAVAILABLE,
+        "awsgate has no AWS credentials of its own",
+        hint="tell the operator of the gateway",
+        status=503,
+        detail=f"{type(exc).__name__}: {where} gives none; set AWS_PROFILE for the gateway, "
+        "give its host a role, or name a profile under base_credentials in kind: gateway",
+    )

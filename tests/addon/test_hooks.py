@@ -1,0 +1,206 @@
+"""One request through the hooks, as mitmproxy calls them: signed or refused."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+from mitmproxy import flow as mflow
+
+from awsgate.addon import tripwire
+from awsgate.addon.hooks import TRACE
+from awsgate.addon.record import Trace
+from awsgate.addon.tripwire import is_stamped
+from awsgate.errors import Code, Refusal
+from awsgate.gate import Gate
+from calls import ADMIN, READER, Call, minted
+from hooking import INVOKE, PUT, STREAMED, Rig, refusal_of
+from signers import value_of
+
+
+@pytest.mark.parametrize("call", [PUT, INVOKE], ids=["body streamed", "body read"])
+async def test_an_allowed_call_is_signed_as_the_role_and_stamped(rig: Rig, call: Call) -> None:
+    flow = rig.flow(call)
+
+    await rig.pass_through(flow)
+
+    assert flow.response is None
+    assert is_stamped(flow.request)
+    fields = flow.request.data.headers.fields
+    assert b"Credential=ASIAROLE/" in value_of(fields, b"authorization")
+    assert value_of(fields, b"x-amz-security-token") == b"canary-role-token"
+    assert value_of(fields, b"host") == call.host.encode()
+    assert flow.request.data.path == call.target.encode(), "the path is as it came"
+    assert rig.wire.sni_for(flow.client_conn, (call.host, 443)) == call.host
+    assert [request.role_arn for request in rig.sts.calls] == [READER]
+
+
+async def test_a_body_that_is_hashed_in_its_head_streams_at_once(rig: Rig) -> None:
+    flow = rig.flow(STREAMED)
+
+    pending = rig.hooks.requestheaders(flow)
+    assert pending is not None
+    await pending
+
+    assert callable(flow.request.stream)
+    assert is_stamped(flow.request)
+    assert flow.request.stream(b"hello") == b"hello"
+    assert flow.metadata[TRACE].bytes_in == 5
+
+
+async def test_a_body_that_is_not_is_waited_for(rig: Rig) -> None:
+    flow = rig.flow(INVOKE)
+
+    assert rig.hooks.requestheaders(flow) is None
+
+    assert flow.metadata[tripwire.PENDING] is True
+    assert not flow.request.stream
+    assert not is_stamped(flow.request)
+
+
+async def test_credentials_at_hand_are_signed_with_at_once(rig: Rig) -> None:
+    await rig.pass_through(rig.flow(STREAMED))
+    flow = rig.flow(STREAMED)
+
+    assert rig.hooks.requestheaders(flow) is None
+
+    assert is_stamped(flow.request)
+    assert len(rig.sts.calls) == 1
+
+
+def unsigned(fields: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [pair for pair in fields if pair[0].lower() != b"authorization"]
+
+
+REFUSED: dict[str, tuple[Call, int, Code]] = {
+    "not signed": (replace(PUT, after=unsigned), 403, Code.NOT_SIGNED),
+    "signed with another secret": (replace(PUT, secret="x" * 40), 403, Code.BAD_SIGNATURE),
+    "signed with another secret, its body read": (
+        replace(INVOKE, secret="x" * 40),
+        403,
+        Code.BAD_SIGNATURE,
+    ),
+    "a role that the user does not have": (
+        replace(PUT, keys=minted(role_arn=ADMIN)),
+        403,
+        Code.DENIED,
+    ),
+    "a user that is nobody": (replace(PUT, keys=minted(user="mallory")), 403, Code.DENIED),
+    "a session that ended": (replace(PUT, keys=minted(age_s=4000)), 403, Code.SESSION_EXPIRED),
+    "not aws": (replace(PUT, host="example.com"), 400, Code.NOT_AN_AWS_ENDPOINT),
+}
+
+
+@pytest.mark.parametrize(("call", "status", "code"), REFUSED.values(), ids=REFUSED)
+async def test_a_refused_call_is_answered_recorded_and_goes_nowhere(
+    rig: Rig, call: Call, status: int, code: Code
+) -> None:
+    flow = rig.flow(call)
+
+    await rig.pass_through(flow)
+    rig.hooks.responseheaders(flow)
+    rig.hooks.response(flow)
+
+    assert refusal_of(flow) == (status, code)
+    assert not is_stamped(flow.request)
+    assert not flow.request.stream
+    assert rig.sts.calls == []
+    (record,) = rig.records()
+    assert (record["decision"], record["code"], record["status"]) == ("refused", code, status)
+
+
+async def test_a_body_that_is_not_the_signed_one_is_refused(rig: Rig) -> None:
+    flow = rig.flow(INVOKE)
+    flow.request.data.content = b"{ }"
+
+    await rig.pass_through(flow)
+
+    assert refusal_of(flow) == (403, Code.BAD_SIGNATURE)
+
+
+async def test_another_port_of_an_aws_endpoint_is_refused_in_its_words(rig: Rig) -> None:
+    flow = rig.flow(PUT, port=8443)
+
+    await rig.pass_through(flow)
+
+    assert refusal_of(flow) == (421, Code.UNSUPPORTED)
+
+
+async def test_what_sts_refuses_is_told_to_the_caller(rig: Rig) -> None:
+    rig.sts.refusal = Refusal(Code.ROLE_UNAVAILABLE, "not now", status=503, detail="why")
+    flow = rig.flow(PUT)
+
+    await rig.pass_through(flow)
+    rig.hooks.response(flow)
+
+    assert refusal_of(flow) == (503, Code.ROLE_UNAVAILABLE)
+    assert flow.response is not None
+    assert b"why" not in (flow.response.raw_content or b"")
+    assert "[why]" in rig.records()[0]["reason"], "the detail is for the audit"
+
+
+@pytest.mark.parametrize("place", ["receive", "authorise"])
+async def test_a_fault_of_ours_refuses_and_quotes_nothing(
+    rig: Rig, place: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise KeyError("canary")
+
+    monkeypatch.setattr(Gate, place, fail)
+    flow = rig.flow(INVOKE)
+
+    await rig.pass_through(flow)
+    rig.hooks.response(flow)
+
+    assert refusal_of(flow) == (500, Code.GATEWAY_FAULT)
+    assert not is_stamped(flow.request)
+    assert "KeyError at " in caplog.text
+    assert flow.response is not None
+    shown = caplog.text + str(flow.response.raw_content) + str(rig.records())
+    assert "canary" not in shown
+
+
+async def test_a_request_that_mitmproxy_refused_is_recorded_and_not_reviewed(rig: Rig) -> None:
+    flow = rig.flow(PUT)
+    flow.error = mflow.Error("malformed")
+
+    await rig.pass_through(flow)
+    rig.hooks.error(flow)
+
+    assert refusal_of(flow) == (400, Code.UNSUPPORTED)
+    assert not is_stamped(flow.request)
+    assert [(r["decision"], r["code"], r["user"]) for r in rig.records()] == [
+        ("refused", Code.UNSUPPORTED, "")
+    ]
+
+
+async def test_a_connection_that_ends_leaves_no_request_unrecorded(rig: Rig) -> None:
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+
+    rig.hooks.client_disconnected(flow.client_conn)
+    rig.hooks.client_disconnected(flow.client_conn)
+
+    assert [record["user"] for record in rig.records()] == ["alice"]
+
+
+async def test_a_large_body_is_refused_by_its_head(rig: Rig) -> None:
+    limit = rig.gateway.policy.gateway.limits.max_body_bytes
+    flow = rig.flow(replace(INVOKE, headers=(("Content-Length", str(limit + 1)),)))
+
+    assert rig.hooks.requestheaders(flow) is None
+
+    assert refusal_of(flow) == (413, Code.BODY_TOO_LARGE)
+
+
+async def test_calls_do_not_mix(rig: Rig) -> None:
+    """Many at once, good and bad: each gets its own answer."""
+    calls = [PUT if number % 2 else replace(PUT, secret="x" * 40) for number in range(20)]
+    flows = [rig.flow(call) for call in calls]
+
+    await asyncio.gather(*(rig.pass_through(flow) for flow in flows))
+
+    assert [is_stamped(flow.request) for flow in flows] == [n % 2 == 1 for n in range(20)]
+    assert len(rig.sts.calls) == 1
+    assert all(isinstance(flow.metadata[TRACE], Trace) for flow in flows)

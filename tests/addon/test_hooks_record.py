@@ -1,0 +1,179 @@
+"""What the hooks answer and record: the end of a request, CONNECT, failures of a server."""
+
+from __future__ import annotations
+
+import pytest
+from mitmproxy import flow as mflow
+from mitmproxy import http
+from mitmproxy.test import tflow
+
+from awsgate.addon import tripwire
+from awsgate.addon.tripwire import is_stamped
+from awsgate.addon.tunnels import Way
+from awsgate.audit import AuditUnavailable
+from awsgate.errors import Code
+from calls import READER, S3
+from hooking import INVOKE, PUT, SECRETS, STREAMED, Rig, refusal_of
+
+
+async def test_an_answer_streams_and_one_line_is_written(rig: Rig) -> None:
+    flow = rig.flow(STREAMED)
+    await rig.pass_through(flow)
+    flow.request.stream(b"hello")  # type: ignore[operator]
+    flow.response = http.Response.make(200, b"", {"x-amz-request-id": "REQ1"})
+    rig.hooks.responseheaders(flow)
+    assert callable(flow.response.stream)
+    flow.response.stream(b"four")
+
+    rig.hooks.response(flow)
+    rig.hooks.response(flow)
+    rig.hooks.error(flow)
+
+    (record,) = rig.records()
+    expected = {
+        "event": "request",
+        "user": "alice",
+        "app": "console",
+        "role_arn": READER,
+        "service": "s3",
+        "host": S3,
+        "decision": "allowed",
+        "status": 200,
+        "code": "",
+        "bytes_in": 5,
+        "bytes_out": 4,
+        "aws_request_id": "REQ1",
+        "access_key_id": "ASIAROLE",
+        "path": STREAMED.target.partition("?")[0],
+    }
+    assert {name: record[name] for name in expected} == expected
+    assert not any(secret in rig.gateway.audit_path.read_text() for secret in SECRETS)
+
+
+async def test_a_request_cut_short_is_recorded_too(rig: Rig) -> None:
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    flow.error = mflow.Error("client went away")
+
+    rig.hooks.error(flow)
+
+    assert [record["decision"] for record in rig.records()] == ["allowed"]
+    assert rig.records()[0]["reason"]
+
+
+async def test_without_an_audit_nothing_more_is_forwarded(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise AuditUnavailable("no space left")
+
+    first, second, third = (rig.flow(PUT) for _ in range(3))
+    await rig.pass_through(first)
+    with monkeypatch.context() as patch:
+        patch.setattr(type(rig.gateway.audit), "write", full)
+        rig.hooks.response(first)
+        await rig.pass_through(second)
+    await rig.pass_through(third)
+
+    assert refusal_of(second) == (503, Code.GATEWAY_FAULT)
+    assert is_stamped(third.request), "and as soon as it can be written, it goes on"
+    assert len(rig.records()) == 1, "what could not be written then is written now"
+
+
+# --- CONNECT --------------------------------------------------------------------
+
+
+def connect(host: str, port: int = 443) -> http.HTTPFlow:
+    flow = tflow.tflow()
+    data = flow.request.data
+    data.method, data.host, data.port = b"CONNECT", host, port
+    data.authority = f"{host}:{port}".encode()
+    return flow
+
+
+def test_an_aws_host_is_intercepted_and_not_yet_dialled(rig: Rig) -> None:
+    flow = connect("STS.eu-west-1.amazonaws.com.")
+
+    rig.hooks.http_connect(flow)
+
+    assert flow.response is None
+    assert flow.metadata[tripwire.ROUTED] is True
+    route = rig.hooks.routes.get(flow.client_conn.id)
+    assert route is not None
+    assert (route.way, route.host) == (Way.INTERCEPT, "sts.eu-west-1.amazonaws.com")
+    assert not rig.wire._approved
+
+
+def test_a_tunnel_is_approved_counted_and_recorded_to_its_end(rig: Rig) -> None:
+    host = "ssmmessages.eu-west-1.amazonaws.com"
+    flow = connect(host)
+
+    rig.hooks.http_connect(flow)
+    rig.hooks.http_connected(flow)
+    rig.hooks.client_disconnected(flow.client_conn)
+    rig.hooks.client_disconnected(flow.client_conn)
+
+    assert flow.response is None
+    assert rig.wire._approved == {flow.client_conn.id: {(host, 443): ""}}
+    records = rig.records()
+    assert {record["host"] for record in records} == {f"{host}:443"}
+    assert [record["event"] for record in records] == ["tunnel.open", "tunnel.close"]
+    assert rig.hooks.routes.get(flow.client_conn.id) is None
+
+
+@pytest.mark.parametrize("host", ["example.com", "169.254.169.254", "a@b"])
+def test_any_other_host_is_refused_by_name_of_the_rule(rig: Rig, host: str) -> None:
+    flow = connect(host)
+
+    rig.hooks.http_connect(flow)
+
+    assert refusal_of(flow) == (403, Code.NOT_AN_AWS_ENDPOINT)
+    assert tripwire.ROUTED not in flow.metadata
+    assert [record["event"] for record in rig.records()] == ["tunnel.refuse"]
+
+
+# --- for the patches ------------------------------------------------------------
+
+
+async def test_a_failed_server_is_answered_for_in_the_calls_protocol(rig: Rig) -> None:
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+
+    assert rig.hooks.upstream_failed(flow, "Connection refused: b'canary'")
+
+    assert refusal_of(flow)[1] == Code.UPSTREAM_FAILED
+    assert flow.response is not None
+    assert b"<Error>" in (flow.response.raw_content or b"")
+    assert b"canary" not in (flow.response.raw_content or b"")
+
+
+def test_flows_that_the_gate_did_not_see_are_not_its_to_answer(rig: Rig) -> None:
+    flow = tflow.tflow()
+
+    assert not rig.hooks.upstream_failed(flow, "x")
+    assert not rig.hooks.body_exceeds(flow, 10**12)
+    assert not rig.hooks.owes_continue(flow)
+    assert not rig.hooks.may_send(flow.request)
+    assert flow.response is None
+
+
+def test_bodies_are_bounded_each_and_together(rig: Rig) -> None:
+    limits = rig.gateway.policy.gateway.limits
+    half = limits.max_body_bytes
+    flows = [rig.flow(INVOKE) for _ in range(limits.max_buffered_bytes // half + 1)]
+    for number, flow in enumerate(flows):
+        flow.id = str(number)
+        rig.hooks.requestheaders(flow)
+    *fitting, last = flows
+
+    assert not [flow for flow in fitting if rig.hooks.body_exceeds(flow, half)]
+    assert rig.hooks.body_exceeds(last, half)
+    assert refusal_of(last) == (503, Code.BODY_TOO_LARGE)
+    assert rig.hooks.body_exceeds(fitting[0], half + 1)
+    assert refusal_of(fitting[0]) == (413, Code.BODY_TOO_LARGE)
+
+    for flow in flows:
+        rig.hooks.response(flow)
+    another = rig.flow(INVOKE)
+    rig.hooks.requestheaders(another)
+    assert not rig.hooks.body_exceeds(another, half), "what was answered is held no more"

@@ -1,0 +1,98 @@
+"""CONNECT: which hosts are intercepted, tunnelled, refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from awsgate.addon.tunnels import Route, Routes, Way, decide_route
+from awsgate.bypass import Bypass, BypassRule, builtin_rules
+
+BYPASS = Bypass(
+    [
+        BypassRule(("*.corp.example", "10.0.0.7", "s3.eu-north-1.amazonaws.com"), "operator"),
+        *builtin_rules(),
+    ]
+)
+INTERCEPT, TUNNEL, REFUSE = Way.INTERCEPT, Way.TUNNEL, Way.REFUSE
+STS = "sts.eu-west-1.amazonaws.com"
+LAMBDA_URL = "abcdefghijklmnopqrstuvwxyz012345.lambda-url.eu-west-1.on.aws"
+
+# host, port, then the way, host and reason on a shared host (non_aws: refuse).
+CASES: dict[str, tuple[str, int, Way, str, str]] = {
+    "aws": (STS, 443, INTERCEPT, STS, "aws"),
+    "aws in capitals": ("STS.EU-West-1.AmazonAWS.com", 443, INTERCEPT, STS, "aws"),
+    "aws with its root dot": (f"{STS}.", 443, INTERCEPT, STS, "aws"),
+    "aws in china": ("s3.cn-north-1.amazonaws.com.cn", 443, INTERCEPT, "", "aws"),
+    "aws dual stack": ("lambda.eu-west-1.api.aws", 443, INTERCEPT, "", "aws"),
+    "aws, a host of tenants": (LAMBDA_URL, 443, INTERCEPT, "", "aws"),
+    # Inside TLS it is refused in the call's own words.
+    "aws, another port": (STS, 8443, INTERCEPT, STS, "aws"),
+    "aws, port 80": (STS, 80, INTERCEPT, STS, "aws"),
+    "the operator's bypass": ("git.corp.example", 443, TUNNEL, "git.corp.example", "operator"),
+    "the operator's bypass, in capitals": ("GIT.corp.example.", 22, TUNNEL, "", "operator"),
+    "a bypass goes before aws": ("s3.eu-north-1.amazonaws.com", 443, TUNNEL, "", "operator"),
+    "a session channel": ("ssmmessages.eu-west-1.amazonaws.com", 443, TUNNEL, "", "ssm"),
+    "an address that is listed": ("10.0.0.7", 443, TUNNEL, "10.0.0.7", "operator"),
+    "an address": ("10.0.0.8", 443, REFUSE, "10.0.0.8", "ip-literal"),
+    "the metadata service": ("169.254.169.254", 80, REFUSE, "169.254.169.254", "ip-literal"),
+    "an IPv6 address": ("fd00:ec2::254", 80, REFUSE, "fd00:ec2::254", "ip-literal"),
+    "an IPv6 address in brackets": ("[::1]", 443, REFUSE, "::1", "ip-literal"),
+    "no aws": ("example.com", 443, REFUSE, "example.com", "non-aws"),
+    "only ends like aws": ("evilamazonaws.com", 443, REFUSE, "", "non-aws"),
+    "only begins like aws": (f"{STS}.evil.example", 443, REFUSE, "", "non-aws"),
+    "a database": ("db.abc123.eu-west-1.rds.amazonaws.com", 5432, REFUSE, "", "non-aws"),
+    "a virtual machine": (
+        "ec2-1-2-3-4.eu-west-1.compute.amazonaws.com",
+        443,
+        REFUSE,
+        "",
+        "non-aws",
+    ),
+    "two root dots": (f"{STS}..", 443, REFUSE, f"{STS}..", "bad-host"),
+    "no host": ("", 443, REFUSE, "", "bad-host"),
+    "userinfo": (f"a@{STS}", 443, REFUSE, f"a@{STS}", "bad-host"),
+    "a space": ("sts amazonaws.com", 443, REFUSE, "sts amazonaws.com", "bad-host"),
+    "a zero byte": ("sts\0.amazonaws.com", 443, REFUSE, "", "bad-host"),
+    "a path": (f"{STS}/x", 443, REFUSE, "", "bad-host"),
+}
+
+
+@pytest.mark.parametrize(("host", "port", "way", "name", "reason"), CASES.values(), ids=CASES)
+def test_a_shared_host_tunnels_only_what_is_listed(
+    host: str, port: int, way: Way, name: str, reason: str
+) -> None:
+    route = decide_route(host, port, bypass=BYPASS, non_aws="refuse")
+
+    assert (route.way, route.port, route.reason) == (way, port, reason)
+    assert not name or route.host == name
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_workstation_tunnels_what_is_not_aws_besides(case: str) -> None:
+    host, port, way, _, reason = CASES[case]
+
+    route = decide_route(host, port, bypass=BYPASS, non_aws="tunnel")
+
+    expected = TUNNEL if reason == "non-aws" else way
+    assert (route.way, route.reason) == (expected, reason)
+
+
+def test_a_host_of_any_length_is_cut_for_the_record() -> None:
+    route = decide_route("a" * 5000 + "@", 443, bypass=BYPASS, non_aws="tunnel")
+
+    assert route == Route(REFUSE, "a" * 255, 443, "bad-host")
+
+
+def test_a_route_is_told_of_once_and_forgotten() -> None:
+    routes = Routes()
+    told: list[Route] = []
+    route = Route(TUNNEL, "example.com", 443, "non-aws")
+    routes.put("one", route)
+
+    assert routes.get("one") is route
+    assert routes.get("two") is None
+    for client in ("one", "one", "two"):
+        routes.drop(client, told.append)
+
+    assert told == [route]
+    assert routes.get("one") is None

@@ -1,0 +1,43 @@
+"""Fixtures of the tests of the command line."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from awsgate import cli
+from commandline import POLICY, Result, Run
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A policy, and places for state and CA, named by the environment."""
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    monkeypatch.setenv("AWSGATE_POLICY", str(policy))
+    monkeypatch.setenv("AWSGATE_STATE", str(tmp_path / "it's state"))
+    monkeypatch.setenv("AWSGATE_CERTS", str(tmp_path / "it's certs"))
+    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}.items():
+        monkeypatch.setenv(name, value)
+    return tmp_path
+
+
+@pytest.fixture
+def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Run the command line as the shell would, in this process."""
+    assert home.is_dir()
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["awsgate", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        captured = capsys.readouterr()
+        code = ended.value.code
+        assert code is None or isinstance(code, int)
+        return Result(code or 0, captured.out, captured.err)
+
+    return run

@@ -1,0 +1,52 @@
+"""Clients that are programs of their own. ``scripts/clients`` installs, builds and runs.
+
+``scripts/test`` does not come here: these files are collected only where this folder or
+one of them is named, and then they fail, not skip, if a program is missing.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from awsgate.demo.embedded_aws import EmbeddedAws
+from awsgate.demo.processes import GatewayProcess
+from e2e.conftest import alice, aws, bob, client_env, gateway
+from journey import Stage, stage_for_bob
+
+__all__ = ["alice", "aws", "bob", "client_env", "gateway"]
+
+HERE = Path(__file__).parent
+
+
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Leave this folder out, unless it is asked for."""
+    asked = [config.invocation_params.dir / arg.partition("::")[0] for arg in config.args]
+    return None if any(path.resolve().is_relative_to(HERE) for path in asked) else True
+
+
+@pytest.fixture(scope="session")
+def stage(
+    aws: EmbeddedAws, gateway: GatewayProcess, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Stage]:
+    """A gateway that nobody but bob uses, so that every line of its audit is his.
+
+    The other one only refuses here, so all that AWS sees came through this one.
+    """
+    with stage_for_bob(aws, gateway.policy, tmp_path_factory.mktemp("clients")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def cli_v2() -> str:
+    """Where the AWS CLI v2 is."""
+    return os.environ["AWSGATE_AWS_CLI_V2"]
+
+
+@pytest.fixture(scope="session")
+def go_client() -> str:
+    """Where the Go client is."""
+    return os.environ["AWSGATE_GO_CLIENT"]

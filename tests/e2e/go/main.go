@@ -1,0 +1,98 @@
+// A client of the AWS SDK for Go v2, configured by its environment alone.
+//
+//	client whoami
+//	client put BUCKET KEY <body
+//	client get BUCKET KEY >body
+//	client list BUCKET PREFIX
+//	client delete BUCKET KEY
+//
+// An error goes to stderr as the SDK words it, and the exit status is 1.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+const timeout = 30 * time.Second
+
+func main() {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	if err := run(ctx, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+func run(ctx context.Context, args []string) error {
+	cfg, err := config.LoadDefaultConfig(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(args) == 1 && args[0] == "whoami":
+		return whoami(ctx, sts.NewFromConfig(cfg))
+	case len(args) == 3 && args[0] == "put":
+		return put(ctx, s3.NewFromConfig(cfg), args[1], args[2])
+	case len(args) == 3 && args[0] == "get":
+		return get(ctx, s3.NewFromConfig(cfg), args[1], args[2])
+	case len(args) == 3 && args[0] == "list":
+		return list(ctx, s3.NewFromConfig(cfg), args[1], args[2])
+	case len(args) == 3 && args[0] == "delete":
+		_, err := s3.NewFromConfig(cfg).DeleteObject(
+			ctx, &s3.DeleteObjectInput{Bucket: &args[1], Key: &args[2]})
+		return err
+	}
+	return fmt.Errorf("unknown call %q, expected whoami, put, get, list or delete", args)
+}
+
+func whoami(ctx context.Context, client *sts.Client) error {
+	answer, err := client.GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return err
+	}
+	return json.NewEncoder(os.Stdout).Encode(*answer.Arn)
+}
+
+func put(ctx context.Context, client *s3.Client, bucket, key string) error {
+	body, err := io.ReadAll(os.Stdin)
+	if err != nil {
+		return err
+	}
+	_, err = client.PutObject(
+		ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)})
+	return err
+}
+
+func get(ctx context.Context, client *s3.Client, bucket, key string) error {
+	answer, err := client.GetObject(ctx, &s3.GetObjectInput{Bucket: &bucket, Key: &key})
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	_, err = io.Copy(os.Stdout, answer.Body)
+	return err
+}
+
+func list(ctx context.Context, client *s3.Client, bucket, prefix string) error {
+	answer, err := client.ListObjectsV2(
+		ctx, &s3.ListObjectsV2Input{Bucket: &bucket, Prefix: &prefix})
+	if err != nil {
+		return err
+	}
+	keys := []string{}
+	for _, object := range answer.Contents {
+		keys = append(keys, *object.Key)
+	}
+	return json.NewEncoder(os.Stdout).Encode(keys)
+}
