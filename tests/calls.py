@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 
-from awsgate import gate as gates
+from awsgate import outgoing
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.gate import Gate, Plan, Review
+from awsgate.gate import Gate, Review
+from awsgate.outgoing import Outgoing, Plan
 from awsgate.policy import parse_policy
 from awsgate.session import GatewayCredentials, SessionKeys, SessionOpener, mint
 from awsgate.wire import RequestFacts
@@ -112,14 +113,25 @@ def new_gate() -> Gate:
 def run(call: Call, body: bytes | None = b"hello") -> tuple[Review, Plan]:
     review, gate = Review(call.facts()), new_gate()
     gate.receive(review, WHEN)
-    return review, gate.authorise(review, body)
+    return review, gate.authorise(review, body, WHEN)
+
+
+def leaving(call: Call) -> Outgoing:
+    """Give the request as it goes to AWS."""
+    review, plan = run(call)
+    return outgoing.sign(
+        plan,
+        review.facts,
+        review.claim,
+        client_secret=review.secret,
+        keys=ROLE_KEYS,
+        now=WHEN + timedelta(seconds=2),
+    )
 
 
 def sent(call: Call) -> Fields:
     """Give the headers that go to AWS."""
-    facts, (_, plan) = call.facts(), run(call)
-    later = WHEN + timedelta(seconds=2)
-    return list(gates.sign(plan, facts.target, facts.method, ROLE_KEYS, later))
+    return list(leaving(call).headers)
 
 
 def without(*names: bytes) -> Callable[[Fields], Fields]:

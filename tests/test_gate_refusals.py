@@ -72,27 +72,29 @@ REFUSED: dict[str, tuple[Call, Code, str]] = {
     "basic authorization": (
         replace(GOOD, after=other_scheme(b"Basic")), Code.NOT_SIGNED, "not an AWS signature"),
     "bearer authorization": (
-        replace(GOOD, after=other_scheme(b"Bearer")), Code.NOT_SIGNED, "not an AWS signature"),
+        replace(GOOD, after=other_scheme(b"Bearer")), Code.NOT_SIGNED, "no AWS signature"),
     "signature version 2": (replace(GOOD, after=other_scheme(b"AWS")), NO, "Version 2"),
-    "sigv4a": (replace(GOOD, after=other_scheme(b"AWS4-ECDSA-P256-SHA256")), NO, "SigV4a"),
+    "sigv4a with the credential of sigv4": (
+        replace(GOOD, after=other_scheme(b"AWS4-ECDSA-P256-SHA256")), BAD, "malformed Auth"),
     "malformed": (
         replace(GOOD, after=with_value(AUTH, lambda v: v + b",")), BAD, "malformed Authorization"),
     "query signature": (
-        replace(GOOD, target="/?X-Amz-Signature=x", after=without(AUTH)), NO, "presigned"),
-    "query signature beside a header": (replace(GOOD, target="/?x-amz-algorithm=x"), NO, "presign"),
+        replace(GOOD, target="/?X-Amz-Signature=x", after=without(AUTH)), BAD, "presigned URL"),
+    "query signature beside a header": (
+        replace(GOOD, target="/?x-amz-algorithm=x"), NO, "two signatures"),
     "query signature with an encoded name": (
-        replace(GOOD, target="/?a=1&%58-Amz-Signatur%65=x"), NO, "presigned"),
+        replace(GOOD, target="/?a=1&%58-Amz-Signatur%65=x"), NO, "two signatures"),
     "query credential beside a header": (
-        replace(GOOD, target="/?X-Amz-Credential=x"), NO, "presigned"),
+        replace(GOOD, target="/?X-Amz-Credential=x"), NO, "two signatures"),
     "query token beside a header": (
-        replace(GOOD, target="/?X-Amz-Security-Token=x"), NO, "presigned"),
+        replace(GOOD, target="/?X-Amz-Security-Token=x"), NO, "two signatures"),
     "query signature of version 2": (
-        replace(GOOD, target="/?AWSAccessKeyId=x&Expires=1"), NO, "presigned"),
+        replace(GOOD, target="/?AWSAccessKeyId=x&Expires=1"), NO, "two signatures"),
     "signed chunks": (
         replace(GOOD, after=with_value(SHA, lambda _: b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD")),
-        NO, "signed chunks"),
-    "signed events": (
-        replace(GOOD, after=with_value(SHA, lambda _: b"STREAMING-AWS4-HMAC-SHA256-EVENTS")),
+        BAD, "does not match"),
+    "chunks signed with sigv4a": (
+        replace(GOOD, after=with_value(SHA, lambda _: b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD")),
         NO, "signed chunks"),
     "payload hash in upper case": (
         replace(GOOD, after=with_value(SHA, bytes.upper)), BAD, "neither a SHA-256"),
@@ -176,7 +178,7 @@ def test_a_refused_review_keeps_what_was_learnt_for_the_audit() -> None:
 
     assert review.host == LAMBDA
     assert review.endpoint is not None
-    assert review.authorization is not None
+    assert review.claim is not None
     assert review.session is None
 
 
@@ -184,6 +186,6 @@ def test_nothing_is_authorised_that_was_not_received() -> None:
     gate = new_gate()
 
     with pytest.raises(Refusal) as caught:
-        gate.authorise(Review(GOOD.facts()), b"hello")
+        gate.authorise(Review(GOOD.facts()), b"hello", WHEN)
 
     assert caught.value.code is Code.GATEWAY_FAULT

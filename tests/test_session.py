@@ -91,6 +91,7 @@ def test_what_is_minted_opens_with_all_that_was_put_in() -> None:
         "role_arn": ARN,
         "issued_at": NOW,
         "expires_at": NOW + 3600,
+        "issued": None,
     }
     assert result.secret_access_key == credentials.secret_access_key
     assert credentials.expires_at == NOW + 3600

@@ -22,6 +22,7 @@ from typing import Protocol
 
 from cachetools import LRUCache
 
+from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 
 EXPIRY_MARGIN_S = 30.0  # a signed request must reach AWS while its token is good
@@ -58,6 +59,10 @@ class AwsCredentials:
     session_token: str = field(repr=False)
     expires_at: float
     """Epoch seconds."""
+
+    def signing_keys(self) -> SigningKeys:
+        """Give what ``sigv4.sign`` takes."""
+        return SigningKeys(self.access_key_id, self.secret_access_key, self.session_token)
 
 
 class Assumer(Protocol):

@@ -1,37 +1,43 @@
 """The sequence of one request, as pure functions: facts in, a plan or a refusal out.
 
-    receive    wire -> target -> endpoint -> signature syntax -> clock -> session -> scope
-    authorise  signature over headers and body hash -> policy
-    sign       strip the client's signature, sign as the assumed role
+    receive    wire -> target -> endpoint -> claim -> clock -> session -> scope
+    authorise  signature over headers and body hash -> policy -> what goes along
+    sign       strip the client's signature, sign as the assumed role (``outgoing``)
 
 ``receive`` and ``authorise`` fill a ``Review`` as they learn, so that a refused
 request is audited with all that was known of it. Between ``authorise`` and ``sign``
 stands the one thing that is not pure: fetching the role's credentials.
 
-No mitmproxy, no clock, no I/O: ``addon`` and the tests drive the same code.
+Who calls is read by ``caller``, what may pass unsigned by ``passage``, what a client
+may ask STS for by ``chaining``. No mitmproxy, no clock, no I/O: ``addon`` and the
+tests drive the same code.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Protocol
 
-from awsgate import wire
-from awsgate.aws import action, endpoint, sigv4
+from awsgate import caller, chaining, passage, wire
+from awsgate.aws import action, presign, sigv4, sigv4a, unsigned
+from awsgate.aws.endpoint import Endpoint, bucket_of, resolve_endpoint, scope_fits
+from awsgate.caller import UNSIGNED_PAYLOAD, Claim, Form
 from awsgate.errors import Code, Refusal
 from awsgate.forwarded import parse_forwarded_host
-from awsgate.policy import Decision, Policy, decide
+from awsgate.outgoing import RESIGNED_PAYLOADS, Plan, make_plan
+from awsgate.policy import Decision, Policy, decide, decide_federated, denied_by
 from awsgate.session import OpenedSession, Session
 from awsgate.wire import RequestFacts
 
-MAX_SKEW = timedelta(minutes=5)  # AWS's own window for most services; S3 allows 15
-
 # Keywords that stand for the body in the signature and leave its bytes alone.
-VERBATIM_PAYLOADS = frozenset({"UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
+VERBATIM_PAYLOADS = frozenset({UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
+KEYWORDS = VERBATIM_PAYLOADS | RESIGNED_PAYLOADS
+
+# Transcribe's WebSockets; every other AWS API is on 443 alone.
+UPGRADE_PORTS = frozenset({443, 8443})
 
 
 class OpenSession(Protocol):
@@ -48,42 +54,39 @@ class Review:
 
     facts: RequestFacts
     host: str = ""
-    endpoint: endpoint.Endpoint | None = None
+    endpoint: Endpoint | None = None
     headers: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
-    authorization: sigv4.Authorization | None = None
-    timestamp: str = ""
+    claim: Claim | None = None
+    passage: passage.Passage | None = None
+    """Why it goes unsigned; None: it does not, or that is not known yet."""
     session: Session | None = None
     secret: str = field(default="", repr=False)
     payload: str | None = None
     """Hash or keyword for the body as the client gave it; None: hash the body."""
+    needs_body: bool = False
+    """The body says what is asked, or who asks."""
     action: str = ""
     decision: Decision | None = None
 
     @property
     def streams(self) -> bool:
         """True if the request can be decided and signed before its body is there."""
-        return self.payload is not None
+        return not self.needs_body and (self.payload is not None or self.passage is not None)
+
+    @property
+    def found(self) -> Endpoint:
+        """Give the endpoint. Raises ``Refusal`` where there is none."""
+        if self.endpoint is None:
+            raise Refusal(
+                Code.NOT_AN_AWS_ENDPOINT,
+                f"{self.host} is not an AWS endpoint awsgate can sign for",
+                hint="add the host to 'bypass' in kind: gateway if it must be reached unsigned",
+            )
+        return self.endpoint
 
     def header(self, name: bytes) -> bytes:
         """Give the first value of a header, or nothing. ``name`` is lower-case."""
-        values = self.headers.get(name)
-        return values[0] if values else b""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """A request that may go to AWS, as whom, and which of its headers go along."""
-
-    target_host: str
-    service: str
-    region: str
-    partition: str
-    role_arn: str
-    external_id: str
-    user: str
-    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
-    signed_headers: tuple[str, ...]
-    payload: str = field(repr=False)
+        return caller.header(self.headers, name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,74 +98,71 @@ class Gate:
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
-        limits = self.policy.gateway.limits
+        facts, limits = review.facts, self.policy.gateway.limits
         # The host first, even before the wire rules: it decides the protocol in
         # which a refusal is written.
         self._find_target(review)
-        review.headers = wire.check_wire(review.facts, max_header_bytes=limits.max_header_bytes)
+        review.headers = wire.check_wire(facts, max_header_bytes=limits.max_header_bytes)
         self._check_forwarded(review)
-        found = review.endpoint
-        if found is None:
-            raise Refusal(
-                Code.NOT_AN_AWS_ENDPOINT,
-                f"{review.host} is not an AWS endpoint awsgate can sign for",
-                hint="add the host to 'bypass' in kind: gateway if it must be reached unsigned",
-            )
+        found = review.found
+        _check_port(review)
         review.action = action.action_of(
-            found,
-            target=review.facts.target,
-            amz_target=review.header(b"x-amz-target"),
-            body=b"",
+            found, target=facts.target, amz_target=review.header(b"x-amz-target"), body=b""
         )
-        review.authorization = _authorization(review)
-        review.timestamp = _timestamp(review, now)
-        _check_signed_names(review)
-        review.payload = _payload(review)
-        opened = self.open_session(
-            access_key_id=review.authorization.access_key_id,
-            session_token=review.header(b"x-amz-security-token").decode("latin-1"),
-            now=int(now.timestamp()),
-        )
-        review.session, review.secret = opened.session, opened.secret_access_key
-        _check_scope(review.authorization, found)
+        review.needs_body = found.service == "sts"
+        review.claim = caller.read_claim(facts, review.headers, found, now)
+        if review.claim is not None:
+            self._open(review, review.claim, now)
+        elif caller.may_be_form(facts, review.headers, found):
+            review.needs_body = True
+        elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
+            self._find_passage(review)
 
-    def authorise(self, review: Review, body: bytes | None) -> Plan:
+    def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
         """Check the signature, then ask the policy. Raises ``Refusal``.
 
         ``body`` is the body if it is at hand; it must be where ``review.streams``
         is false, since the signature then covers its hash.
         """
-        auth, session, found = review.authorization, review.session, review.endpoint
-        if auth is None or session is None or found is None:
+        if review.endpoint is None:
             raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
-        payload = _check_signature(review, auth, body)
+        facts, found = review.facts, review.endpoint
         if not review.action and body:
-            review.action = action.action_of(
-                found, target=review.facts.target, amz_target=b"", body=body
-            )
-        decision = decide(
-            self.policy,
-            user=session.user,
-            app=session.app,
-            role_arn=session.role_arn,
-            endpoint_service=found.service,
-            tenant_controlled=found.tenant_controlled,
-        )
-        review.decision = decision
+            review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
+        if review.claim is None and review.passage is None:
+            self._identify_by_body(review, body, now)
+        payload = _check_signature(review, body) if review.passage is None else ""
+        decision = review.decision = self._decide(review)
         if not decision.allowed:
             raise Refusal(
                 Code.DENIED,
-                f"{session.user} may not do this: {decision.reason}",
+                f"{decision.user or 'this identity'} may not do this: {decision.reason}",
                 hint="awsgate env shows the roles you may ask for",
                 detail=decision.rule,
             )
-        if decision.role_arn.split(":")[1] != found.partition:
+        session = review.session
+        issued = session.issued if session is not None else None
+        role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
+        if role_arn and role_arn.split(":")[1] != found.partition:
             raise Refusal(
                 Code.SCOPE_MISMATCH,
-                f"{decision.role_arn} is no role of the partition of {found.host}",
+                f"{role_arn} is no role of the partition of {found.host}",
                 hint="choose a role of the partition that the endpoint belongs to",
             )
-        return _plan(review, auth, found, decision, payload)
+        plan = make_plan(
+            facts,
+            review.headers,
+            review.claim if review.passage is None else None,
+            found,
+            payload=payload,
+            role_arn=decision.role_arn,
+            external_id=decision.external_id,
+            user=decision.user,
+            issued=issued,
+        )
+        return self._hold(review, plan, body, now)
+
+    # --- steps of receive ------------------------------------------------------
 
     def _find_target(self, review: Review) -> None:
         facts = review.facts
@@ -171,7 +171,7 @@ class Gate:
         else:
             values = [v for name, v in facts.headers if name.lower() == b"x-forwarded-host"]
             review.host = parse_forwarded_host(values)
-        review.endpoint = endpoint.resolve_endpoint(review.host)
+        review.endpoint = resolve_endpoint(review.host)
 
     def _check_forwarded(self, review: Review) -> None:
         """X-Forwarded-Host and CONNECT may not name two targets, nor may Host."""
@@ -193,139 +193,124 @@ class Gate:
                 hint="set HTTPS_PROXY instead of an endpoint URL",
             )
 
-
-def sign(
-    plan: Plan, target: bytes, method: bytes, keys: sigv4.SigningKeys, now: datetime
-) -> tuple[tuple[bytes, bytes], ...]:
-    """Give the complete headers for AWS: the plan's, with the signature of ``keys``."""
-    return tuple(
-        sigv4.sign(
-            method.decode("ascii"),
-            target,
-            plan.headers,
-            signed=plan.signed_headers,
-            keys=keys,
-            region=plan.region,
-            service=plan.service,
-            payload=plan.payload,
-            now=now,
+    def _open(self, review: Review, claim: Claim, now: datetime) -> None:
+        """Open the session of a claim, and check what it says of the request."""
+        rules = self.policy.gateway.unsigned
+        if passage.is_foreign(claim) and rules.foreign_presigned:
+            review.passage = passage.Passage.FOREIGN_PRESIGNED
+            return
+        review.payload = _payload(review, claim)
+        opened = self.open_session(
+            access_key_id=claim.access_key_id,
+            session_token=claim.session_token,
+            now=int(now.timestamp()),
         )
-    )
+        review.session, review.secret = opened.session, opened.secret_access_key
+        _check_scope(claim, review.found)
+        _check_express(claim, opened.session, review.found)
 
-
-def _authorization(review: Review) -> sigv4.Authorization:
-    value = review.header(b"authorization")
-    if wire.has_query_auth(review.facts.target):
-        raise Refusal(
-            Code.UNSUPPORTED,
-            "presigned (query) signatures are not supported by this version",
-            hint="send the request with a signature in the Authorization header",
+    def _find_passage(self, review: Review) -> None:
+        review.passage = passage.find_passage(
+            review.facts,
+            review.headers,
+            review.found,
+            review.action.partition(":")[2],
+            self.policy.gateway.unsigned,
         )
-    scheme = value.partition(b" ")[0].upper()
-    if not value:
-        raise Refusal(
-            Code.NOT_SIGNED,
-            "the request carries no AWS signature",
-            hint="configure gateway credentials (awsgate env) and sign the request",
-        )
-    if scheme != sigv4.ALGORITHM.encode():
-        raise _unsupported_scheme(scheme)
-    try:
-        return sigv4.parse_authorization(value)
-    except sigv4.SignatureSyntaxError as exc:
-        raise Refusal(Code.BAD_SIGNATURE, f"malformed Authorization header: {exc}") from None
 
+    # --- steps of authorise ------------------------------------------------------
 
-def _unsupported_scheme(scheme: bytes) -> Refusal:
-    if scheme == b"AWS":
-        return Refusal(
-            Code.UNSUPPORTED,
-            "Signature Version 2 is not supported",
-            hint="set signature_version to s3v4 (AWS CLI: s3.signature_version = s3v4)",
-        )
-    if scheme == b"AWS4-ECDSA-P256-SHA256":
-        return Refusal(
-            Code.UNSUPPORTED,
-            "SigV4a (multi-region) signatures are not supported by this version",
-            hint="use a regional endpoint",
-        )
-    return Refusal(
-        Code.NOT_SIGNED,
-        "the Authorization header is not an AWS signature",
-        hint="configure gateway credentials (awsgate env) and sign the request",
-    )
+    def _identify_by_body(self, review: Review, body: bytes | None, now: datetime) -> None:
+        """Read who calls from the body: a POST form, or an unsigned STS call."""
+        if body is None:
+            raise Refusal(Code.GATEWAY_FAULT, "the body is needed to say who calls")
+        facts = review.facts
+        if caller.may_be_form(facts, review.headers, review.found):
+            query = facts.target.partition(b"?")[2]
+            review.claim = caller.read_form(review.headers, body, query, now)
+        if review.claim is not None:
+            self._open(review, review.claim, now)
+        else:
+            self._find_passage(review)
 
-
-def _timestamp(review: Review, now: datetime) -> str:
-    """Give the request's own time as ``YYYYMMDDTHHMMSSZ``, within the window."""
-    value = review.header(b"x-amz-date") or review.header(b"date")
-    try:
-        when = _parse_date(value.strip()).astimezone(UTC)
-    except (ValueError, OverflowError):  # the latter: an offset of a million hours
-        raise Refusal(
-            Code.BAD_SIGNATURE, "no valid X-Amz-Date or Date header (YYYYMMDDTHHMMSSZ)"
-        ) from None
-    timestamp = sigv4.amz_date(when)
-    if abs(now - when) > MAX_SKEW:
-        raise Refusal(
-            Code.CLOCK_SKEW,
-            f"signed at {timestamp}, received at {sigv4.amz_date(now)}: "
-            f"over {MAX_SKEW.seconds // 60} minutes apart",
-            hint="set the clock of the client (NTP), or retry if the request was held back",
-        )
-    if review.authorization is not None and review.authorization.day != timestamp[:8]:
-        raise Refusal(Code.BAD_SIGNATURE, "date of the credential scope differs from the request")
-    return timestamp
-
-
-def _parse_date(value: bytes) -> datetime:
-    if value[-1:] == b"Z":
-        return sigv4.parse_amz_date(value)
-    # Only clients older than SigV4 (Perl) sign a Date header instead.
-    when = parsedate_to_datetime(value.decode("ascii"))
-    return when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-
-
-def _check_signed_names(review: Review) -> None:
-    """Host, the date and every x-amz-* header must be covered by the signature."""
-    auth = review.authorization
-    if auth is None:
-        raise Refusal(Code.GATEWAY_FAULT, "signature was not parsed")
-    signed = {name.encode() for name in auth.signed_headers}
-    must = {name for name in review.headers if name.startswith(b"x-amz-")} | {b"host"}
-    if b"x-amz-date" not in review.headers:
-        must.add(b"date")
-    # In origin form nothing but this header says where the request goes.
-    if review.facts.connect_host is None:
-        host = wire.host_of(review.header(b"host"))
-        if host != review.host and b"x-forwarded-host" not in signed:
-            raise Refusal(
-                Code.BAD_FORWARDED_HOST,
-                "X-Forwarded-Host differs from Host and is not signed",
-                hint="set HTTPS_PROXY instead of an endpoint URL",
+    def _decide(self, review: Review) -> Decision:
+        found, session, policy = review.found, review.session, self.policy
+        if review.passage is not None:
+            return Decision(True, "it needs no credentials", _rule(review.passage), "", "", "", "")
+        if session is None:
+            raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
+        issued = session.issued
+        if issued is not None and not session.user:
+            return decide_federated(
+                policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
-    missing = sorted(must - signed)
-    if missing:
-        raise Refusal(
-            Code.BAD_SIGNATURE, f"header {missing[0].decode('latin-1')} must be signed and is not"
+        decision = decide(
+            policy,
+            user=session.user,
+            app=session.app,
+            role_arn=session.role_arn,
+            endpoint_service=found.service,
+            tenant_controlled=found.tenant_controlled,
         )
-    absent = sorted(signed - set(review.headers))
-    if absent:
-        raise Refusal(
-            Code.BAD_SIGNATURE, f"signed header {absent[0].decode('latin-1')} is not there"
+        if decision.allowed and issued is not None and issued.role_arn:
+            rule = denied_by(policy, user=session.user, app=session.app, role_arn=issued.role_arn)
+            if rule:
+                return replace(decision, allowed=False, reason="a deny rule matches", rule=rule)
+        return decision
+
+    def _hold(self, review: Review, plan: Plan, body: bytes | None, now: datetime) -> Plan:
+        """Hold a call that yields credentials to the session, and mark its answer."""
+        facts, found = review.facts, review.found
+        if not chaining.issues_credentials(found, facts.method, facts.target, review.action):
+            return plan
+        # Encoded or in JSON it could not be read, and so not be rewritten.
+        plan = replace(
+            plan,
+            issues=True,
+            headers=tuple((n, v) for n, v in plan.headers if n.lower() not in _ACCEPTS),
+            signed_headers=tuple(n for n in plan.signed_headers if n.encode() not in _ACCEPTS),
+        )
+        if found.service != "sts":
+            return plan
+        return chaining.hold_to_session(
+            plan, review.session, self.policy.gateway.chained, body or b"", now
         )
 
 
-def _payload(review: Review) -> str | None:
+_ACCEPTS = frozenset({b"accept", b"accept-encoding"})
+
+
+def _rule(passed: passage.Passage) -> str:
+    return f"gateway/unsigned.{passed}"
+
+
+def _check_port(review: Review) -> None:
+    port = review.facts.connect_port
+    if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
+        return
+    raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)
+
+
+def _payload(review: Review, claim: Claim) -> str | None:
+    """Give the hash or keyword for the body; None: the body is to be hashed."""
     value = review.header(b"x-amz-content-sha256").strip().decode("latin-1")
+    if isinstance(claim.proof, presign.Presigned):
+        value = value or claim.proof.payload
     if not value:
-        return None
+        in_query = claim.form in (Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2)
+        if claim.form is Form.POST_FORM:
+            return UNSIGNED_PAYLOAD
+        # "You don't include a payload hash in the Canonical Request, because when you
+        # create a presigned URL, you don't know the payload content" (S3).
+        return UNSIGNED_PAYLOAD if in_query and claim.service in caller.S3_SERVICES else None
     if value in VERBATIM_PAYLOADS or (len(value) == 64 and not value.strip("0123456789abcdef")):
+        return value
+    if value in RESIGNED_PAYLOADS and claim.form is Form.HEADER:
         return value
     if value.startswith("STREAMING-AWS4-"):
         raise Refusal(
             Code.UNSUPPORTED,
-            f"{value[:64]} (signed chunks) is not supported by this version",
+            f"{value[:64]} (signed chunks) is not supported in this form",
             hint="send unsigned trailers or a body hash: over TLS no SDK signs chunks by default",
         )
     raise Refusal(
@@ -333,19 +318,41 @@ def _payload(review: Review) -> str | None:
     )
 
 
-def _check_scope(auth: sigv4.Authorization, found: endpoint.Endpoint) -> None:
-    if endpoint.scope_fits(found, auth.service, auth.region):
-        return
-    raise Refusal(
-        Code.SCOPE_MISMATCH,
-        f"signed for {auth.service} in {auth.region}, sent to {found.host}",
-        hint="the region and service of the client must be those of the endpoint",
-    )
+def _check_scope(claim: Claim, found: Endpoint) -> None:
+    if claim.form is Form.QUERY_V2:
+        return  # it has no scope
+    if claim.form in (Form.HEADER_V4A, Form.QUERY_V4A):
+        regions = found.regions or (found.region,)
+        fits = claim.service in found.signing_names and all(
+            not region or sigv4a.region_set_allows(claim.region_set, region) for region in regions
+        )
+        where = claim.region_set[:64]
+    else:
+        fits = scope_fits(found, claim.service, claim.region)
+        where = claim.region
+    if not fits:
+        raise Refusal(
+            Code.SCOPE_MISMATCH,
+            f"signed for {claim.service} in {where}, sent to {found.host}",
+            hint="the region and service of the client must be those of the endpoint",
+        )
 
 
-def _check_signature(review: Review, auth: sigv4.Authorization, body: bytes | None) -> str:
-    payload = review.payload
-    if body is not None and payload not in VERBATIM_PAYLOADS:
+def _check_express(claim: Claim, session: Session, found: Endpoint) -> None:
+    """Keys of an S3 Express session are good for its bucket, in its own header."""
+    issued = session.issued
+    express = issued is not None and issued.express
+    if express != claim.express:
+        raise Refusal(Code.UNKNOWN_KEY, "the session token is in the header of another kind")
+    if issued is not None and express and issued.bucket_host != found.host:
+        raise Refusal(Code.UNKNOWN_KEY, "this S3 Express session is of another bucket")
+
+
+def _check_signature(review: Review, body: bytes | None) -> str:
+    claim, payload = review.claim, review.payload
+    if claim is None:
+        raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
+    if body is not None and payload not in KEYWORDS:
         actual = hashlib.sha256(body).hexdigest()
         if payload is not None and payload != actual:
             raise Refusal(Code.BAD_SIGNATURE, "x-amz-content-sha256 is not the SHA-256 of the body")
@@ -356,9 +363,8 @@ def _check_signature(review: Review, auth: sigv4.Authorization, body: bytes | No
     request = sigv4.SignedRequest(
         method=review.facts.method.decode("ascii"), path=path, query=query, headers=review.headers
     )
-    if not sigv4.matches(
-        request, auth, secret=review.secret, timestamp=review.timestamp, payload=payload
-    ):
+    bucket = bucket_of(review.found)
+    if not caller.proves(claim, request, secret=review.secret, payload=payload, bucket=bucket):
         raise Refusal(
             Code.BAD_SIGNATURE,
             "the signature does not match the request",
@@ -366,32 +372,3 @@ def _check_signature(review: Review, auth: sigv4.Authorization, body: bytes | No
             "changes signed headers or the path",
         )
     return payload
-
-
-def _plan(
-    review: Review,
-    auth: sigv4.Authorization,
-    found: endpoint.Endpoint,
-    decision: Decision,
-    payload: str,
-) -> Plan:
-    # Never two auth forms at once, so all of the client's goes.
-    drop = sigv4.AUTH_HEADERS
-    if b"x-amz-date" not in review.headers:
-        drop = drop | {b"date"}  # it was the signing date, and is stale under a new one
-    kept = wire.forwardable(review.facts.headers, drop=drop, signed=auth.signed_headers)
-    if wire.host_of(review.header(b"host")) != found.host:
-        kept = [(n, found.host.encode() if n.lower() == b"host" else v) for n, v in kept]
-    names = {name.lower() for name, _ in kept}
-    return Plan(
-        target_host=found.host,
-        service=auth.service,
-        region=auth.region,
-        partition=found.partition,
-        role_arn=decision.role_arn,
-        external_id=decision.external_id,
-        user=decision.user,
-        headers=tuple(kept),
-        signed_headers=tuple(n for n in auth.signed_headers if n.encode() in names),
-        payload=payload,
-    )

@@ -10,6 +10,9 @@ credentials, so that every SDK can hold them. Nothing is stored:
 So any worker and any replica with the same session key verifies any session, and
 whoever lacks that key can neither mint one nor learn the secret of one.
 
+A surrogate is a session too. Its token also holds the real AWS credentials that the
+client would have been given without the gateway (``surrogate.IssuedKeys``).
+
 Key ids start with ``GATE``: secret scanners look for AKIA and ASIA, and nobody
 takes these for AWS keys.
 
@@ -30,12 +33,16 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from awsgate.errors import Code, Refusal
+from awsgate.surrogate import IssuedKeys as IssuedKeys  # a part of Session
+from awsgate.surrogate import pack, unpack
 
 KEY_PREFIX = "GATE"
 KEY_BYTES = 32
 ENTROPY_BYTES = 32
-MAX_TOKEN_CHARS = 4096
-_VERSION = 1
+MAX_TOKEN_CHARS = 8192
+_SURROGATE_ROOM = 4096  # kept free by plain tokens, so that each can be a parent
+_PLAIN = 1
+_SURROGATE = 2  # another version: a gateway too old for it says unknown key
 _NONCE_BYTES = 12
 _FINGERPRINT_BYTES = 4
 _KEY_ID = re.compile(r"GATE[A-Z2-7]{16}")
@@ -54,6 +61,8 @@ class Session:
     role_arn: str
     issued_at: int
     expires_at: int
+    issued: IssuedKeys | None = None
+    """A surrogate: sign with these real keys instead of assuming ``role_arn``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,34 +141,77 @@ def mint(
     ``entropy`` is 32 fresh random bytes: key id, session id and nonce come from it.
     The policy has been asked before; this function believes what it is told.
     """
-    if len(entropy) != ENTROPY_BYTES:
-        raise ValueError(f"entropy is {len(entropy)} bytes, expected {ENTROPY_BYTES}")
     if ttl_s <= 0:
         raise ValueError(f"ttl is {ttl_s} seconds, expected more than 0")
+    session_id = _checked(entropy)[22:].hex()
+    payload = _head(session_id, user, app, role_arn, now, now + ttl_s)
+    return _seal(keys, _PLAIN, payload, entropy, now + ttl_s)
+
+
+def mint_surrogate(
+    keys: SessionKeys, parent: Session, issued: IssuedKeys, *, now: int, entropy: bytes
+) -> GatewayCredentials:
+    """Make credentials that stand for ``issued``, which AWS gave the owner of ``parent``.
+
+    User, app, role, session id and start are the parent's, so that the audit and locks
+    see one session. It ends with the parent or with AWS's own, whichever is first. A
+    parent that is a surrogate itself is fine: its own keys are not taken over.
+
+    ``entropy`` is 32 fresh random bytes, as for ``mint``. Raises ``ValueError`` if the
+    end has come already, or if the token would be too long.
+    """
+    expires_at = min(parent.expires_at, issued.expires_at)
+    if expires_at <= now:
+        raise ValueError(f"the surrogate would have ended {now - expires_at} seconds ago")
+    head = _head(parent.id, parent.user, parent.app, parent.role_arn, parent.issued_at, expires_at)
+    payload = head + _END_OF_HEAD + pack(issued)
+    return _seal(keys, _SURROGATE, payload, _checked(entropy), expires_at)
+
+
+# JSON escapes control characters, so no head holds this byte.
+_END_OF_HEAD = b"\x00"
+
+
+def _head(*parts: str | int) -> bytes:
+    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _checked(entropy: bytes) -> bytes:
+    if len(entropy) != ENTROPY_BYTES:
+        raise ValueError(f"entropy is {len(entropy)} bytes, expected {ENTROPY_BYTES}")
+    return entropy
+
+
+def _bound(version: int, key_id: str) -> bytes:
+    """Give what the sealing binds: the key id, and the version of all but plain tokens."""
+    return key_id.encode() + (b"" if version == _PLAIN else bytes([version]))
+
+
+def _seal(
+    keys: SessionKeys, version: int, payload: bytes, entropy: bytes, expires_at: int
+) -> GatewayCredentials:
     key_id = KEY_PREFIX + base64.b32encode(entropy[:10]).decode()
     nonce = entropy[10 : 10 + _NONCE_BYTES]
-    session_id = entropy[22:].hex()
-    payload = json.dumps(
-        [session_id, user, app, role_arn, now, now + ttl_s],
-        separators=(",", ":"),
-        ensure_ascii=False,
-    ).encode("utf-8", "surrogatepass")
-    sealed = keys.current.sealing.encrypt(nonce, payload, key_id.encode())
-    token = _text(bytes([_VERSION]) + keys.current.fingerprint + nonce + sealed)
-    if len(token) > MAX_TOKEN_CHARS:
-        raise ValueError(f"token is {len(token)} characters, expected at most {MAX_TOKEN_CHARS}")
+    sealed = keys.current.sealing.encrypt(nonce, payload, _bound(version, key_id))
+    token = _text(bytes([version]) + keys.current.fingerprint + nonce + sealed)
+    longest = MAX_TOKEN_CHARS - (_SURROGATE_ROOM if version == _PLAIN else 0)
+    if len(token) > longest:
+        raise ValueError(f"token is {len(token)} characters, expected at most {longest}")
     return GatewayCredentials(
         access_key_id=key_id,
         secret_access_key=keys.current.secret_for(key_id),
         session_token=token,
-        expires_at=now + ttl_s,
+        expires_at=expires_at,
     )
 
 
 def open_session(
     keys: SessionKeys, *, access_key_id: str, session_token: str, now: int
 ) -> OpenedSession:
-    """Open what ``mint`` made. Raises ``Refusal`` with unknown-key or session-expired.
+    """Open what ``mint`` or ``mint_surrogate`` made.
+
+    Raises ``Refusal`` with unknown-key or session-expired.
 
     A token that was changed, cut, extended, made by another gateway or paired with
     another key id is all one refusal: which of them it was helps only an attacker.
@@ -191,20 +243,35 @@ def _check_key_id(access_key_id: str) -> None:
 def _open(keys: SessionKeys, access_key_id: str, session_token: str) -> OpenedSession:
     raw = _bytes(session_token)
     head = 1 + _FINGERPRINT_BYTES + _NONCE_BYTES
-    if len(raw) <= head or raw[0] != _VERSION:
+    if len(raw) <= head or raw[0] not in (_PLAIN, _SURROGATE):
         raise _unknown()
+    bound = _bound(raw[0], access_key_id)
     fingerprint, nonce = raw[1 : 1 + _FINGERPRINT_BYTES], raw[1 + _FINGERPRINT_BYTES : head]
     for subkeys in keys.all:
         if not hmac.compare_digest(subkeys.fingerprint, fingerprint):
             continue
         try:
-            payload = subkeys.sealing.decrypt(nonce, raw[head:], access_key_id.encode())
+            payload = subkeys.sealing.decrypt(nonce, raw[head:], bound)
         except InvalidTag:
             break
-        session_id, user, app, role_arn, issued_at, expires_at = json.loads(payload)
-        session = Session(access_key_id, session_id, user, app, role_arn, issued_at, expires_at)
+        session = _session(access_key_id, payload)
         return OpenedSession(session, subkeys.secret_for(access_key_id))
     raise _unknown()
+
+
+def _session(access_key_id: str, payload: bytes) -> Session:
+    head, _, packed = payload.partition(_END_OF_HEAD)
+    session_id, user, app, role_arn, issued_at, expires_at = json.loads(head)
+    return Session(
+        key_id=access_key_id,
+        id=session_id,
+        user=user,
+        app=app,
+        role_arn=role_arn,
+        issued_at=issued_at,
+        expires_at=expires_at,
+        issued=unpack(packed) if packed else None,
+    )
 
 
 def _check_time(session: Session, now: int) -> None:

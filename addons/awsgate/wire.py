@@ -38,6 +38,8 @@ SINGLE = (
     b"transfer-encoding",
     b"x-amz-content-sha256",
     b"x-amz-date",
+    b"x-amz-region-set",
+    b"x-amz-s3session-token",
     b"x-amz-security-token",
     b"x-amz-target",
 )
@@ -98,6 +100,8 @@ class RequestFacts:
     sni: str | None
     local: bool
     """The client is on this machine (loopback)."""
+    connect_port: int = 443
+    """Port of the CONNECT, and so of AWS."""
 
     def __repr__(self) -> str:
         # The target of a presigned URL is a credential; headers hold signatures.
@@ -119,6 +123,7 @@ def check_wire(facts: RequestFacts, *, max_header_bytes: int) -> dict[bytes, lis
         raise _unsupported("request target is not a path of visible ASCII without '#'")
     by_name = _check_headers(facts.headers, max_header_bytes)
     _check_framing(by_name)
+    _check_upgrade(facts, by_name)
     _check_host(facts, by_name)
     return by_name
 
@@ -151,8 +156,29 @@ def _check_framing(by_name: Mapping[bytes, Sequence[bytes]]) -> None:
         raise _unsupported("transfer-encoding is not exactly 'chunked'")
     if coding is not None and b"content-length" in by_name:
         raise _unsupported("content-length and transfer-encoding together")
-    if b"upgrade" in by_name:
-        raise _unsupported("protocol upgrades (WebSocket) are not supported by this version")
+
+
+def _check_upgrade(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -> None:
+    """A WebSocket (RFC 6455, 4.1) may upgrade; nothing else may, nor may half of one."""
+    if b"upgrade" not in by_name:
+        return
+    connection = b",".join(by_name.get(b"connection", ())).lower().split(b",")
+    if not (
+        is_upgrade(by_name)
+        and facts.method == b"GET"
+        and b"upgrade" in [token.strip() for token in connection]
+        and len(by_name.get(b"sec-websocket-key", ())) == 1
+        and by_name.get(b"sec-websocket-version") == [b"13"]
+        and b"content-length" not in by_name
+        and b"transfer-encoding" not in by_name
+    ):
+        raise _unsupported("protocol upgrade that is not a WebSocket's (RFC 6455)")
+
+
+def is_upgrade(by_name: Mapping[bytes, Sequence[bytes]]) -> bool:
+    """True if the request asks to become a WebSocket."""
+    values = by_name.get(b"upgrade", ())
+    return len(values) == 1 and values[0].strip().lower() == b"websocket"
 
 
 def _check_host(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -> None:
@@ -165,22 +191,31 @@ def _check_host(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -
         raise _unsupported("plain HTTP inside a CONNECT tunnel to an AWS endpoint", status=421)
     if facts.sni is None or facts.sni.lower().rstrip(".") != facts.connect_host:
         raise _unsupported("TLS server name differs from the CONNECT host", status=421)
-    if host_of(hosts[0]) != facts.connect_host:
+    if host_of(hosts[0], facts.connect_port) != facts.connect_host:
         raise _unsupported("Host header differs from the CONNECT host", status=421)
 
 
-def host_of(value: bytes) -> str:
-    """Give the host of a Host header for comparison: lower-case, without ``:443`` and one dot."""
-    host = value.strip().lower().removesuffix(b":443").decode("latin-1")
+def host_of(value: bytes, port: int = 443) -> str:
+    """Give the host of a Host header for comparison: lower-case, without port and one dot."""
+    host = value.strip().lower().removesuffix(b":%d" % port).decode("latin-1")
     return host.removesuffix(".")
 
 
 def has_query_auth(target: bytes) -> bool:
     """True if the query holds a signature, or a part of one."""
+    return not _query_names(target).isdisjoint(QUERY_AUTH)
+
+
+def has_query_v2(target: bytes) -> bool:
+    """True if it is that of SigV2, and of no other."""
+    names = _query_names(target)
+    return b"awsaccesskeyid" in names and b"x-amz-algorithm" not in names
+
+
+def _query_names(target: bytes) -> set[bytes]:
     query = target.partition(b"?")[2]
     # Decoded, as AWS reads them: %58-Amz-Signature is one too.
-    names = {unquote_to_bytes(item.partition(b"=")[0]).lower() for item in query.split(b"&")}
-    return not names.isdisjoint(QUERY_AUTH)
+    return {unquote_to_bytes(item.partition(b"=")[0]).lower() for item in query.split(b"&")}
 
 
 def forwardable(
@@ -188,12 +223,14 @@ def forwardable(
     *,
     drop: frozenset[bytes],
     signed: Collection[str] = (),
+    upgrade: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """Give the headers that may go on to AWS, in their order.
 
     Left out: the hop-by-hop ones, whatever ``Connection`` names (RFC 9110, 7.6.1),
     proxy and forwarding headers, and ``drop`` (lower-case names). What the client
     signed (``signed``, lower-case) is meant for AWS, so ``Connection`` cannot name it.
+    With ``upgrade`` the WebSocket's own two go along, in the form of RFC 6455.
     """
     named = frozenset(
         token.strip().lower()
@@ -212,6 +249,8 @@ def forwardable(
         if lower in named and not kept_anyway and not lower.startswith(b"x-amz-"):
             continue
         kept.append((name, value))
+    if upgrade:
+        kept += [(b"Connection", b"Upgrade"), (b"Upgrade", b"websocket")]
     return kept
 
 

@@ -19,12 +19,13 @@ from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CertificateAuthority, ensure_ca
 from awsgate.credentials import CredentialCache, RoleRequest
-from awsgate.gate import Gate, Plan
+from awsgate.gate import Gate
 from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
+from awsgate.outgoing import Plan
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policyfile import load_policy
 from awsgate.resolver import GuardedDialer
-from awsgate.session import SessionOpener, session_name_for
+from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.version import __version__
@@ -75,9 +76,9 @@ class Upstreams:
                 return upstream
         return None
 
-    def for_aws(self, host: str) -> Upstream:
+    def for_aws(self, host: str, port: int) -> Upstream:
         """Give the server for requests to an AWS host: a stand-in, or the host itself."""
-        return self.find(host, 443) or self._default or Upstream("https", host, 443)
+        return self.find(host, port) or self._default or Upstream("https", host, port)
 
     def all(self) -> list[Upstream]:
         """Give every stand-in."""
@@ -92,6 +93,7 @@ class Gateway:
     settings: Settings
     policy: Policy
     gate: Gate
+    session_keys: SessionKeys
     credentials: CredentialCache
     audit: AuditLog
     audit_path: Path
@@ -116,12 +118,12 @@ class Gateway:
         self.dialer.permit_private(host)
         return host, port
 
-    def upstream_for(self, host: str) -> Upstream:
+    def upstream_for(self, host: str, port: int = 443) -> Upstream:
         """Give the server to dial for a request to the AWS host ``host``."""
         found = resolve_endpoint(host)
         if found is not None and found.vpc_endpoint:
             self.dialer.permit_private(host)
-        return self.upstreams.for_aws(host)
+        return self.upstreams.for_aws(host, port)
 
     def counts(self) -> tuple[int, int, int]:
         """Give the numbers of users, roles and apps in the policy."""
@@ -154,6 +156,7 @@ def assemble(settings: Settings) -> Gateway:
         settings=settings,
         policy=policy,
         gate=Gate(policy, SessionOpener(state.session_keys)),
+        session_keys=state.session_keys,
         credentials=_credentials(spec, metrics, settings.upstream),
         audit=audit,
         audit_path=state.audit_path,

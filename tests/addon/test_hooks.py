@@ -9,8 +9,7 @@ import pytest
 from mitmproxy import flow as mflow
 
 from awsgate.addon import tripwire
-from awsgate.addon.hooks import TRACE
-from awsgate.addon.record import Trace
+from awsgate.addon.record import TRACE, Trace
 from awsgate.addon.tripwire import is_stamped
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate
@@ -45,7 +44,7 @@ async def test_a_body_that_is_hashed_in_its_head_streams_at_once(rig: Rig) -> No
 
     assert callable(flow.request.stream)
     assert is_stamped(flow.request)
-    assert flow.request.stream(b"hello") == b"hello"
+    assert flow.request.stream(b"hello") == [b"hello"]
     assert flow.metadata[TRACE].bytes_in == 5
 
 

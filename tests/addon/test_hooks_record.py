@@ -139,7 +139,7 @@ async def test_a_failed_server_is_answered_for_in_the_calls_protocol(rig: Rig) -
     flow = rig.flow(PUT)
     await rig.pass_through(flow)
 
-    assert rig.hooks.upstream_failed(flow, "Connection refused: b'canary'")
+    assert rig.hooks.answers.upstream_failed(flow, "Connection refused: b'canary'")
 
     assert refusal_of(flow)[1] == Code.UPSTREAM_FAILED
     assert flow.response is not None
@@ -150,10 +150,10 @@ async def test_a_failed_server_is_answered_for_in_the_calls_protocol(rig: Rig) -
 def test_flows_that_the_gate_did_not_see_are_not_its_to_answer(rig: Rig) -> None:
     flow = tflow.tflow()
 
-    assert not rig.hooks.upstream_failed(flow, "x")
-    assert not rig.hooks.body_exceeds(flow, 10**12)
-    assert not rig.hooks.owes_continue(flow)
-    assert not rig.hooks.may_send(flow.request)
+    assert not rig.hooks.answers.upstream_failed(flow, "x")
+    assert not rig.hooks.answers.body_exceeds(flow, 10**12)
+    assert not rig.hooks.answers.owes_continue(flow)
+    assert not rig.hooks.answers.may_send(flow.request)
     assert flow.response is None
 
 
@@ -166,14 +166,14 @@ def test_bodies_are_bounded_each_and_together(rig: Rig) -> None:
         rig.hooks.requestheaders(flow)
     *fitting, last = flows
 
-    assert not [flow for flow in fitting if rig.hooks.body_exceeds(flow, half)]
-    assert rig.hooks.body_exceeds(last, half)
+    assert not [flow for flow in fitting if rig.hooks.answers.body_exceeds(flow, half)]
+    assert rig.hooks.answers.body_exceeds(last, half)
     assert refusal_of(last) == (503, Code.BODY_TOO_LARGE)
-    assert rig.hooks.body_exceeds(fitting[0], half + 1)
+    assert rig.hooks.answers.body_exceeds(fitting[0], half + 1)
     assert refusal_of(fitting[0]) == (413, Code.BODY_TOO_LARGE)
 
     for flow in flows:
         rig.hooks.response(flow)
     another = rig.flow(INVOKE)
     rig.hooks.requestheaders(another)
-    assert not rig.hooks.body_exceeds(another, half), "what was answered is held no more"
+    assert not rig.hooks.answers.body_exceeds(another, half), "what was answered is held no more"

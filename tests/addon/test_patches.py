@@ -9,6 +9,7 @@ from mitmproxy import http
 from mitmproxy.proxy.layers.http import HttpStream
 
 from awsgate.addon import patches
+from awsgate.addon.speaker import seat
 from httpwire import HttpWire
 
 HEAD = b"PUT /bucket/key HTTP/1.1\r\nHost: s3.amazonaws.com\r\n"
@@ -28,6 +29,7 @@ class FakeSpeaker:
         self.ours = True
         self.failures: list[str] = []
         self.most_buffered = 0
+        self.relayed_bytes: list[tuple[int, bool]] = []
 
     def upstream_failed(self, flow: http.HTTPFlow, message: str) -> bool:
         self.failures.append(message)
@@ -47,6 +49,17 @@ class FakeSpeaker:
     def may_send(self, _request: http.Request) -> bool:
         return self.signed
 
+    def body_refused(self, flow: http.HTTPFlow, exc: Exception) -> bool:
+        if self.ours:
+            flow.response = http.Response.make(403, str(exc).encode())
+        return self.ours
+
+    def relays(self, flow: http.HTTPFlow) -> bool:
+        return self.ours and flow.response is not None and flow.response.status_code == 101
+
+    def relayed(self, _flow: http.HTTPFlow, size: int, *, to_client: bool) -> None:
+        self.relayed_bytes.append((size, to_client))
+
 
 @pytest.fixture
 def stock(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -55,7 +68,7 @@ def stock(monkeypatch: pytest.MonkeyPatch) -> None:
         found = getattr(owner, method)
         assert not hasattr(found, "awsgate_patch"), "another test left its patches behind"
         monkeypatch.setattr(owner, method, found)
-    monkeypatch.setattr(patches, "_speaker", None)
+    monkeypatch.setattr(seat, "speaker", None)
 
 
 @pytest.fixture
@@ -132,7 +145,7 @@ def test_installing_again_replaces_the_speaker_alone(speaker: FakeSpeaker) -> No
     assert patches.install(other) == []
 
     assert [getattr(owner, method) for owner, method, _ in patches._PATCHES] == before
-    assert patches._speaker is other is not speaker
+    assert seat.speaker is other is not speaker
 
 
 def exchange(wire: HttpWire) -> None:

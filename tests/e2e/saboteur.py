@@ -25,6 +25,7 @@ from typing import Any
 from mitmproxy import exceptions, http
 from mitmproxy.proxy import layer, layers, server_hooks
 
+from awsgate.addon.answers import Answers
 from awsgate.addon.entry import load_addons
 from awsgate.addon.hooks import Hooks
 from awsgate.addon.tripwire import Tripwire
@@ -66,7 +67,7 @@ def _failing(name: str) -> Callable[..., Any]:
     return hook
 
 
-for _name in ("http_connect", "requestheaders", "request"):
+for _name in ("http_connect", "requestheaders", "request", "responseheaders", "response"):
     setattr(Hooks, _name, _failing(_name))
 
 
@@ -86,9 +87,11 @@ def _net(net: str, name: str) -> None:
 _net("connect", "server_connect")
 for _name in ("http_connect", "requestheaders", "request", "tcp_start", "tcp_message"):
     _net("hooks", _name)
+for _name in ("responseheaders", "response"):
+    _net("answers", _name)
 
-_may_send = Hooks.may_send
-Hooks.may_send = lambda self, request: is_off("head") or _may_send(self, request)  # type: ignore[method-assign]
+_may_send = Answers.may_send
+Answers.may_send = lambda self, request: is_off("head") or _may_send(self, request)  # type: ignore[method-assign]
 
 
 # --- the world -----------------------------------------------------------------------------
@@ -150,6 +153,11 @@ def _plain(flow: http.HTTPFlow) -> None:
     flow.request.data.scheme = b"http"
 
 
+def _body(flow: http.HTTPFlow) -> None:
+    if flow.request.data.content:
+        flow.request.data.content = flow.request.data.content[::-1]
+
+
 def _answer(flow: http.HTTPFlow) -> None:
     flow.response = None
 
@@ -165,6 +173,7 @@ CHANGES: dict[str, Callable[[http.HTTPFlow], None]] = {
     "host": _host,
     "authority": _authority,
     "scheme": _plain,
+    "body": _body,
     "clear answer": _answer,
     "stream": _stream,
 }
@@ -186,6 +195,10 @@ class Rewrites:
     def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
         if self._latest is not None:
             self._change(self._latest, "server_connected")
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        if flow.response is not None and does("stream the answer"):
+            flow.response.stream = True
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         inside_connect = nextlayer.context.server.address is not None

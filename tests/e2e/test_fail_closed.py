@@ -197,6 +197,7 @@ ROWS: dict[str, tuple[tuple[str, ...], Traffic, str]] = {
         ("stream in requestheaders",), signed_query, "connect hooks head",
     ),
     "an addon adds a header": (("header in request",), signed_query, "hooks head"),
+    "an addon changes the body": (("body in request",), signed_query, "hooks head"),
     "an addon adds a header on a connection in use": (
         ("header in request",), second_signed, "hooks head",
     ),

@@ -99,7 +99,7 @@ class AwsGate:
         # Only now: TlsConfig makes an unconstrained CA of its own in an empty folder.
         options.update(confdir=str(gateway.ca.folder))
         hooks = Hooks(gateway, ctx.master.addons.get(tripwire.NAME))
-        for name in patches.install(hooks):
+        for name in patches.install(hooks.answers):
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
         self.hooks = hooks
 

@@ -8,15 +8,17 @@ normalise or rewrite.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 
 from mitmproxy import connection, http
 
 from awsgate.aws.faults import FaultResponse
+from awsgate.outgoing import Outgoing
 from awsgate.wire import RequestFacts
 
 
-def facts_of(flow: http.HTTPFlow, connect_host: str | None) -> RequestFacts:
+def facts_of(
+    flow: http.HTTPFlow, connect_host: str | None, connect_port: int = 443
+) -> RequestFacts:
     """Take the facts of a request as it stands on the wire.
 
     ``connect_host`` is the normalised CONNECT host of the tunnel it came through.
@@ -32,6 +34,7 @@ def facts_of(flow: http.HTTPFlow, connect_host: str | None) -> RequestFacts:
         tls=client.tls_established,
         sni=client.sni,
         local=is_local(client),
+        connect_port=connect_port,
     )
 
 
@@ -52,21 +55,17 @@ def body_size(flow: http.HTTPFlow) -> int | None:
     return int(length) if length.isdecimal() else 0
 
 
-def send_to(
-    flow: http.HTTPFlow,
-    fields: Sequence[tuple[bytes, bytes]],
-    *,
-    scheme: str,
-    host: str,
-    port: int,
-) -> None:
-    """Point the request at a server with these headers, path and body untouched.
+def send_to(flow: http.HTTPFlow, out: Outgoing, *, scheme: str, host: str, port: int) -> None:
+    """Point the request at a server, as it is to go there.
 
     ``request.data`` and not ``request.host``: the property rewrites the Host header.
     """
     data = flow.request.data
     data.scheme, data.host, data.port, data.authority = scheme.encode(), host, port, b""
-    data.headers = http.Headers(fields)
+    data.path = out.target
+    data.headers = http.Headers(out.headers)
+    if out.body is not None:
+        data.content = out.body
 
 
 def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:

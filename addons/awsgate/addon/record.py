@@ -17,11 +17,16 @@ from mitmproxy import connection, http
 from awsgate import gate as gates
 from awsgate.addon.tunnels import Route, Way
 from awsgate.audit import AuditRecord, AuditUnavailable
+from awsgate.aws.chunked import ChunkError
 from awsgate.errors import Code, Refusal
-from awsgate.session import session_name_for
+from awsgate.outgoing import Plan, Resigner
+from awsgate.session import IssuedKeys, Session, session_name_for
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
+
+TRACE = "awsgate.trace"
+"""Flow metadata: the ``Trace`` of the request."""
 
 # AWS puts its request id under one of these, by protocol.
 _REQUEST_IDS = ("x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id")
@@ -35,7 +40,8 @@ class Trace:
     request_id: str
     started: float
     """``perf_counter`` at the head of the request."""
-    plan: gates.Plan | None = None
+    plan: Plan | None = None
+    resigner: Resigner | None = None
     refusal: Refusal | None = None
     access_key_id: str = ""
     """The real one, as CloudTrail shows it."""
@@ -46,16 +52,25 @@ class Trace:
     recorded: bool = False
 
     @property
-    def planned(self) -> gates.Plan:
+    def planned(self) -> Plan:
         """Give the plan. Raises ``Refusal`` where the gate has not made one."""
         if self.plan is None:
             raise Refusal(Code.GATEWAY_FAULT, "no plan was made for this request")
         return self.plan
 
-    def count_in(self, data: bytes) -> bytes:
-        """Count and pass on a piece of the request body."""
+    def take_in(self, data: bytes) -> list[bytes]:
+        """Count and pass on a piece of the request body; nothing: it ends here.
+
+        Raises ``Refusal`` if signatures in the body do not hold.
+        """
         self.bytes_in += len(data)
-        return data
+        if self.resigner is not None:
+            try:
+                data = self.resigner.feed(data) if data else self.resigner.finish()
+            except ChunkError as exc:
+                raise Refusal(Code.BAD_SIGNATURE, f"signed body: {exc}") from None
+        # Not b"": mitmproxy would write a chunk of no bytes, which ends the body.
+        return [data] if data else []
 
     def count_out(self, data: bytes) -> bytes:
         """Count and pass on a piece of the response body."""
@@ -111,6 +126,12 @@ class Recorder:
         if trace.refusal is not None:
             metrics.refused(trace.refusal.code)
 
+    def opened_websocket(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
+        """Record a WebSocket that AWS opened; its ``request`` line follows at its end."""
+        record = _request_record(flow, trace, now, perf_counter() - trace.started)
+        record.event = "websocket.open"
+        self._write(record)
+
     def refused_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
         """Record a CONNECT that was refused."""
         self._write(_tunnel_record("tunnel.refuse", flow.client_conn, route, now))
@@ -157,8 +178,8 @@ def _request_record(
     flow: http.HTTPFlow, trace: Trace, now: datetime, elapsed_s: float
 ) -> AuditRecord:
     review, decision, session = trace.review, trace.review.decision, trace.review.session
-    found, auth, plan = review.endpoint, review.authorization, trace.plan
-    refusal = trace.refusal
+    found, plan, refusal = review.endpoint, trace.plan, trace.refusal
+    issued = session.issued if session is not None else None
     return AuditRecord(
         time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         id=trace.request_id,
@@ -167,10 +188,10 @@ def _request_record(
         session=session.id if session is not None else "",
         client=_peer(flow.client_conn),
         app=session.app if session is not None else "",
-        role_arn=session.role_arn if session is not None else "",
+        role_arn=_role(session),
         account=decision.account if decision is not None else "",
         service=found.service if found is not None else "",
-        region=auth.region if auth is not None else "",
+        region=review.claim.region if review.claim is not None else "",
         host=review.host,
         action=review.action,
         method=review.facts.method.decode("latin-1")[:32],
@@ -186,8 +207,20 @@ def _request_record(
         overhead_ms=round(trace.overhead_s * 1000, 3),
         aws_request_id=_aws_request_id(flow) if refusal is None else "",
         access_key_id=trace.access_key_id,
-        session_name=session_name_for(plan.user) if plan is not None else "",
+        session_name=_session_name(plan, issued),
     )
+
+
+def _role(session: Session | None) -> str:
+    if session is None:
+        return ""
+    return (session.issued.role_arn if session.issued is not None else "") or session.role_arn
+
+
+def _session_name(plan: Plan | None, issued: IssuedKeys | None) -> str:
+    if issued is not None and issued.session_name:
+        return issued.session_name
+    return session_name_for(plan.user) if plan is not None and plan.user else ""
 
 
 def _tunnel_record(
@@ -230,9 +263,9 @@ def _body_length(flow: http.HTTPFlow) -> int:
 
 def _region(review: gates.Review) -> str:
     # The client's word counts as a label only where the endpoint model bore it out.
-    if review.endpoint is None or review.decision is None or review.authorization is None:
+    if review.endpoint is None or review.decision is None:
         return ""
-    return review.endpoint.region or review.authorization.region
+    return review.endpoint.region or (review.claim.region if review.claim is not None else "")
 
 
 def _aws_request_id(flow: http.HTTPFlow) -> str:

@@ -29,6 +29,10 @@ ROUTED = "awsgate.routed"
 """Flow metadata: the gate decided this CONNECT."""
 PENDING = "awsgate.pending"
 """Flow metadata: the gate waits for the body of this request."""
+ISSUES = "awsgate.issues"
+"""Flow metadata: the answer may hold credentials of AWS's."""
+REWRITTEN = "awsgate.rewritten"
+"""Flow metadata: it holds none any more."""
 _ATTRIBUTE = "awsgate_stamp"
 
 NAME = "awsgate-tripwire"
@@ -46,12 +50,14 @@ class Stamp:
     method: bytes
     target: bytes
     fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    content: bytes | None = field(repr=False)
+    """None: the body is streamed."""
 
     @classmethod
     def of(cls, request: http.Request) -> Stamp:
         """Take the stamp of a request that was just signed."""
         d = request.data
-        return cls(d.scheme, d.host, d.port, d.method, d.path, d.headers.fields)
+        return cls(d.scheme, d.host, d.port, d.method, d.path, d.headers.fields, d.content)
 
     def fits(self, request: http.Request) -> bool:
         """True if ``request`` is still the one that was signed."""
@@ -60,6 +66,7 @@ class Stamp:
             # The tuple is replaced on every change of a header, so identity is the
             # cheap proof; equality covers a copy.
             (d.headers.fields is self.fields or d.headers.fields == self.fields)
+            and (d.content is self.content or d.content == self.content)
             and d.path == self.target
             and d.host == self.host
             and d.port == self.port
@@ -133,6 +140,16 @@ class Tripwire:
     def request(self, flow: http.HTTPFlow) -> None:
         """Stop a request that is complete and not signed."""
         if flow.response is None and not flow.request.stream and not is_stamped(flow.request):
+            flow.response = _refusal(flow)
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Hold back an answer that may hold credentials."""
+        if flow.metadata.get(ISSUES) and flow.response is not None:
+            flow.response.stream = False
+
+    def response(self, flow: http.HTTPFlow) -> None:
+        """Withhold it if nobody rewrote it."""
+        if flow.metadata.get(ISSUES) and not flow.metadata.get(REWRITTEN):
             flow.response = _refusal(flow)
 
     def tcp_start(self, flow: tcp.TCPFlow) -> None:

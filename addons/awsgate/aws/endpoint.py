@@ -132,6 +132,21 @@ def scope_fits(endpoint: Endpoint, service: str, region: str) -> bool:
     return any(p.id == endpoint.partition and p.region.fullmatch(region) for p in PARTITIONS)
 
 
+def bucket_of(endpoint: Endpoint) -> str:
+    """Give the bucket that the host of an S3 endpoint names; empty: the path does."""
+    for _, left in _splits(endpoint.host):
+        matched = _BUCKET_HOST.fullmatch(left)
+        if matched is not None:
+            return matched["bucket"] or ""
+    return ""
+
+
+_BUCKET_HOST = re.compile(
+    r"(?:(?P<bucket>.+)\.)?s3(?:-fips|-accelerate|-external-1|-[a-z]+-[a-z]+-\d+)?"
+    r"(?:\.dualstack)?(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
+)
+
+
 def _splits(host: str) -> Iterator[tuple[Partition, str]]:
     """Give each partition whose suffix ``host`` has, with what stands before it."""
     for partition in PARTITIONS:

@@ -345,16 +345,17 @@ def sign(
     service: str,
     payload: str,
     now: datetime,
+    express: bool = False,
 ) -> list[tuple[bytes, bytes]]:
     """Give ``headers`` with a new signature, ready for the wire.
 
     ``target`` is the request target as sent (path and query), ``signed`` the names
     to sign beside the ones this function adds: x-amz-date, x-amz-content-sha256 and,
-    with a session, x-amz-security-token. Raises ``ValueError`` if any of
-    ``AUTH_HEADERS`` is still there: a second one would be a second credential.
+    with a session, its token (``express``: that of an S3 Express session). Raises
+    ``ValueError`` if any of ``AUTH_HEADERS`` is still there: a second one would be a
+    second credential.
 
-    x-amz-content-sha256 is sent for every service. AWS ignores it where it is not
-    needed, and a verifier that cannot see the body is then still able to check.
+    x-amz-content-sha256 is sent for every service; AWS ignores it where it needs none.
     """
     timestamp = amz_date(now)
     added = [
@@ -362,7 +363,8 @@ def sign(
         (b"x-amz-content-sha256", payload.encode()),
     ]
     if keys.session_token:
-        added.append((b"X-Amz-Security-Token", keys.session_token.encode()))
+        token_name = b"x-amz-s3session-token" if express else b"X-Amz-Security-Token"
+        added.append((token_name, keys.session_token.encode()))
     if not AUTH_HEADERS.isdisjoint(name.lower() for name, _ in headers):
         raise ValueError("old signature headers must be removed before signing")
     out = [*headers, *added]

@@ -9,18 +9,37 @@ Reading files is in ``awsgate.policyfile``.
 
 from __future__ import annotations
 
-from awsgate.policy.decide import Decision, decide, grantable_roles, max_ttl_s
+from awsgate.policy.decide import (
+    Decision,
+    decide,
+    decide_federated,
+    denied_by,
+    grantable_roles,
+    max_ttl_s,
+)
 from awsgate.policy.parse import parse_policy
-from awsgate.policy.resources import App, GatewaySpec, Policy, Role, User
+from awsgate.policy.resources import (
+    App,
+    ChainedSpec,
+    GatewaySpec,
+    Policy,
+    Role,
+    UnsignedSpec,
+    User,
+)
 
 __all__ = [
     "App",
+    "ChainedSpec",
     "Decision",
     "GatewaySpec",
     "Policy",
     "Role",
+    "UnsignedSpec",
     "User",
     "decide",
+    "decide_federated",
+    "denied_by",
     "grantable_roles",
     "max_ttl_s",
     "parse_policy",

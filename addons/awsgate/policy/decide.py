@@ -41,6 +41,7 @@ OTHER_PARTITION = "the role is not in the partition of the app"
 DENIED = "a deny rule matches"
 NO_ALLOW = "no role of the user allows this role in this app"
 NO_TENANT_ENDPOINT = "no role of the user allows an endpoint that other tenants can own"
+OTHER_IDENTITY = "the identity is of no account that the policy names"
 ALLOWED = "an allow rule matches"
 
 
@@ -121,6 +122,44 @@ def decide(
         if not allowing:
             return answer(NO_TENANT_ENDPOINT)
     return answer(ALLOWED, allowing[0], external_id=what.spec.aws.external_id)
+
+
+def denied_by(policy: Policy, *, user: str, app: str, role_arn: str) -> str:
+    """Give ``role/<name>`` of a rule that denies ``role_arn``, or nothing.
+
+    For a role that the user's own role assumes: AWS decides whether it may, and a deny
+    rule of ours still holds.
+    """
+    who, what = policy.users.get(user), policy.apps.get(app)
+    if who is None or what is None:
+        return ""
+    denying = _denying(policy, who, what, role_arn)
+    return f"role/{denying.metadata.name}" if denying is not None else ""
+
+
+def decide_federated(policy: Policy, *, role_arn: str, tenant_controlled: bool) -> Decision:
+    """Decide a call by someone whom AWS knows and the policy does not.
+
+    Web and SAML identities assume roles with no gateway session. Their credentials
+    are good for accounts that the policy knows, so that nobody can carry data into
+    an account of his own.
+    """
+    account = (account_and_partition(role_arn) or ("", ""))[0]
+    known = account != "" and account in _accounts(policy)
+    if not known:
+        reason = OTHER_IDENTITY
+    else:
+        reason = NO_TENANT_ENDPOINT if tenant_controlled else ALLOWED
+    rule = "gateway/unsigned.apis"
+    return Decision(reason == ALLOWED, reason, rule, "", role_arn, "", account)
+
+
+def _accounts(policy: Policy) -> set[str]:
+    found = {app.labels.get("aws_account_id", "") for app in policy.apps.values()}
+    for role in policy.roles.values():
+        for arn in role.spec.allow.aws_role_arns:
+            found.add((account_and_partition(arn) or ("", ""))[0])
+    return found - {""}
 
 
 def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[tuple[str, str]]:

@@ -244,6 +244,25 @@ class AuditSpec(Model):
     on_failure: Literal["refuse", "continue"] = "refuse"
 
 
+class UnsignedSpec(Model):
+    """What may pass without gateway credentials. Nothing of ours signs it."""
+
+    apis: StrictBool = True
+    """Operations that AWS takes unsigned: sign-in, web identities."""
+    anonymous_s3: StrictBool = False
+    foreign_presigned: StrictBool = False
+    """S3 URLs and POST forms that somebody else signed."""
+    bearer_tokens: StrictBool = False
+    websockets: StrictBool = False
+
+
+class ChainedSpec(Model):
+    """What a client may say when it assumes a further role itself."""
+
+    role_session_name: Literal["force", "check", "free"] = "force"
+    """``force``: always the user's; ``check``: refused if it is another's."""
+
+
 class GatewaySpec(Model):
     """The gateway's own settings."""
 
@@ -260,6 +279,8 @@ class GatewaySpec(Model):
     limits: Limits = Field(default_factory=Limits)
     session: SessionSpec = Field(default_factory=SessionSpec)
     audit: AuditSpec = Field(default_factory=AuditSpec)
+    unsigned: UnsignedSpec = Field(default_factory=UnsignedSpec)
+    chained: ChainedSpec = Field(default_factory=ChainedSpec)
     metrics_listen: OptionalHostPort = "127.0.0.1:9464"
     """Empty: off."""
 

@@ -1,0 +1,214 @@
+"""What the gateway itself says to a client, and its word to the patches of mitmproxy.
+
+Refusals in the protocol of the call; failures of the upstream, of a body that is too
+large or broke its promise; AWS's answers that hold credentials, rewritten.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from datetime import datetime
+
+from mitmproxy import http
+
+from awsgate import chaining
+from awsgate.addon import flows, tripwire
+from awsgate.addon.record import TRACE, Trace
+from awsgate.aws.faults import protocol_of, render_fault, wants_query_errors
+from awsgate.errors import Code, Refusal
+from awsgate.session import ENTROPY_BYTES
+from awsgate.wiring import Gateway
+
+log = logging.getLogger("awsgate")
+
+Clock = Callable[[], datetime]
+
+
+def trace_of(flow: http.HTTPFlow) -> Trace | None:
+    """Give what is kept of a request of ours, or None."""
+    trace = flow.metadata.get(TRACE)
+    return trace if isinstance(trace, Trace) else None
+
+
+class Answers:
+    """Speaks for the gateway. Also the patches' ``Speaker``."""
+
+    def __init__(self, gateway: Gateway, clock: Clock) -> None:
+        self.gateway = gateway
+        self.clock = clock
+        self.max_header_bytes: int = gateway.policy.gateway.limits.max_header_bytes
+        self._buffered: dict[str, int] = {}
+
+    def forget(self, flow: http.HTTPFlow) -> None:
+        """Count the body of a request that is over no more."""
+        self._buffered.pop(flow.id, None)
+
+    def refuse(self, flow: http.HTTPFlow, trace: Trace, exc: Exception) -> None:
+        """Answer with a refusal; whatever is none becomes a fault of the gateway's."""
+        if isinstance(exc, Refusal):
+            refusal = exc
+        else:
+            # The type and place alone: a message may quote what was being handled.
+            log.error("gateway fault in request %s: %s", trace.request_id, _place_of(exc))
+            refusal = Refusal(
+                Code.GATEWAY_FAULT, f"the gateway failed on this request ({trace.request_id})"
+            )
+        trace.refusal = refusal
+        self._respond(flow, trace, refusal)
+
+    def _respond(self, flow: http.HTTPFlow, trace: Trace, refusal: Refusal) -> None:
+        review = trace.review
+        service = review.endpoint.protocol if review.endpoint is not None else None
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in review.facts.headers
+        }
+        protocol, version = protocol_of(service_protocol=service, headers=headers)
+        fault = render_fault(
+            refusal,
+            protocol=protocol,
+            json_version=version,
+            method=review.facts.method.decode("latin-1"),
+            request_id=trace.request_id,
+            now=self.clock(),
+            resource=review.facts.target.partition(b"?")[0].decode("latin-1"),
+            query_mode=wants_query_errors(headers),
+        )
+        flows.respond(flow, fault)
+        flow.metadata[tripwire.REWRITTEN] = True
+
+    def too_large(self) -> Refusal:
+        """Give the refusal of a body that cannot be held."""
+        limit = self.gateway.policy.gateway.limits.max_body_bytes
+        return Refusal(
+            Code.BODY_TOO_LARGE,
+            f"a body without x-amz-content-sha256 may be at most {limit} bytes here",
+            hint="send x-amz-content-sha256, then bodies of any size are streamed",
+        )
+
+    # --- AWS's answers ----------------------------------------------------------
+
+    def rewrite(self, flow: http.HTTPFlow, trace: Trace) -> None:
+        """Put surrogates in place of the credentials that AWS's answer holds.
+
+        Whatever goes wrong, the answer is withheld.
+        """
+        response, plan = flow.response, trace.planned
+        if response is None:
+            return
+        if not 200 <= response.status_code < 300:  # an error hands out nothing
+            flow.metadata[tripwire.REWRITTEN] = True
+            return
+        try:
+            body = chaining.rewrite_answer(
+                response.raw_content or b"",
+                encoding=response.headers.get("content-encoding", ""),
+                plan=plan,
+                session=trace.review.session,
+                keys=self.gateway.session_keys,
+                now=self.clock(),
+                entropy=os.urandom(ENTROPY_BYTES),
+            )
+        except Exception as exc:  # noqa: BLE001 - fail closed: real credentials stay here
+            self.refuse(flow, trace, exc)
+            return
+        response.data.content = body
+        if "transfer-encoding" not in response.headers:
+            response.headers["content-length"] = str(len(body))
+        flow.metadata[tripwire.REWRITTEN] = True
+
+    # --- for the patches -------------------------------------------------------------
+
+    def upstream_failed(self, flow: http.HTTPFlow, message: str) -> bool:
+        """Answer for an upstream that could not be reached or broke the protocol."""
+        trace = trace_of(flow)
+        if trace is None:
+            return False
+        # mitmproxy's text can quote bytes of the server's answer: first clause only.
+        cause = message.partition(": b")[0].partition(":{")[0][:200]
+        refusal = Refusal(
+            Code.UPSTREAM_FAILED,
+            f"{trace.review.host} could not be reached or broke off: {cause}",
+            hint="the request may be retried",
+        )
+        self.refuse(flow, trace, refusal)
+        return True
+
+    def body_exceeds(self, flow: http.HTTPFlow, buffered: int) -> bool:
+        """True if one body, or all buffered bodies together, are over their limits."""
+        trace = trace_of(flow)
+        if trace is None:
+            return False
+        limits = self.gateway.policy.gateway.limits
+        self._buffered[flow.id] = buffered
+        if buffered > limits.max_body_bytes:
+            refusal = self.too_large()
+        elif sum(self._buffered.values()) > limits.max_buffered_bytes:
+            refusal = Refusal(
+                Code.BODY_TOO_LARGE,
+                "the gateway is holding as many request bodies as it may",
+                hint="retry, or send x-amz-content-sha256 so that the body is streamed",
+                status=503,
+            )
+        else:
+            return False
+        self.refuse(flow, trace, refusal)
+        return True
+
+    def body_refused(self, flow: http.HTTPFlow, exc: Exception) -> bool:
+        """Answer for a body that broke its promise midway. Upstream is cut off already."""
+        trace = trace_of(flow)
+        if trace is None:
+            return False
+        self.refuse(flow, trace, exc)
+        return True
+
+    def owes_continue(self, flow: http.HTTPFlow) -> bool:
+        """True if the client waits for a 100, and signing took away what says so.
+
+        mitmproxy reads Expect after ``requestheaders``, when a streamed request has
+        its new headers already. Without a 100 boto3 waits for a minute.
+        """
+        trace = trace_of(flow)
+        if trace is None or flow.response is not None:
+            return False
+        said = any(n.lower() == b"expect" for n, _ in trace.review.facts.headers)
+        return said and "expect" not in flow.request.headers
+
+    def may_send(self, request: http.Request) -> bool:
+        """True if this very request was signed by the gate."""
+        return tripwire.is_stamped(request)
+
+    def relays(self, flow: http.HTTPFlow) -> bool:
+        """True if the answer made the connection a WebSocket that the gate signed."""
+        trace, response = trace_of(flow), flow.response
+        return (
+            trace is not None
+            and trace.plan is not None
+            and trace.plan.upgrade
+            and response is not None
+            and response.status_code == 101
+            and trace.refusal is None
+            and tripwire.is_stamped(flow.request)
+        )
+
+    def relayed(self, flow: http.HTTPFlow, size: int, *, to_client: bool) -> None:
+        """Count bytes of such a connection."""
+        trace = trace_of(flow)
+        if trace is None:
+            return
+        if to_client:
+            trace.bytes_out += size
+        else:
+            trace.bytes_in += size
+
+
+def _place_of(exc: BaseException) -> str:
+    place = exc.__traceback__
+    while place is not None and place.tb_next is not None:
+        place = place.tb_next
+    if place is None:
+        return type(exc).__name__
+    return f"{type(exc).__name__} at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"

@@ -1,0 +1,49 @@
+"""What the patches of mitmproxy ask of the addon, and where they find it.
+
+Patched classes belong to the process, and so does the seat: a script reload puts a
+new speaker on it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from mitmproxy import http
+
+
+class Speaker(Protocol):
+    """What the patches ask of the addon. Must not raise."""
+
+    max_header_bytes: int
+
+    def upstream_failed(self, flow: http.HTTPFlow, message: str) -> bool:
+        """Set ``flow.response`` for a failed upstream; False: not our flow."""
+
+    def body_exceeds(self, flow: http.HTTPFlow, buffered: int) -> bool:
+        """True if the buffered body is over the limit; ``flow.response`` is set then."""
+
+    def owes_continue(self, flow: http.HTTPFlow) -> bool:
+        """True if the client waits for a 100 that mitmproxy will not send."""
+
+    def may_send(self, request: http.Request) -> bool:
+        """True if this request was signed by the gate."""
+
+    def body_refused(self, flow: http.HTTPFlow, exc: Exception) -> bool:
+        """Set ``flow.response`` for a body that broke its promise midway."""
+
+    def relays(self, flow: http.HTTPFlow) -> bool:
+        """True if the answer made the connection a WebSocket that the gate signed."""
+
+    def relayed(self, flow: http.HTTPFlow, size: int, *, to_client: bool) -> None:
+        """Count bytes of such a connection."""
+
+
+@dataclass(slots=True)
+class Seat:
+    """Holds the speaker of this process."""
+
+    speaker: Speaker | None = None
+
+
+seat = Seat()

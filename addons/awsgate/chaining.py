@@ -1,0 +1,203 @@
+"""Roles that a client assumes itself, and other answers of AWS that hold credentials.
+
+The call is held to the session: it may not outlive it, and CloudTrail keeps the
+user's name. The answer is rewritten: the client receives surrogates, gateway
+credentials whose sealed token holds the real ones (``session.mint_surrogate``). So no
+real key leaves, and no worker needs to remember anything.
+
+Pure: the caller passes time and entropy.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime
+
+from awsgate.aws import issued as answers
+from awsgate.aws import sigv4, stsform
+from awsgate.aws.endpoint import Endpoint
+from awsgate.errors import Code, Refusal
+from awsgate.outgoing import Plan, with_body
+from awsgate.policy import ChainedSpec
+from awsgate.session import (
+    IssuedKeys,
+    Session,
+    SessionKeys,
+    mint_surrogate,
+    session_name_for,
+)
+
+# Services that hand out credentials, and the operations of others that do.
+ISSUING_SERVICES = frozenset(
+    {"sts", "awsssoportal", "cognito-identity", "eks-auth", "lakeformation", "deadline", "datazone"}
+)
+ISSUING_ACTIONS = frozenset({"ssm:GetAccessToken"})
+# S3's, by the path: CreateSession is ``GET /?session``.
+_CREATE_SESSION = b"session"
+_DATA_ACCESS = b"/v20180820/accessgrantsinstance/dataaccess"
+
+# AWS's own: what a role that assumes a role may ask for, and what tokens may.
+_MAXIMUM_S = {
+    "AssumeRole": stsform.CHAINED_MAX_S,
+    "GetSessionToken": 129_600,
+    "GetFederationToken": 129_600,
+}
+_DEFAULT_S = {"AssumeRole": 3600, "GetSessionToken": 43_200, "GetFederationToken": 43_200}
+
+
+def issues_credentials(found: Endpoint, method: bytes, target: bytes, action: str) -> bool:
+    """True if the answer to this request may hold credentials."""
+    if found.service in ISSUING_SERVICES or action in ISSUING_ACTIONS:
+        return True
+    if method != b"GET":
+        return False
+    path, _, query = target.partition(b"?")
+    if found.service == "s3express":
+        return _CREATE_SESSION in {item.partition(b"=")[0] for item in query.split(b"&")}
+    return found.service == "s3" and path == _DATA_ACCESS
+
+
+def hold_to_session(
+    plan: Plan, session: Session | None, spec: ChainedSpec, body: bytes, now: datetime
+) -> Plan:
+    """Give the plan of an STS request, edited so that it keeps to the caller's session.
+
+    Raises ``Refusal``: no readable Action, too little time left, another's name.
+    """
+    path, _, query = plan.target.partition(b"?")
+    call = stsform.read_call(query, body)
+    if call is None:
+        raise Refusal(
+            Code.UNSUPPORTED,
+            "the Action of this STS request cannot be read for certain",
+            hint="send one Action, as an SDK does, in the form body or the query",
+        )
+    plan = replace(plan, asked_role=call.role_arn)
+    if session is None or call.action not in _MAXIMUM_S:
+        return plan
+    duration = _duration(call, session, now)
+    name = _session_name(call, session, spec) if call.action == "AssumeRole" else None
+    notes = []
+    if duration != call.duration_s:
+        notes.append(("x-awsgate-duration-seconds", str(duration)))
+    if name is not None:
+        notes.append(("x-awsgate-role-session-name", name))
+    if not notes:
+        return plan
+    query, edited = stsform.edit_call(
+        query,
+        body,
+        duration_s=duration if duration != call.duration_s else None,
+        role_session_name=name,
+    )
+    target = path + b"?" + query if query else path
+    return replace(with_body(plan, target, edited), notes=tuple(notes))
+
+
+def _duration(call: stsform.StsCall, session: Session, now: datetime) -> int | None:
+    remaining = session.expires_at - int(now.timestamp())
+    default = _DEFAULT_S[call.action]
+    duration = stsform.capped_duration(
+        call.duration_s,
+        remaining_s=remaining,
+        default_s=default,
+        maximum_s=_MAXIMUM_S[call.action],
+    )
+    if duration is None:
+        raise Refusal(
+            Code.SESSION_EXPIRED,
+            f"the gateway session ends in {remaining} seconds, and AWS gives credentials for "
+            f"{stsform.MIN_DURATION_S} seconds or more",
+            hint="get new credentials (awsgate env) and call again",
+        )
+    # Left out, AWS takes the default: nothing to edit if that is what it comes to.
+    return None if call.duration_s is None and duration == default else duration
+
+
+def _session_name(call: stsform.StsCall, session: Session, spec: ChainedSpec) -> str | None:
+    """Give the name to put in place of the client's, or None to leave it."""
+    own = session_name_for(session.user) if session.user else ""
+    if not own or call.role_session_name == own or spec.role_session_name == "free":
+        return None
+    if spec.role_session_name == "force":
+        return own
+    raise Refusal(
+        Code.DENIED,
+        "RoleSessionName is not the user's own",
+        hint=f"leave it out of the client's settings, or set it to {own}",
+        detail="gateway/chained.role_session_name",
+    )
+
+
+def rewrite_answer(
+    body: bytes,
+    *,
+    encoding: str,
+    plan: Plan,
+    session: Session | None,
+    keys: SessionKeys,
+    now: datetime,
+    entropy: bytes,
+) -> bytes:
+    """Give AWS's answer with surrogates in place of the credentials it holds, if any.
+
+    Raises ``AnswerError`` or ``Refusal``: then nothing of the answer may go to the
+    client.
+    """
+    if encoding not in ("", "identity"):
+        raise Refusal(Code.GATEWAY_FAULT, "AWS's answer came encoded and was withheld")
+    found = answers.find_issued(body)
+    if found is None:
+        return body
+    express = plan.service == "s3express"
+    issued = IssuedKeys(
+        keys=sigv4.SigningKeys(found.access_key_id, found.secret_access_key, found.session_token),
+        expires_at=found.expires_at,
+        role_arn=plan.asked_role or _role_of(found.assumed_role_arn),
+        session_name=found.assumed_role_arn.rpartition("/")[2],
+        express=express,
+        bucket_host=plan.target_host if express else "",
+    )
+    seconds = int(now.timestamp())
+    parent = session or _nobody(issued, seconds, entropy)
+    try:
+        surrogate = mint_surrogate(keys, parent, issued, now=seconds, entropy=entropy)
+    except ValueError:
+        raise Refusal(
+            Code.SESSION_EXPIRED,
+            "the gateway session ended before AWS answered",
+            hint="get new credentials (awsgate env) and call again",
+        ) from None
+    return answers.replace_issued(
+        body,
+        found,
+        access_key_id=surrogate.access_key_id,
+        secret_access_key=surrogate.secret_access_key,
+        session_token=surrogate.session_token,
+        expires_at=surrogate.expires_at,
+    )
+
+
+def _role_of(assumed_role_arn: str) -> str:
+    """Give the role's ARN of ``arn:aws:sts::<account>:assumed-role/<role>/<session>``.
+
+    Without its path, which AWS leaves out there.
+    """
+    parts = assumed_role_arn.split(":", 5)
+    names = parts[-1].split("/")
+    if len(parts) != 6 or names[0] != "assumed-role" or len(names) != 3:
+        return ""
+    return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{names[1]}"
+
+
+def _nobody(issued: IssuedKeys, now: int, entropy: bytes) -> Session:
+    """Give the session of someone whom AWS knows and the policy does not."""
+    return Session(
+        key_id="",
+        id=entropy[22:].hex(),
+        user="",
+        app="",
+        role_arn=issued.role_arn,
+        issued_at=now,
+        expires_at=issued.expires_at,
+    )

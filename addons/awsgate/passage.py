@@ -1,0 +1,89 @@
+"""Requests that carry no gateway credentials, and which of them may pass unsigned.
+
+Each kind has a switch in ``kind: gateway``, ``spec.unsigned``:
+
+    apis               sign-in and web identities: AWS asks for no signature (on)
+    anonymous_s3       S3 without any signature (off)
+    foreign_presigned  S3 URLs and forms that somebody else signed (off)
+    bearer_tokens      ``Authorization: Bearer``, such as Bedrock API keys (off)
+    websockets         upgrades that are not signed (off)
+
+What passes goes on as it came, with no credentials of ours; it is still held to the
+wire and endpoint rules, and audited. Pure.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+from awsgate import wire
+from awsgate.aws import unsigned
+from awsgate.aws.endpoint import Endpoint
+from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
+from awsgate.errors import Code, Refusal
+from awsgate.policy import UnsignedSpec
+from awsgate.session import looks_like_gateway_key
+from awsgate.wire import RequestFacts
+
+_CONFIGURE = "configure gateway credentials (awsgate env) and sign the request"
+
+
+class Passage(StrEnum):
+    """Why a request may pass unsigned: the name of its switch."""
+
+    APIS = "apis"
+    ANONYMOUS_S3 = "anonymous_s3"
+    FOREIGN_PRESIGNED = "foreign_presigned"
+    BEARER_TOKENS = "bearer_tokens"
+    WEBSOCKETS = "websockets"
+
+
+_FOREIGN_FORMS = frozenset({Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2, Form.POST_FORM})
+
+
+def is_foreign(claim: Claim) -> bool:
+    """True if somebody else made this URL or form: it is signed with no key of ours."""
+    return (
+        claim.form in _FOREIGN_FORMS
+        and claim.service in S3_SERVICES
+        and not looks_like_gateway_key(claim.access_key_id)
+    )
+
+
+def foreign_passage(rules: UnsignedSpec) -> Passage | None:
+    """Give the passage of a foreign URL or form. None: its key is to be refused."""
+    return Passage.FOREIGN_PRESIGNED if rules.foreign_presigned else None
+
+
+def find_passage(
+    facts: RequestFacts, headers: Headers, found: Endpoint, named: str, rules: UnsignedSpec
+) -> Passage:
+    """Give why a request without a signature may pass. Raises ``Refusal`` if it may not.
+
+    ``named`` is the operation that the envelope names, if it does.
+    """
+    path = facts.target.partition(b"?")[0]
+    if wire.is_upgrade(headers):
+        return _switched(rules.websockets, Passage.WEBSOCKETS, "this WebSocket carries")
+    if unsigned.unsigned_operation(found, method=facts.method, path=path, named=named):
+        return _switched(rules.apis, Passage.APIS, "this call to sign in carries")
+    authorization = header(headers, b"authorization")
+    if authorization:
+        if authorization[:7].lower() == b"bearer ":
+            return _switched(rules.bearer_tokens, Passage.BEARER_TOKENS, "a bearer token is")
+        raise Refusal(
+            Code.NOT_SIGNED, "the Authorization header is not an AWS signature", hint=_CONFIGURE
+        )
+    if found.service in S3_SERVICES:
+        return _switched(rules.anonymous_s3, Passage.ANONYMOUS_S3, "the request carries")
+    raise Refusal(Code.NOT_SIGNED, "the request carries no AWS signature", hint=_CONFIGURE)
+
+
+def _switched(on: bool, passage: Passage, what: str) -> Passage:
+    if on:
+        return passage
+    raise Refusal(
+        Code.NOT_SIGNED,
+        f"{what} no AWS signature",
+        hint=f"{_CONFIGURE}, or ask the operator for unsigned.{passage} in kind: gateway",
+    )
