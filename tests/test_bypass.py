@@ -51,7 +51,10 @@ def test_ssm_channels_are_bypassed_in_every_partition(partition, name) -> None: 
 
 @pytest.mark.parametrize(
     "host", ["ssm.us-east-1.amazonaws.com", "x.ssmmessages.us-east-1.amazonaws.com",
-             "ssmmessages.us-east-1.amazonaws.com.evil.example", "ssmmessagesx.us-east-1.api.aws"]
+             "ssmmessages.us-east-1.amazonaws.com.evil.example", "ssmmessagesx.us-east-1.api.aws",
+             "ssmmessages.s3.amazonaws.com", "ec2messages.s3-us-west-2.amazonaws.com",
+             "ssmmessages.s3-accelerate.amazonaws.com", "ssmmessages.us-east-1.s3.amazonaws.com",
+             "ssmmessages.vpce-1.us-east-1.vpce.amazonaws.com"]
 )  # fmt: skip
 def test_nothing_else_is(host: str) -> None:
     assert Bypass(builtin_rules()).match(host, 443) is None

@@ -119,6 +119,8 @@ REFUSED: dict[str, tuple[Call, Code, str]] = {
         BAD, "does not match"),
     "path changed": (replace(GOOD, facts_too=at(target=b"/a%20b/x")), BAD, "does not match"),
     "method changed": (replace(GOOD, facts_too=at(method=b"DELETE")), BAD, "does not match"),
+    "a body that was signed as none": (
+        replace(GOOD, body=b"", after=with_((b"Content-Length", b"5"))), BAD, "signed as empty"),
     "another body": (replace(GOOD, body=b"other"), BAD, "is not the SHA-256 of the body"),
     "another body without a hash header": (replace(JSON, body=b"other"), BAD, "does not match"),
     "wrong secret": (replace(GOOD, secret="wrong"), BAD, "does not match"),

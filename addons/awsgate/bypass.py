@@ -33,6 +33,8 @@ class BypassRule:
 
     hosts: tuple[str, ...]
     reason: str
+    exact: tuple[re.Pattern[str], ...] = ()
+    """Host names on port 443, where a glob would be too wide: built in only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +63,10 @@ class Bypass:
 
     def __init__(self, rules: Iterable[BypassRule]) -> None:
         """Parse the rules. Raises ``ValueError`` naming the entry that is wrong."""
-        self._rules = tuple((rule, tuple(map(_parse, rule.hosts))) for rule in rules)
+        self._rules = tuple(
+            (rule, (*map(_parse, rule.hosts), *(_Pattern(name, None, 443) for name in rule.exact)))
+            for rule in rules
+        )
 
     def match(self, host: str, port: int) -> BypassRule | None:
         """Give the first rule for a normalised host and port, or None."""
@@ -73,16 +78,20 @@ class Bypass:
 
 def builtin_rules() -> tuple[BypassRule, ...]:
     """Give the rules that hold everywhere."""
-    hosts = tuple(
-        f"{prefix}{name}{fips}.*.{vpce}{suffix}:443"
+    # A region and nothing else: "ssmmessages.s3.amazonaws.com" is anybody's bucket.
+    names = tuple(
+        re.compile(
+            rf"{vpce}(?:ssm|ec2)messages(?:-fips)?\.(?:{p.region.pattern})"
+            rf"{re.escape(('.vpce' if vpce else '') + '.' + suffix)}"
+        )
         for p in PARTITIONS
-        if p.id != "aws-us-gov"  # shares the suffixes of aws
-        for suffix, vpce in ((p.suffix, ""), (p.dual_stack_suffix, ""), (p.suffix, "vpce."))
-        for prefix in (("vpce-*." if vpce else ""),)
-        for name in ("ssmmessages", "ec2messages")
-        for fips in ("", "-fips")
+        for suffix, vpce in (
+            (p.suffix, ""),
+            (p.dual_stack_suffix, ""),
+            (p.suffix, r"vpce-[a-z0-9-]+\."),
+        )
     )
-    return (BypassRule(hosts, "ssm"),)
+    return (BypassRule((), "ssm", names),)
 
 
 def check_pattern(entry: str) -> str | None:

@@ -200,6 +200,8 @@ class Gate:
             review.passage = passage.Passage.FOREIGN_PRESIGNED
             return
         review.payload = _payload(review, claim)
+        if review.payload == sigv4.EMPTY_SHA256 and _announces_body(review):
+            raise Refusal(Code.BAD_SIGNATURE, "there is a body, and it was signed as empty")
         opened = self.open_session(
             access_key_id=claim.access_key_id,
             session_token=claim.session_token,
@@ -316,6 +318,11 @@ def _payload(review: Review, claim: Claim) -> str | None:
     raise Refusal(
         Code.BAD_SIGNATURE, "x-amz-content-sha256 is neither a SHA-256 in hex nor a known keyword"
     )
+
+
+def _announces_body(review: Review) -> bool:
+    length = review.header(b"content-length").strip(b"0 ")
+    return length != b"" or b"transfer-encoding" in review.headers
 
 
 def _check_scope(claim: Claim, found: Endpoint) -> None:

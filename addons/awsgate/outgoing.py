@@ -93,7 +93,7 @@ def make_plan(
     issued: IssuedKeys | None,
 ) -> Plan:
     """Give the plan of a request that the policy allows."""
-    path, _, query = facts.target.partition(b"?")
+    query = facts.target.partition(b"?")[2]
     upgrade = wire.is_upgrade(headers)
     signed = claim.signed_headers if claim is not None else ()
     # Never two auth forms at once, so all of the client's goes.
@@ -115,7 +115,7 @@ def make_plan(
         external_id=external_id,
         user=user,
         form=claim.form if claim is not None else None,
-        target=path + b"?" + rest if rest else path,
+        target=_without_signature(facts.target, query, rest),
         headers=tuple(kept),
         signed_headers=tuple(
             name
@@ -259,6 +259,13 @@ def _resigner(
 
 
 _DECODED = b"x-amz-decoded-content-length"
+
+
+def _without_signature(target: bytes, query: bytes, rest: bytes) -> bytes:
+    if rest == query:
+        return target
+    path = target.partition(b"?")[0]
+    return path + b"?" + rest if rest else path
 
 
 def _region(claim: Claim | None, found: Endpoint) -> str:

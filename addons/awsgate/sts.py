@@ -18,10 +18,17 @@ from typing import TYPE_CHECKING, Any
 
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectionError,
+    HTTPClientError,
+    NoCredentialsError,
+    ProfileNotFound,
+)
 from botocore.httpsession import URLLib3Session
 
-from awsgate.aws.partitions import BY_ID
+from awsgate.aws.partitions import BY_ID, KNOWN_REGIONS
 from awsgate.credentials import AwsCredentials, RoleRequest, unavailable
 from awsgate.errors import Code, Refusal
 from awsgate.session import KEY_PREFIX
@@ -62,10 +69,11 @@ def sts_region(region: str, partition: str, *, regional: bool = True) -> str:
     """Give the region whose STS is to be asked for a target in ``region``.
 
     The same one, so that an outage elsewhere does not matter. Names that are no region
-    (``aws-global``, empty) and ``regional=False`` give the partition's home region.
+    (``aws-global``, empty), regions that are not known (a caller can make them up) and
+    ``regional=False`` give the partition's home region.
     """
     found = BY_ID[partition]
-    if regional and found.region.fullmatch(region):
+    if regional and region in KNOWN_REGIONS and found.region.fullmatch(region):
         return region
     return found.global_region
 
@@ -173,7 +181,10 @@ class StsAssumer:
             self._forget(profile)
             raise _no_credentials(profile, exc) from None
         except BotoCoreError as exc:
-            self._forget(profile)
+            # An STS that cannot be reached says nothing about the credentials, and
+            # all users of the profile share them.
+            if not isinstance(exc, (ConnectionError, HTTPClientError)):
+                self._forget(profile)
             raise unavailable(request, "STS gave no answer", detail=type(exc).__name__) from None
         found = answer["Credentials"]
         return AwsCredentials(

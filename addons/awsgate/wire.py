@@ -68,6 +68,7 @@ QUERY_AUTH = frozenset(
         b"x-amz-credential",
         b"x-amz-signature",
         b"x-amz-security-token",
+        b"x-amz-s3session-token",
         b"awsaccesskeyid",
         b"signature",
     }

@@ -93,6 +93,10 @@ TENANT_OWNED = (
     "123456789012.dkr.ecr.us-east-1.amazonaws.com",
     "vpce-0abc-def.vpce-svc-0123456789abcdef0.us-east-1.vpce.amazonaws.com",
     "x.vpc-lattice-svcs.example.on.aws",
+    "sts.on.aws",
+    "kms.us-east-1.on.aws",
+    "evil.s3.on.aws",
+    "s3.us-east-1.on.aws",
 )
 
 

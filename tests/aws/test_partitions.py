@@ -6,7 +6,7 @@ import re
 
 from botocore.loaders import Loader
 
-from awsgate.aws.partitions import BY_ID, all_suffixes, region_partition
+from awsgate.aws.partitions import BY_ID, KNOWN_REGIONS, all_suffixes, region_partition
 
 DATA = Loader().load_data("partitions")["partitions"]
 
@@ -29,3 +29,12 @@ def test_every_region_belongs_to_its_own_partition_and_no_other() -> None:
             assert owner is not None
             assert owner.id == row["id"]
             assert [p for p in BY_ID if BY_ID[p].region.fullmatch(region)] == [row["id"]]
+
+
+def test_the_known_regions_are_regions_of_botocore() -> None:
+    places = {
+        region for row in DATA for region in row["regions"] if re.match(row["regionRegex"], region)
+    }
+
+    assert KNOWN_REGIONS <= places
+    assert len(KNOWN_REGIONS) > 40

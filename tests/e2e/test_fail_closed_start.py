@@ -135,11 +135,11 @@ def test_the_gateway_does_not_start_with(
 
 # The tripwire as it would be without the tripwire.
 DISARM = """\
-from awsgate.addon import hooks, tripwire
+from awsgate.addon import answers, tripwire
 
 for name in ("server_connect", "http_connect", "requestheaders", "request"):
     setattr(tripwire.Tripwire, name, lambda self, data: None)
-hooks.Hooks.may_send = lambda self, request: True
+answers.Answers.may_send = lambda self, request: True
 """
 
 

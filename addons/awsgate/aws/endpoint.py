@@ -100,8 +100,12 @@ def resolve_endpoint(host: str) -> Endpoint | None:
     """Give the endpoint of a normalised host, or None if AWS has no such endpoint."""
     for partition, left in _splits(host):
         found = _match(host, partition, left)
-        if found is not None:
-            return found
+        if found is None:
+            continue
+        # Under a suffix that AWS gives to its customers only their names are known.
+        if partition.tenant_suffix and host.endswith("." + partition.tenant_suffix):
+            return found if found.tenant_controlled else None
+        return found
     return None
 
 
@@ -145,6 +149,9 @@ _BUCKET_HOST = re.compile(
     r"(?:(?P<bucket>.+)\.)?s3(?:-fips|-accelerate|-external-1|-[a-z]+-[a-z]+-\d+)?"
     r"(?:\.dualstack)?(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
 )
+
+
+_TENANT_SERVICES = frozenset({"aoss", "es", "osis", "appsync", "bedrock-agentcore"})
 
 
 def _splits(host: str) -> Iterator[tuple[Partition, str]]:
@@ -230,7 +237,8 @@ def _vpc_endpoint(host: str, partition: Partition, name: str, region: str) -> En
     elif service == "execute-api":
         names, protocol, tenant = ("execute-api",), "rest-json", True
     elif matched["kind"] is None and (entry := _NAMES.get(f"{service}.*")) is not None:
-        names, protocol, tenant = entry[0], entry[1], False
+        # A VPC endpoint of these carries what customers run there.
+        names, protocol, tenant = entry[0], entry[1], service in _TENANT_SERVICES
     else:
         return None
     return Endpoint(
