@@ -1,6 +1,7 @@
 """CPU per request: bare mitmdump, then the gateway, same upstream, same client.
 
     scripts/bench [requests]
+    scripts/bench streaming [MiB]     see bench_streaming.py
 
 The client signs every request with gateway credentials and keeps one connection. The
 upstream answers at once. STS is a small server of our own, asked once.
@@ -24,7 +25,7 @@ from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
 from awsgate.demo.embedded_aws import READ_ONLY_ROLE
-from awsgate.demo.processes import GatewayProcess, clean_env, free_port, start
+from awsgate.demo.processes import GatewayProcess, Running, clean_env, free_port, start
 from awsgate.demo.story import POLICY
 
 HOST = "bench.s3.us-east-1.amazonaws.com"
@@ -33,6 +34,7 @@ BARE = """
 def requestheaders(flow):
     flow.request.data.host, flow.request.data.port = "127.0.0.1", {port}
     flow.request.data.scheme = b"http"
+    flow.request.stream = {stream}
 
 def responseheaders(flow):
     flow.response.stream = True
@@ -115,6 +117,36 @@ def measure(name: str, process: subprocess.Popen[bytes], port: int, ca: Path,
     return cpu_ms
 
 
+def gateway_in_front_of(folder: Path, port: int) -> GatewayProcess:
+    """Start a gateway whose AWS is the server on ``port``."""
+    (folder / "policy.yaml").write_text(POLICY)
+    return GatewayProcess(
+        folder,
+        policy=folder / "policy.yaml",
+        keys={"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "bench"},
+        upstream=f"http://127.0.0.1:{port}",
+    )
+
+
+def bare_mitmdump(
+    folder: Path, gateway: GatewayProcess, upstream: int, *, stream: bool = False
+) -> tuple[Running, int]:
+    """Start a mitmdump that sends everything to ``upstream``; give it and its port.
+
+    With ``stream`` request bodies go on as they come; answers always do.
+    """
+    (folder / "bare.py").write_text(BARE.format(port=upstream, stream=stream))
+    port = free_port()
+    running = start(
+        [str(Path(sys.executable).parent / "mitmdump"), "-q", "-s", str(folder / "bare.py"),
+         "--listen-host", "127.0.0.1", "--listen-port", str(port),
+         "--set", f"confdir={gateway.certs}", "--set", "connection_strategy=lazy",
+         "--set", "http2=false", "--set", "upstream_cert=false"],
+        log=folder / "bare.log", env=clean_env(gateway.home), port=port,
+    )  # fmt: skip
+    return running, port
+
+
 def main() -> None:
     """Run both and print the ratio."""
     count = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
@@ -122,22 +154,8 @@ def main() -> None:
         folder = Path(name)
         server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        (folder / "policy.yaml").write_text(POLICY)
-        gateway = GatewayProcess(
-            folder,
-            policy=folder / "policy.yaml",
-            keys={"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "bench"},
-            upstream=f"http://127.0.0.1:{server.server_port}",
-        )
-        (folder / "bare.py").write_text(BARE.format(port=server.server_port))
-        port = free_port()
-        bare = start(
-            [str(Path(sys.executable).parent / "mitmdump"), "-q", "-s", str(folder / "bare.py"),
-             "--listen-host", "127.0.0.1", "--listen-port", str(port),
-             "--set", f"confdir={gateway.certs}", "--set", "connection_strategy=lazy",
-             "--set", "http2=false", "--set", "upstream_cert=false"],
-            log=folder / "bare.log", env=clean_env(gateway.home), port=port,
-        )  # fmt: skip
+        gateway = gateway_in_front_of(folder, server.server_port)
+        bare, port = bare_mitmdump(folder, gateway, server.server_port)
         try:
             keys = gateway.env(user="alice", app="awsconsole-test", role=READ_ONLY_ROLE)
             ca = gateway.certs / "ca-cert.pem"
