@@ -326,8 +326,8 @@ def _announces_body(review: Review) -> bool:
 
 
 def _check_scope(claim: Claim, found: Endpoint) -> None:
-    if claim.form is Form.QUERY_V2:
-        return  # it has no scope
+    if not (claim.region or claim.region_set):
+        return  # SigV2 has no scope
     if claim.form in (Form.HEADER_V4A, Form.QUERY_V4A):
         regions = found.regions or (found.region,)
         fits = claim.service in found.signing_names and all(

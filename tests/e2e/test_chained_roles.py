@@ -161,6 +161,15 @@ def test_an_assumed_role_works_and_its_keys_stay_in_the_gateway(
     assert leaked == []
 
 
+def test_the_keys_of_get_session_token_stay_in_the_gateway_too(
+    stage: Stage, received: bytearray
+) -> None:
+    keys = stage.client("sts", stage.bob()).get_session_token()["Credentials"]
+
+    assert keys["AccessKeyId"].startswith("GATE")
+    assert [s for s in stage.real_secrets() if s in received] == []
+
+
 def test_aws_sees_the_keys_of_the_assumed_role_and_never_the_surrogates(stage: Stage) -> None:
     keys = stage.assume(stage.bob(), DEEPER)["Credentials"]
     before = len(stage.aws.requests())
