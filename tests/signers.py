@@ -40,10 +40,12 @@ def botocore_sign(
     keys: sigv4.SigningKeys = KEYS,
     when: datetime = WHEN,
     sign_body: bool = True,
+    payload: str = "",
 ) -> Fields:
     """Give all header fields, Host included, as botocore signs the request.
 
-    ``host`` is not signed again if ``headers`` has a Host of its own.
+    ``host`` is not signed again if ``headers`` has a Host of its own. ``payload`` stands
+    for the body in place of its hash.
     """
     signer = botocore.auth.S3SigV4Auth if service == "s3" else botocore.auth.SigV4Auth
     credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
@@ -57,7 +59,10 @@ def botocore_sign(
         request.context["client_config"] = SimpleNamespace(s3={"payload_signing_enabled": False})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(botocore.auth, "get_current_datetime", lambda: when)
-        signer(credentials, service, region).add_auth(request)
+        made = signer(credentials, service, region)
+        if payload:
+            patch.setattr(made, "payload", lambda _: payload)
+        made.add_auth(request)
     return to_bytes(list(request.headers.items()))
 
 

@@ -18,7 +18,7 @@ from awsgate import wire
 from awsgate.aws import postform, presign, sigv4, sigv4a
 from awsgate.aws.chunked import ChunkResigner, ChunkSigner
 from awsgate.aws.endpoint import Endpoint
-from awsgate.aws.eventframes import EventResigner
+from awsgate.aws.eventframes import EventResigner, EventSigner
 from awsgate.aws.partitions import BY_ID
 from awsgate.caller import Claim, Form, Headers, header
 from awsgate.session import IssuedKeys
@@ -233,8 +233,14 @@ def _resigner(
     proof = claim.proof
     if not isinstance(proof, sigv4.Authorization):
         raise TypeError("signed chunks come with a signature in the header")
-    day = sigv4.amz_date(now)[:8]
-    scope = f"{day}/{plan.region}/{plan.service}/{sigv4.TERMINATOR}"
+    timestamp = sigv4.amz_date(now)
+    day = timestamp[:8]
+    seed = fields[-1][1].rpartition(b"Signature=")[2].decode()
+    if plan.payload == SIGNED_EVENTS:
+        return EventResigner(
+            EventSigner(client_secret, proof.region, proof.service, proof.signature),
+            EventSigner(keys.secret_access_key, plan.region, plan.service, seed),
+        )
     theirs = ChunkSigner(
         key=sigv4.signing_key(client_secret, proof.day, proof.region, proof.service),
         timestamp=claim.timestamp,
@@ -243,12 +249,10 @@ def _resigner(
     )
     ours = ChunkSigner(
         key=sigv4.signing_key(keys.secret_access_key, day, plan.region, plan.service),
-        timestamp=sigv4.amz_date(now),
-        scope=scope,
-        seed=fields[-1][1].rpartition(b"Signature=")[2].decode(),
+        timestamp=timestamp,
+        scope=f"{day}/{plan.region}/{plan.service}/{sigv4.TERMINATOR}",
+        seed=seed,
     )
-    if plan.payload == SIGNED_EVENTS:
-        return EventResigner(theirs, ours)
     decoded = next((v for n, v in plan.headers if n.lower() == _DECODED), b"")
     return ChunkResigner(
         theirs,

@@ -17,15 +17,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
+from botocore import exceptions
 from botocore.config import Config
-from botocore.exceptions import (
-    BotoCoreError,
-    ClientError,
-    ConnectionError,
-    HTTPClientError,
-    NoCredentialsError,
-    ProfileNotFound,
-)
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, ProfileNotFound
 from botocore.httpsession import URLLib3Session
 
 from awsgate.aws.partitions import BY_ID, KNOWN_REGIONS
@@ -183,7 +177,7 @@ class StsAssumer:
         except BotoCoreError as exc:
             # An STS that cannot be reached says nothing about the credentials, and
             # all users of the profile share them.
-            if not isinstance(exc, (ConnectionError, HTTPClientError)):
+            if not isinstance(exc, (exceptions.ConnectionError, exceptions.HTTPClientError)):
                 self._forget(profile)
             raise unavailable(request, "STS gave no answer", detail=type(exc).__name__) from None
         found = answer["Credentials"]

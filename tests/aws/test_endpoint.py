@@ -142,6 +142,12 @@ FORMS = {
     "bkt.s3-accelerate.dualstack.amazonaws.com": ("s3", "", "aws", False, False),
     "s3-external-1.amazonaws.com": ("s3", "us-east-1", "aws", False, False),
     "iam.us-gov.amazonaws.com": ("iam", "", "aws-us-gov", False, False),
+    "transcribestreaming.eu-west-1.amazonaws.com": (
+        "transcribe", "eu-west-1", "aws", False, False),
+    "eice-0a1b.2c3d.ec2-instance-connect-endpoint.us-east-1.amazonaws.com": (
+        "ec2-instance-connect", "us-east-1", "aws", False, False),
+    "m-1234abcd.kinesisvideo.us-west-2.amazonaws.com": (
+        "kinesisvideo", "us-west-2", "aws", False, False),
     "us-west-2.queue.amazonaws.com": ("sqs", "us-west-2", "aws", False, False),
     "abc.execute-api.eu-west-1.amazonaws.com": ("execute-api", "eu-west-1", "aws", True, False),
     "abc.lambda-url.eu-west-1.on.aws": ("lambda", "eu-west-1", "aws", True, False),

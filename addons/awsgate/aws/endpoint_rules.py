@@ -78,6 +78,14 @@ NAME_RULES: tuple[Rule, ...] = (
     ),
     _name(r"data(?:-ats)?\.iot(?:-fips)?\.\*", "iotdata", "iotdevicegateway", protocol="rest-json"),
     _name(rf"{_LABEL}\.data\.mediastore\.\*", "mediastore", protocol="rest-json"),
+    # Streams and sockets that no botocore model has.
+    _name(r"transcribestreaming(?:-fips)?\.\*", "transcribe", protocol="rest-json"),
+    _name(
+        rf"eice-{_LABEL}\.{_LABEL}\.ec2-instance-connect-endpoint(?:-fips)?\.\*",
+        "ec2-instance-connect",
+        protocol="json",
+    ),
+    _name(r"[vmr]-[0-9a-f]{8}\.kinesisvideo\.\*", "kinesisvideo", protocol="rest-json"),
     _name(r"aps-workspaces(?:-fips)?\.\*", "aps", protocol="rest-json"),
     _name(
         rf"{_LABEL}\.execute-api(?:-fips)?\.\*", "execute-api", protocol="rest-json", tenant=True

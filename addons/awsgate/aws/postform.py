@@ -212,7 +212,7 @@ def _fields(body: bytes, parts: list[_Part]) -> dict[str, bytes]:
 
 _KEY_ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _TEXT = re.compile(rb"[!-+\--~]+")  # visible ASCII without the comma
-_POLICY = re.compile(r"(?:[A-Za-z0-9+/]{4})+(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
+_POLICY = re.compile(r"(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?")
 _V2_SIGNATURE = re.compile(r"[A-Za-z0-9+/]{27}=")
 
 

@@ -209,13 +209,23 @@ def matches(
     lines += [covered.pop(name, b"") for name in _POSITIONAL]
     lines.append(b"%d" % signed.expires)
     lines += [name + b":" + covered[name] for name in sorted(covered)]
-    resource = (b"/" + bucket.encode() if bucket else b"") + (path or b"/")
     found = False
-    for form in subresources:
-        to_sign = b"\n".join([*lines, resource + form])
-        digest = base64.b64encode(hmac.digest(secret.encode(), to_sign, "sha1"))
-        found |= hmac.compare_digest(digest, signed.signature.encode())
+    for resource in _resources(bucket, path or b"/"):
+        for form in subresources:
+            to_sign = b"\n".join([*lines, resource + form])
+            digest = base64.b64encode(hmac.digest(secret.encode(), to_sign, "sha1"))
+            found |= hmac.compare_digest(digest, signed.signature.encode())
     return found
+
+
+def _resources(bucket: str, path: bytes) -> list[bytes]:
+    if bucket:
+        return [b"/" + bucket.encode() + path]
+    # A bucket alone: botocore sends /bucket and signs /bucket/.
+    name = path[1:].removesuffix(b"/")
+    if name and b"/" not in name:
+        return [b"/" + name, b"/" + name + b"/"]
+    return [path]
 
 
 def _covered_headers(
