@@ -21,6 +21,7 @@ from botocore.credentials import Credentials
 from botocore.exceptions import ClientError
 
 from aws_server.deliver import Call
+from aws_server.hosts import expected
 from aws_server.model import Identity
 from aws_server.server import BASE_KEYS, StrictAws
 from aws_server.signing import assert_refused, client, last, session, sign
@@ -152,6 +153,54 @@ def test_an_unknown_service_is_verified_and_answered_with_nothing(aws: StrictAws
 
     assert aws.requests[0].service == "dynamodb"
     assert aws.faults() == []
+
+
+HOSTS = {
+    "bkt.s3.eu-west-1.amazonaws.com": "s3 eu-west-1 bkt",
+    "a.dotted.bkt.s3-fips.dualstack.us-gov-west-1.amazonaws.com": "s3 us-gov-west-1 a.dotted.bkt",
+    "s3.cn-north-1.amazonaws.com.cn": "s3 cn-north-1 -",
+    "bkt.s3.amazonaws.com": "s3 us-east-1 bkt",
+    "bkt.s3-accelerate.amazonaws.com": "s3 - bkt",
+    "123456789012.s3-control.eu-west-1.amazonaws.com": "s3 eu-west-1 -",
+    "ap-123456789012.s3-accesspoint.eu-west-1.amazonaws.com": "s3 eu-west-1 ap-123456789012",
+    "ap-1.op-01.s3-outposts.us-west-2.amazonaws.com": "s3-outposts us-west-2 ap-1",
+    "olap-1.s3-object-lambda.eu-west-1.amazonaws.com": "s3-object-lambda eu-west-1 olap-1",
+    "s3express-control.us-west-2.amazonaws.com": "s3express us-west-2 -",
+    "bb--usw2-az1--x-s3.s3express-usw2-az1.us-west-2.amazonaws.com":
+        "s3express us-west-2 bb--usw2-az1--x-s3",
+    MRAP_HOST: "s3 - mfzwi23gnjvgw",
+    "abcde.veo.endpoint.events.amazonaws.com": "events - -",
+    "events.eu-west-1.amazonaws.com": "events eu-west-1 -",
+    "sts.eu-west-1.amazonaws.com": "sts eu-west-1 -",
+    "iam.amazonaws.com": "iam us-east-1 -",
+    "globalaccelerator.amazonaws.com": "globalaccelerator us-west-2 -",
+    "123456789012.ddb.us-east-1.amazonaws.com": "dynamodb us-east-1 -",
+    "dynamodb.eu-west-1.api.aws": "dynamodb eu-west-1 -",
+    "transcribestreaming.eu-west-1.amazonaws.com": "transcribe eu-west-1 -",
+    "bedrock-runtime.eu-west-1.amazonaws.com": "bedrock eu-west-1 -",
+    "api.ecr.eu-west-1.amazonaws.com": "ecr eu-west-1 -",
+    "email.eu-west-1.amazonaws.com": "ses eu-west-1 -",
+    "runtime.sagemaker.eu-west-1.amazonaws.com": "sagemaker eu-west-1 -",
+    "abc123.execute-api.eu-west-1.amazonaws.com": "execute-api eu-west-1 -",
+    "search-x.eu-west-1.es.amazonaws.com": "es eu-west-1 -",
+    "abc-ats.iot.eu-west-1.amazonaws.com": "iotdata,iotdevicegateway eu-west-1 -",
+    "iot.eu-west-1.amazonaws.com": "iot eu-west-1 -",
+    "bkt.bucket.vpce-1a2b.s3.eu-west-1.vpce.amazonaws.com": "s3 eu-west-1 bkt",
+    "vpce-1a2b.sqs.eu-west-1.vpce.amazonaws.com": "sqs eu-west-1 -",
+    "127.0.0.1": "- - -",
+    "example.com": "",
+    "bkt.s3.eu-west-1.amazonaws.com.example.com": "",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("host", "found"), HOSTS.items(), ids=HOSTS)
+def test_a_host_stands_for_a_service_and_a_region(host: str, found: str) -> None:
+    endpoint = expected(host)
+
+    words = (
+        [",".join(sorted(endpoint.services)), endpoint.region, endpoint.bucket] if endpoint else []
+    )
+    assert " ".join(word or "-" for word in words) == found
 
 
 # -- one thing wrong ------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from botocore.auth import S3SigV4QueryAuth, SigV4QueryAuth
@@ -89,7 +90,8 @@ def test_a_presigned_url_lives_as_long_as_it_says(aws: StrictAws) -> None:
     call = presigned(session(aws), expires=3600)
 
     for minutes, fault in ((0, ""), (59, ""), (61, "presigned-expired"), (-16, "skew")):
-        aws.clock = lambda minutes=minutes: datetime.now(UTC) + timedelta(minutes=minutes)
+        later = datetime.now(UTC) + timedelta(minutes=minutes)
+        aws.clock = partial(lambda when: when, later)
         _, request = last(aws, call)
         assert (request.fault, request.auth) == (fault, "query")
 
@@ -177,7 +179,7 @@ def test_express_objects_need_the_session_of_their_bucket(aws: StrictAws) -> Non
     aws.objects.clear()
     put = aws.requests[-1]
     call = Call(put.method, put.target, put.fields, b"5\r\nhello\r\n0\r\n\r\n")
-    url = "https://{EXPRESS_HOST}/key"
+    url = f"https://{EXPRESS_HOST}/key"
     ordinary = sign(url, service="s3express")
     unsigned = call.rewritten(";x-amz-s3session-token", "")
 

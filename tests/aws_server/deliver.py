@@ -7,6 +7,7 @@ with its own endpoints and signers, talk to the server in place of AWS.
 from __future__ import annotations
 
 import io
+import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from http.client import HTTPConnection, HTTPResponse
@@ -70,7 +71,7 @@ def deliver(port: int, call: Call) -> Answered:
 
 
 def send(connection: HTTPConnection, call: Call) -> None:
-    """Send one request."""
+    """Send one request; half-closes if there is less body than its Content-Length says."""
     names = {name.lower() for name, _ in call.fields}
     connection.putrequest(call.method, call.target, skip_host=True, skip_accept_encoding=True)
     for name, value in call.fields:
@@ -80,6 +81,9 @@ def send(connection: HTTPConnection, call: Call) -> None:
         connection.putheader("Content-Length", str(len(call.body)))
     connection.endheaders()
     connection.send(_chunked(call.body) if in_chunks else call.body)
+    promised = [int(value) for name, value in call.fields if name.lower() == "content-length"]
+    if promised and len(call.body) < promised[0]:
+        connection.sock.shutdown(socket.SHUT_WR)  # cut off on the way
 
 
 def _chunked(body: bytes) -> bytes:
@@ -96,10 +100,12 @@ def call_of(prepared: AWSPreparedRequest) -> Call:
     body: Any = prepared.body
     if hasattr(body, "read"):
         body = body.read()
+    items: list[tuple[str, Any]] = list(prepared.headers.items())
     fields = [
-        (n, v.decode() if isinstance(v, bytes) else str(v)) for n, v in prepared.headers.items()
+        (n, v.decode() if isinstance(v, bytes) else str(v))
+        for n, v in items
+        if n.lower() != "expect"
     ]
-    fields = [(n, v) for n, v in fields if n.lower() != "expect"]
     if "host" not in {n.lower() for n, _ in fields}:
         fields.insert(0, ("Host", parts.netloc))
     data = body.encode() if isinstance(body, str) else bytes(body or b"")
@@ -111,7 +117,7 @@ def through(port: int, client: Any) -> Any:
 
     def answer(request: AWSPreparedRequest, **_: object) -> AWSResponse:
         answered = deliver(port, call_of(request))
-        raw = urllib3.HTTPResponse(
+        raw: Any = urllib3.HTTPResponse(
             io.BytesIO(answered.body),
             headers=dict(answered.fields),
             status=answered.status,

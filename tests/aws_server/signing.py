@@ -58,7 +58,8 @@ def assert_refused(aws: StrictAws, call: Call, fault: str) -> None:
 
 def client(aws: StrictAws, service: str, keys: Credentials | None = None, **config: Any) -> Any:
     """A boto3 client that means AWS, and reaches the server."""
-    made = boto3.client(
+    make: Any = boto3.client
+    made = make(
         service,
         region_name=config.pop("region", "eu-central-1"),
         aws_access_key_id=keys.access_key if keys else aws.base_keys.access_key_id,
