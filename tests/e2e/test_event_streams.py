@@ -1,0 +1,114 @@
+"""Signed event streams to AWS (Transcribe over HTTP/1.1), and unsigned ones back.
+
+The frames are signed here from the specification; the strict AWS verifies each under
+the assumed role's key and keeps the time at which it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+
+import pytest
+
+from aws_server.events import message
+from chunksigner import signing_key
+from e2e.forms import Stage, stage_in
+from rawclient import head, secure
+from signers import botocore_sign
+
+HOST = "transcribestreaming.us-east-1.amazonaws.com"
+EVENTS = "STREAMING-AWS4-HMAC-SHA256-EVENTS"
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage_in(tmp_path_factory.mktemp("events")) as made:
+        yield made
+
+
+class Frames:
+    """Signs frames, each after the one before."""
+
+    def __init__(self, secret: str, seed: str) -> None:
+        self._secret, self._previous = secret, seed
+
+    def frame(self, payload: bytes) -> bytes:
+        now = int(time.time() * 1000)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now // 1000))
+        date = b"\x05:date\x08" + now.to_bytes(8, "big")
+        scope = f"{stamp[:8]}/us-east-1/transcribe/aws4_request"
+        lines = ["AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, self._previous]
+        lines += [hashlib.sha256(part).hexdigest() for part in (date, payload)]
+        key = signing_key(self._secret, stamp[:8], "us-east-1", "transcribe")
+        signature = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).digest()
+        self._previous = signature.hex()
+        return message(date + b"\x10:chunk-signature\x06\x00\x20" + signature, payload)
+
+
+def start(stage: Stage) -> tuple[bytes, Frames]:
+    """Give the head of a talk, and what signs its frames."""
+    signed = botocore_sign(
+        "POST",
+        HOST,
+        "/stream-transcription",
+        [("Transfer-Encoding", "chunked"), ("X-Amz-Content-Sha256", EVENTS),
+         ("Content-Type", "application/vnd.amazon.eventstream")],
+        service="transcribe",
+        region="us-east-1",
+        keys=stage.keys,
+        when=datetime.now(UTC),
+    )  # fmt: skip
+    raw = head("POST", "/stream-transcription", signed)
+    seed = re.search(rb"Signature=([0-9a-f]{64})", raw)
+    assert seed is not None
+    return raw, Frames(stage.keys.secret_access_key, seed[1].decode())
+
+
+def chunk(data: bytes) -> bytes:
+    return b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_signed_frames_arrive_one_by_one_signed_by_the_role(stage: Stage) -> None:
+    raw, frames = start(stage)
+    with secure(stage.gateway, HOST) as wire:
+        wire.send(raw)
+        for _ in range(3):
+            wire.send(chunk(frames.frame(b"sound" * 1000)))
+            time.sleep(0.2)
+        wire.send(chunk(frames.frame(b"")) + b"0\r\n\r\n")
+        answer = wire.read_answer()
+
+    last = stage.last()
+    assert (answer.status, last.fault, last.payload_mode) == (200, "", EVENTS)
+    assert last.session_name == "bob"
+    assert last.arrivals[2] - last.arrivals[0] > 0.3, "frames do not wait for one another"
+
+
+@pytest.mark.parametrize("spoilt", [0, 2])
+def test_a_spoilt_frame_ends_the_talk_and_does_not_arrive(stage: Stage, spoilt: int) -> None:
+    raw, frames = start(stage)
+    made = [frames.frame(b"sound %d" % number) for number in range(3)]
+    other = Frames("another secret", "0" * 64).frame(b"sound 9")
+    made[spoilt] = other
+    with secure(stage.gateway, HOST) as wire:
+        wire.send(raw + b"".join(map(chunk, made)) + b"0\r\n\r\n")
+        answer = wire.read_answer()
+
+    assert (answer.status, answer.code) == (403, "bad-signature")
+    assert stage.last().fault in ("", "body-truncated")
+    assert len(stage.last().arrivals) == spoilt
+
+
+def test_a_stream_that_ends_within_a_frame_is_refused(stage: Stage) -> None:
+    raw, frames = start(stage)
+    with secure(stage.gateway, HOST) as wire:
+        wire.send(raw + chunk(frames.frame(b"sound")[:-3]) + b"0\r\n\r\n")
+        answer = wire.read_answer()
+
+    assert (answer.status, answer.code) == (403, "bad-signature")
+    assert stage.last().arrivals == []
