@@ -653,6 +653,18 @@ def test_the_rest_of_the_query_keeps_its_bytes_and_order() -> None:
     assert presign.parse(GOOD.encode()).rest == b""
 
 
+def test_empty_items_change_nothing_and_pairs_sort_by_name() -> None:
+    plain = presign.parse(GOOD.encode()).signed_query
+    names = [item.partition(b"=")[0] for item in plain.split(b"&")]
+
+    assert names == sorted(names)
+    assert len(names) == 5
+    assert presign.parse(b"&&" + GOOD.encode() + b"&&").signed_query == plain
+    assert presign.parse(b"a-b&" + GOOD.encode() + b"&a=1&a=0").signed_query == (
+        plain + b"&a=0&a=1&a-b="
+    )
+
+
 def test_a_percent_encoded_name_is_read_once_and_only_once() -> None:
     encoded = GOOD.replace("X-Amz-Signature", "%58%2DAmz-Signature")
 

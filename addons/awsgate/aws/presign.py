@@ -108,7 +108,7 @@ def parse(query: bytes) -> Presigned:
     spelling, malformed, or if Signature Version 2 is there as well. The message names
     the parameter, never its value.
     """
-    found, payload, rest, signed = _split(query)
+    found, payload, rest = _split(query)
     for name in _REQUIRED:
         if name not in found:
             raise SignatureSyntaxError(f"{_SPELLING[name].decode()} is missing")
@@ -128,18 +128,17 @@ def parse(query: bytes) -> Presigned:
         expires_s=_expires(found.get(b"x-amz-expires")),
         session_token=token,
         payload=payload,
-        rest=b"&".join(rest),
-        signed_query=sigv4.canonical_query(b"&".join(signed)),
+        rest=rest,
+        signed_query=_signed_query(found, rest),
         token_signed=not (token and authorization.service == TOKEN_AFTER_SERVICE),
     )
 
 
-def _split(query: bytes) -> tuple[dict[bytes, str], str, list[bytes], list[bytes]]:
-    """Give the auth parameters, the payload hash, and the raw items: the rest, the signed."""
+def _split(query: bytes) -> tuple[dict[bytes, str], str, bytes]:
+    """Give the auth parameters, the payload hash, and the query without the former."""
     found: dict[bytes, str] = {}
     payload = ""
     rest = []
-    signed = []
     for item in query.split(b"&"):
         raw, _, value = item.partition(b"=")
         name = _decode(raw)
@@ -151,8 +150,6 @@ def _split(query: bytes) -> tuple[dict[bytes, str], str, list[bytes], list[bytes
             if lower in found:
                 raise SignatureSyntaxError(f"{spelling.decode()} is there more than once")
             found[lower] = _text(spelling, value)
-            if lower != _SIGNATURE:
-                signed.append(item)
             continue
         if lower == _V2_KEY_ID:
             raise SignatureSyntaxError("AWSAccessKeyId is there beside a SigV4 signature")
@@ -161,8 +158,23 @@ def _split(query: bytes) -> tuple[dict[bytes, str], str, list[bytes], list[bytes
                 raise SignatureSyntaxError("X-Amz-Content-Sha256 is there more than once")
             payload = _text(b"X-Amz-Content-Sha256", value)
         rest.append(item)
-        signed.append(item)
-    return found, payload, rest, signed
+    return found, payload, b"&".join(rest)
+
+
+def _signed_query(found: dict[bytes, str], rest: bytes) -> bytes:
+    """Give the canonical query of both, without decoding the parameters a second time."""
+    pairs = [
+        (_SPELLING[name], quote(value, safe="~").encode())
+        for name, value in found.items()
+        if name != _SIGNATURE
+    ]
+    for item in sigv4.canonical_query(rest).split(b"&"):
+        if item:
+            name, _, value = item.partition(b"=")
+            pairs.append((name, value))
+    # By name, then value: as pairs, since = sorts after - in the joined items.
+    pairs.sort()
+    return b"&".join([name + b"=" + value for name, value in pairs])
 
 
 def _decode(part: bytes) -> bytes:
