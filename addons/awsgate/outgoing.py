@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from urllib.parse import unquote_to_bytes
 
 from awsgate import wire
 from awsgate.aws import postform, presign, sigv4, sigv4a
@@ -20,7 +21,8 @@ from awsgate.aws.chunked import ChunkResigner, ChunkSigner
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.eventframes import EventResigner, EventSigner
 from awsgate.aws.partitions import BY_ID
-from awsgate.caller import Claim, Form, Headers, header
+from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
+from awsgate.errors import Code, Refusal
 from awsgate.session import IssuedKeys
 from awsgate.wire import RequestFacts
 
@@ -32,6 +34,8 @@ RESIGNED_PAYLOADS = frozenset({SIGNED_CHUNKS, SIGNED_CHUNKS_TRAILER, SIGNED_EVEN
 
 UPGRADE_EXPIRES_S = 300
 _DROPPED = sigv4.AUTH_HEADERS | {b"x-amz-region-set", b"x-amz-s3session-token"}
+
+_PRESIGNED = frozenset({Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2})
 
 Resigner = ChunkResigner | EventResigner
 
@@ -105,6 +109,10 @@ def make_plan(
         kept = [(n, found.host.encode() if n.lower() == b"host" else v) for n, v in kept]
     names = {name.lower() for name, _ in kept}
     rest = claim.rest if claim is not None else query
+    if claim is not None and claim.form in _PRESIGNED and claim.service in S3_SERVICES:
+        rest, hoisted = _hoist(rest, names)
+        kept += hoisted
+        names |= {name for name, _ in hoisted}
     return Plan(
         target_host=found.host,
         port=facts.connect_port,
@@ -270,6 +278,32 @@ def _without_signature(target: bytes, query: bytes, rest: bytes) -> bytes:
         return target
     path = target.partition(b"?")[0]
     return path + b"?" + rest if rest else path
+
+
+def _hoist(rest: bytes, present: set[bytes]) -> tuple[bytes, list[tuple[bytes, bytes]]]:
+    """Move the headers that a presigned S3 URL carries in its query back into headers.
+
+    Signers hoist them there, and S3 reads them there only beside a signature in the
+    query. Raises ``Refusal`` if one is there twice, or is no header value.
+    """
+    left, hoisted = [], []
+    for item in rest.split(b"&"):
+        raw, _, value = item.partition(b"=")
+        name = unquote_to_bytes(raw).lower()
+        if name == b"x-amz-content-sha256":
+            continue  # it stands in a header of its own
+        if not (name.startswith(b"x-amz-") or name in (b"content-type", b"content-md5")):
+            left.append(item)
+            continue
+        decoded = unquote_to_bytes(value.replace(b"+", b" "))
+        if name in present or not wire.is_header(name, decoded):
+            raise Refusal(
+                Code.BAD_SIGNATURE,
+                f"{wire.shown(name)} of the presigned URL is a header too, or cannot be one",
+            )
+        hoisted.append((name, decoded))
+        present.add(name)
+    return b"&".join(left), hoisted
 
 
 def _region(claim: Claim | None, found: Endpoint) -> str:

@@ -11,6 +11,7 @@ Only importer of yaml.
 from __future__ import annotations
 
 import os
+import shlex
 import stat
 from pathlib import Path
 from typing import Any, Protocol
@@ -32,15 +33,17 @@ def load_policy(path: Path) -> Policy:
     """Read the policy at ``path``: a file, or all ``*.yaml`` and ``*.yml`` of a folder.
 
     Subfolders and hidden files are not read. Raises ``SetupError`` with every fault
-    of every file.
+    of every file; without faults, if there is no policy.
     """
     faults: list[str] = []
     documents: list[tuple[str, object]] = []
+    complete = True
     for file, shown in _files(path, faults):
         text = _read(file, shown, faults)
-        if text is not None:
-            documents += _documents(text, shown, faults)
-    return parse_policy(documents, faults=faults)
+        whole = text is not None and _documents(text, shown, documents, faults)
+        complete = complete and whole
+    hint = f"awsgate check {shlex.quote(str(path))} shows faults without starting the gateway"
+    return parse_policy(documents, faults=faults, complete=complete, hint=hint)
 
 
 def _files(path: Path, faults: list[str]) -> list[tuple[Path, str]]:
@@ -105,21 +108,26 @@ def _read(file: Path, shown: str, faults: list[str]) -> str | None:
         return None
 
 
-def _documents(text: str, shown: str, faults: list[str]) -> list[tuple[str, object]]:
-    """Parse all documents of a file up to the first that is no YAML."""
-    documents: list[tuple[str, object]] = []
+def _documents(
+    text: str, shown: str, documents: list[tuple[str, object]], faults: list[str]
+) -> bool:
+    """Parse all documents of a file up to the first that is no YAML. True: there was none."""
     try:
         loader = _Loader(text)
         loader.begin(shown, faults)
+        number = 0
         while loader.check_data():  # type: ignore[no-untyped-call]
-            documents.append((f"{shown} document {len(documents) + 1}", loader.get_data()))
+            number += 1
+            documents.append((f"{shown} document {number}", loader.get_data()))
     except yaml.MarkedYAMLError as exc:
         mark = exc.problem_mark or exc.context_mark
         faults.append(f"{_place(shown, mark)}: {exc.problem or exc.context}")
     except yaml.reader.ReaderError as exc:
         line = text.count("\n", 0, exc.position) + 1
         faults.append(f"{shown}:{line}: holds a character that YAML does not allow")
-    return documents
+    else:
+        return True
+    return False
 
 
 class _Mark(Protocol):

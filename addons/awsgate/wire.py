@@ -115,7 +115,7 @@ def check_wire(facts: RequestFacts, *, max_header_bytes: int) -> dict[bytes, lis
     Raises ``Refusal`` with ``unsupported`` and a status that fits.
     """
     if facts.method not in METHODS:
-        raise _unsupported(f"method {_shown(facts.method)} is not used by AWS APIs", status=405)
+        raise _unsupported(f"method {shown(facts.method)} is not used by AWS APIs", status=405)
     if facts.authority:
         raise _unsupported("absolute-form request targets are not accepted")
     if len(facts.target) > MAX_TARGET_BYTES:
@@ -141,13 +141,13 @@ def _check_headers(
         if _NAME.fullmatch(name) is None:
             raise _unsupported("a header name holds a character that no header name may hold")
         if _VALUE.fullmatch(value) is None:
-            raise _unsupported(f"header {_shown(name)} holds a line break or control character")
+            raise _unsupported(f"header {shown(name)} holds a line break or control character")
         by_name.setdefault(name.lower(), []).append(value)
     if total > max_bytes:
         raise _unsupported(f"header section is over {max_bytes} bytes", status=431)
     for name in SINGLE:
         if len(by_name.get(name, ())) > 1:
-            raise _unsupported(f"header {_shown(name)} is there more than once")
+            raise _unsupported(f"header {shown(name)} is there more than once")
     return by_name
 
 
@@ -258,7 +258,13 @@ def forwardable(
 _NEVER_NAMED = frozenset({b"host", b"content-length", b"transfer-encoding", b"content-type"})
 
 
-def _shown(raw: bytes) -> str:
+def is_header(name: bytes, value: bytes) -> bool:
+    """True if these can stand in a header field."""
+    return _NAME.fullmatch(name) is not None and _VALUE.fullmatch(value) is not None
+
+
+def shown(raw: bytes) -> str:
+    """Give the start of what a caller sent, safe for a log and an answer."""
     return repr(raw[:32].decode("latin-1"))
 
 

@@ -80,12 +80,13 @@ class SeaweedFs:
         with suppress(subprocess.TimeoutExpired):
             self._process.wait(15)
         self._process.kill()
+        self._process.wait()
 
     def _wait(self) -> None:
         deadline = time.monotonic() + 40
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                urllib.request.urlopen(self.url, timeout=1).close()  # noqa: S310 - our own
+                urllib.request.urlopen(self.url, timeout=1).close()
             except urllib.error.HTTPError:
                 return  # it answers: unsigned requests are refused
             except OSError:

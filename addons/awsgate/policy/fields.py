@@ -18,6 +18,7 @@ MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
 MAX_NAME_CHARS = 255
 
 _VERSION = re.compile(r"v[0-9]{1,3}")
+LAST_VERSION = 8  # the reference product's newest, of its roles
 _ACCOUNT = re.compile(r"[0-9]{12}")
 # IAM: path of printable ASCII between slashes, name of 1 to 64 characters.
 _ROLE_ARN = re.compile(
@@ -101,6 +102,11 @@ def _suffix(host: str) -> str | None:
     return next((s for s in suffixes if s in _CONSOLES), None)
 
 
+def is_name(value: str) -> bool:
+    """True for what may be the name of a document."""
+    return 0 < len(value) <= MAX_NAME_CHARS and value == value.strip() and value.isprintable()
+
+
 def _name(value: str) -> str:
     if not value or len(value) > MAX_NAME_CHARS or value != value.strip():
         raise ValueError(f"{value[:80]!r} is not a name: 1 to {MAX_NAME_CHARS} characters")
@@ -121,6 +127,8 @@ def _description(value: str) -> str:
 def _version(value: str) -> str:
     if not _VERSION.fullmatch(value):
         raise ValueError(f"{value[:80]!r} is not a version like 'v5'")
+    if value not in {f"v{number}" for number in range(1, LAST_VERSION + 1)}:
+        raise ValueError(f"{value!r} is not one of the versions v1 to v{LAST_VERSION}")
     return value
 
 

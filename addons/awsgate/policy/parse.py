@@ -1,7 +1,8 @@
 """Parsed documents in, one ``Policy`` out, or every fault at once.
 
 A fault is one line: the place of the document, the path in it, what is wrong, what
-was perhaps meant. The operator mends all of them in one go.
+was perhaps meant. The operator mends all of them in one go, so a fault in a document
+hides none between documents.
 
 Reading and YAML are the business of ``awsgate.policyfile``.
 """
@@ -16,6 +17,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from awsgate.errors import SetupError
+from awsgate.policy.fields import is_name
 from awsgate.policy.resources import (
     NOT_ENFORCED,
     NOT_SUPPORTED_KINDS,
@@ -23,11 +25,11 @@ from awsgate.policy.resources import (
     Gateway,
     GatewaySpec,
     Policy,
+    Resource,
     Role,
     User,
 )
-
-type Resource = Role | User | App | Gateway
+from awsgate.policy.warn import warnings_about
 
 KINDS: Mapping[str, type[Role | User | App | Gateway]] = {
     "role": Role,
@@ -35,7 +37,6 @@ KINDS: Mapping[str, type[Role | User | App | Gateway]] = {
     "app": App,
     "gateway": Gateway,
 }
-HINT = "awsgate check policy/ shows faults without starting the gateway"
 
 _MESSAGES = {
     "missing": "is missing",
@@ -52,12 +53,19 @@ _TYPES = {
 }
 
 
-def parse_policy(documents: Sequence[tuple[str, object]], *, faults: Sequence[str] = ()) -> Policy:
+def parse_policy(
+    documents: Sequence[tuple[str, object]],
+    *,
+    faults: Sequence[str] = (),
+    complete: bool = True,
+    hint: str = "",
+) -> Policy:
     """Build the policy of ``documents``, pairs of place and parsed content.
 
     ``faults`` are those found while reading. They are reported along with the ones
-    found here; a name that is used and not there is then no fault, since it may be
-    in what could not be read.
+    found here. If the documents are not ``complete``, a name that is used and not
+    there is no fault, since it may be in what could not be read. ``hint`` goes with
+    the faults.
 
     Raises ``SetupError`` with every fault.
     """
@@ -71,22 +79,23 @@ def parse_policy(documents: Sequence[tuple[str, object]], *, faults: Sequence[st
         if resource is not None:
             resources.append((place, resource))
     found += _duplicates(documents)
-    if not faults:
-        found += _unknown_roles(resources, _names(documents, "role"))
+    if complete:
+        found += _unknown_roles(documents)
     if found:
         some = "1 fault" if len(found) == 1 else f"{len(found)} faults"
-        raise SetupError(f"{some} in policy", hint=HINT, faults=tuple(found))
-    return _policy([resource for _, resource in resources])
+        raise SetupError(f"{some} in policy", hint=hint, faults=tuple(found))
+    return _policy(resources)
 
 
-def _policy(resources: Iterable[Resource]) -> Policy:
-    resources = sorted(resources, key=lambda r: r.metadata.name)
+def _policy(placed: Sequence[tuple[str, Resource]]) -> Policy:
+    resources = sorted((resource for _, resource in placed), key=lambda r: r.metadata.name)
     gateways = [r.spec for r in resources if isinstance(r, Gateway)]
     return Policy(
         gateway=gateways[0] if gateways else GatewaySpec(),
         roles=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Role)}),
         users=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, User)}),
         apps=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, App)}),
+        warnings=tuple(warnings_about(placed)),
     )
 
 
@@ -206,12 +215,6 @@ def _raw_name(document: object) -> tuple[str, str] | None:
     return (kind, name) if isinstance(kind, str) and isinstance(name, str) else None
 
 
-def _names(documents: Sequence[tuple[str, object]], kind: str) -> set[str]:
-    # Broken documents count: their own faults are reported, not their absence.
-    raw = (_raw_name(document) for _, document in documents)
-    return {name for found in raw if found is not None for k, name in [found] if k == kind}
-
-
 def _duplicates(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
     first: dict[tuple[str, str], str] = {}
     for place, document in documents:
@@ -224,11 +227,45 @@ def _duplicates(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
         first.setdefault(found, place)
 
 
-def _unknown_roles(resources: Iterable[tuple[str, Resource]], roles: set[str]) -> Iterator[str]:
-    for place, resource in resources:
-        if not isinstance(resource, User):
-            continue
-        for index, role in enumerate(resource.spec.roles):
-            if role not in roles:
-                near = _did_you_mean(role, sorted(roles))
+def _unknown_roles(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
+    """Look at the documents as they stand, so that other faults of theirs hide nothing."""
+    known = _role_names(documents)
+    if known is None:
+        return
+    for place, document in documents:
+        for index, role in _roles_of_user(document):
+            if role not in known:
+                near = _did_you_mean(role, sorted(known))
                 yield f"{place}: spec.roles[{index}]: there is no role {role!r}{near}"
+
+
+def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:
+    """Give the names of all that is a role, or may be meant as one; None: not to be known.
+
+    Broken documents count: their own faults are reported, not their absence.
+    """
+    names: set[str] = set()
+    for _, document in documents:
+        if not isinstance(document, Mapping):
+            continue
+        kind = document.get("kind")
+        if kind != "role" and isinstance(kind, str) and kind in {*KINDS, *NOT_SUPPORTED_KINDS}:
+            continue
+        metadata = document.get("metadata")
+        name = metadata.get("name") if isinstance(metadata, Mapping) else None
+        if isinstance(name, str):
+            names.add(name)
+        elif kind == "role":
+            return None
+    return names
+
+
+def _roles_of_user(document: object) -> Iterator[tuple[int, str]]:
+    """Give the roles that a user document names. What is no name has its own fault."""
+    if not isinstance(document, Mapping) or document.get("kind") != "user":
+        return
+    spec = document.get("spec")
+    roles = spec.get("roles") if isinstance(spec, Mapping) else None
+    for index, role in enumerate(roles if isinstance(roles, list) else ()):
+        if isinstance(role, str) and is_name(role):
+            yield index, role

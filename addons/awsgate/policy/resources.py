@@ -302,6 +302,9 @@ class Gateway(Model):
     spec: GatewaySpec = Field(default_factory=GatewaySpec)
 
 
+type Resource = Role | User | App | Gateway
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """Everything that decides, by name. Sorted, so that no order of files matters."""
@@ -310,3 +313,5 @@ class Policy:
     roles: Mapping[str, Role] = field(default_factory=empty)
     users: Mapping[str, User] = field(default_factory=empty)
     apps: Mapping[str, App] = field(default_factory=empty)
+    warnings: tuple[str, ...] = field(default=(), compare=False)
+    """What is valid and probably not meant, with its place: for the operator alone."""

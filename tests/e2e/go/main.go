@@ -4,6 +4,7 @@
 //	client put BUCKET KEY <body
 //	client get BUCKET KEY >body
 //	client list BUCKET PREFIX
+//	client copy BUCKET FROM TO
 //	client delete BUCKET KEY
 //
 // An error goes to stderr as the SDK words it, and the exit status is 1.
@@ -15,15 +16,20 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/feature/s3/manager"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
-const timeout = 30 * time.Second
+const (
+	timeout   = 30 * time.Second
+	partBytes = 8 << 20
+)
 
 func main() {
 	ctx, cancel := context.WithTimeout(context.Background(), timeout)
@@ -48,12 +54,17 @@ func run(ctx context.Context, args []string) error {
 		return get(ctx, s3.NewFromConfig(cfg), args[1], args[2])
 	case len(args) == 3 && args[0] == "list":
 		return list(ctx, s3.NewFromConfig(cfg), args[1], args[2])
+	case len(args) == 4 && args[0] == "copy":
+		source := url.PathEscape(args[1]) + "/" + url.PathEscape(args[2])
+		_, err := s3.NewFromConfig(cfg).CopyObject(
+			ctx, &s3.CopyObjectInput{Bucket: &args[1], Key: &args[3], CopySource: &source})
+		return err
 	case len(args) == 3 && args[0] == "delete":
 		_, err := s3.NewFromConfig(cfg).DeleteObject(
 			ctx, &s3.DeleteObjectInput{Bucket: &args[1], Key: &args[2]})
 		return err
 	}
-	return fmt.Errorf("unknown call %q, expected whoami, put, get, list or delete", args)
+	return fmt.Errorf("unknown call %q, expected whoami, put, get, list, copy or delete", args)
 }
 
 func whoami(ctx context.Context, client *sts.Client) error {
@@ -69,7 +80,9 @@ func put(ctx context.Context, client *s3.Client, bucket, key string) error {
 	if err != nil {
 		return err
 	}
-	_, err = client.PutObject(
+	// Over partBytes it goes in parts.
+	uploader := manager.NewUploader(client, func(u *manager.Uploader) { u.PartSize = partBytes })
+	_, err = uploader.Upload(
 		ctx, &s3.PutObjectInput{Bucket: &bucket, Key: &key, Body: bytes.NewReader(body)})
 	return err
 }

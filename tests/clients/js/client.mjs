@@ -1,0 +1,60 @@
+// A client of the AWS SDK for JavaScript v3, configured by its environment alone.
+//
+//   client.mjs whoami | put BUCKET KEY <body | get BUCKET KEY >body
+//              list BUCKET PREFIX | copy BUCKET FROM TO | delete BUCKET KEY
+//
+// The SDK ignores HTTPS_PROXY, so it is given an agent. Bodies over 8 MiB go in parts.
+import { S3Client, GetObjectCommand, ListObjectsV2Command, CopyObjectCommand,
+         DeleteObjectCommand } from "@aws-sdk/client-s3";
+import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
+import { Upload } from "@aws-sdk/lib-storage";
+import { NodeHttpHandler } from "@smithy/node-http-handler";
+import { HttpsProxyAgent } from "https-proxy-agent";
+
+const httpsAgent = new HttpsProxyAgent(process.env.HTTPS_PROXY);
+const options = {
+  region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION,
+  maxAttempts: 1,
+  requestHandler: new NodeHttpHandler({ httpsAgent }),
+};
+const s3 = new S3Client(options);
+const [verb, Bucket, Key, more] = process.argv.slice(2);
+
+async function stdin() {
+  const pieces = [];
+  for await (const piece of process.stdin) pieces.push(piece);
+  return Buffer.concat(pieces);
+}
+
+const verbs = {
+  async whoami() {
+    const { Arn } = await new STSClient(options).send(new GetCallerIdentityCommand({}));
+    console.log(JSON.stringify(Arn));
+  },
+  async put() {
+    const params = { Bucket, Key, Body: await stdin() };
+    await new Upload({ client: s3, params, partSize: 8 * 1024 * 1024 }).done();
+  },
+  async get() {
+    const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }));
+    for await (const piece of Body) process.stdout.write(piece);
+  },
+  async list() {
+    const { Contents } = await s3.send(new ListObjectsV2Command({ Bucket, Prefix: Key }));
+    console.log(JSON.stringify((Contents ?? []).map((item) => item.Key)));
+  },
+  async copy() {
+    const CopySource = `${Bucket}/${Key}`.split("/").map(encodeURIComponent).join("/");
+    await s3.send(new CopyObjectCommand({ Bucket, Key: more, CopySource }));
+  },
+  async delete() {
+    await s3.send(new DeleteObjectCommand({ Bucket, Key }));
+  },
+};
+
+try {
+  await verbs[verb]();
+} catch (error) {
+  console.error(`${error.name}: ${error.message}`);
+  process.exitCode = 1;
+}
