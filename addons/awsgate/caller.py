@@ -377,12 +377,10 @@ def _check_signed_names(
     missing = sorted(must - signed)
     if missing:
         raise Refusal(
-            Code.BAD_SIGNATURE, f"header {missing[0].decode('latin-1')} must be signed and is not"
+            Code.BAD_SIGNATURE, f"header {wire.shown(missing[0])} must be signed and is not"
         )
     absent = sorted(signed - set(headers))
     if absent:
-        raise Refusal(
-            Code.BAD_SIGNATURE, f"signed header {absent[0].decode('latin-1')} is not there"
-        )
+        raise Refusal(Code.BAD_SIGNATURE, f"signed header {wire.shown(absent[0])} is not there")
     if claim.form is Form.HEADER_V4A and not claim.region_set:
         raise Refusal(Code.BAD_SIGNATURE, "header x-amz-region-set is not there")

@@ -22,6 +22,7 @@ from mitmproxy.proxy import layer, mode_specs
 
 from awsgate.addon import host, patches, tripwire
 from awsgate.addon.hooks import Hooks
+from awsgate.addon.speaker import seat
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
 from awsgate.wiring import Gateway, Settings, assemble
@@ -85,7 +86,7 @@ class AwsGate:
     def _build(self) -> None:
         options = ctx.options
         if self.hooks is not None:  # its port and its files must be free for the next one
-            self.hooks.gateway.close()
+            self._close(self.hooks)
         gateway = assemble(
             Settings(
                 policy=_path(options.awsgate_policy) or default_policy_path(),
@@ -99,6 +100,9 @@ class AwsGate:
         # Only now: TlsConfig makes an unconstrained CA of its own in an empty folder.
         options.update(confdir=str(gateway.ca.folder))
         hooks = Hooks(gateway, ctx.master.addons.get(tripwire.NAME))
+        if seat.legacy is not None:
+            hooks.inherit(seat.legacy)
+            seat.legacy = None
         for name in patches.install(hooks.answers):
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
         self.hooks = hooks
@@ -125,7 +129,14 @@ class AwsGate:
     def done(self) -> None:
         """Close what this instance opened."""
         if self.hooks is not None:
-            self.hooks.gateway.close()
+            self._close(self.hooks)
+
+    def _close(self, hooks: Hooks) -> None:
+        if ctx.master.should_exit.is_set():
+            hooks.close()
+        else:  # a reload: another instance follows
+            seat.legacy = hooks.leave()
+        hooks.gateway.close()
 
     # --- events, handed on ------------------------------------------------------
 

@@ -81,3 +81,12 @@ def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
         0.0,
         0.0,
     )
+
+
+def refuse_connect(flow: http.HTTPFlow, status: int, code: str, text: str) -> None:
+    """Answer a CONNECT with a refusal, in words: no SDK shows them, curl does."""
+    flow.response = http.Response.make(
+        status,
+        f"awsgate: {code}: {text}\n",
+        {"Content-Type": "text/plain", "x-awsgate-code": code},
+    )

@@ -25,6 +25,7 @@ from awsgate import outgoing
 from awsgate.addon import flows, tripwire, tunnels
 from awsgate.addon.answers import Answers, Clock, trace_of
 from awsgate.addon.record import TRACE, Recorder, Trace
+from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
@@ -61,15 +62,22 @@ class Hooks:
             non_aws=self.gateway.policy.gateway.non_aws,
         )
         if route.way is tunnels.Way.REFUSE:
-            flow.response = http.Response.make(
+            flows.refuse_connect(
+                flow,
                 403,
-                f"awsgate: {Code.NOT_AN_AWS_ENDPOINT}: {route.reason}: this gateway does not "
-                "tunnel there; add a bypass rule to kind: gateway if it must\n",
-                {"Content-Type": "text/plain", "x-awsgate-code": Code.NOT_AN_AWS_ENDPOINT},
+                Code.NOT_AN_AWS_ENDPOINT,
+                f"{route.reason}: this gateway does not tunnel there; "
+                "add a bypass rule to kind: gateway if it must",
             )
             self.recorder.refused_tunnel(flow, route, self.clock())
             return
         if route.way is tunnels.Way.TUNNEL:
+            try:
+                self.recorder.check_writable()
+            except Refusal as exc:
+                flows.refuse_connect(flow, 503, exc.code, exc.message)
+                self.recorder.refused_tunnel(flow, route, self.clock(), exc)
+                return
             host, port = self.gateway.tunnel_address(route.host, route.port)
             request.data.host, request.data.port = host, port
             self.tripwire.approve(flow.client_conn, (host, port), "")
@@ -103,6 +111,25 @@ class Hooks:
         self.routes.drop(
             client.id, lambda route: self.recorder.closed_tunnel(client, route, self.clock())
         )
+
+    def close(self) -> None:
+        """Record what is still under way: the gateway goes down."""
+        for flow in list(self._current.values()):
+            trace = trace_of(flow)
+            if trace is not None:
+                trace.stopped = True
+            self._finish(flow)
+        self.recorder.flush()
+
+    def leave(self) -> Legacy:
+        """Give what the next instance of the script goes on with: a reload."""
+        self.recorder.flush()
+        return Legacy(self.recorder.backlog, self._current)
+
+    def inherit(self, legacy: Legacy) -> None:
+        """Go on where another instance left off."""
+        self.recorder.backlog.take_over(legacy.backlog)
+        self._current.update(legacy.current)
 
     # --- requests ---------------------------------------------------------------
 

@@ -15,6 +15,7 @@ from time import perf_counter
 from mitmproxy import connection, http
 
 from awsgate import gate as gates
+from awsgate.addon.backlog import Backlog
 from awsgate.addon.tunnels import Route, Way
 from awsgate.audit import AuditRecord, AuditUnavailable
 from awsgate.aws.chunked import ChunkError
@@ -50,6 +51,8 @@ class Trace:
     overhead_s: float = 0.0
     """Time this process spent deciding and signing; waiting for STS is not in it."""
     recorded: bool = False
+    stopped: bool = False
+    """The gateway went down while the answer was awaited."""
 
     @property
     def planned(self) -> Plan:
@@ -83,15 +86,15 @@ class Recorder:
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
-        self._unwritten: list[AuditRecord] = []
+        self.backlog = Backlog()
         self._tunnels: dict[str, tuple[float, str]] = {}
 
     def check_writable(self) -> None:
         """Refuse new work while the audit cannot be written, if the operator wants it so."""
-        if not self._unwritten:
+        if not self.backlog:
             return
-        self._flush()
-        if self._unwritten and self.gateway.policy.gateway.audit.on_failure == "refuse":
+        self.flush()
+        if self.backlog and self.gateway.policy.gateway.audit.on_failure == "refuse":
             raise Refusal(
                 Code.GATEWAY_FAULT,
                 "the audit log cannot be written, so no request is forwarded",
@@ -115,9 +118,10 @@ class Recorder:
             role=decision.role_arn if decision is not None and decision.allowed else "",
             service=found.service if found is not None else "",
             region=_region(trace.review),
-            decision="refused" if trace.refusal is not None else "allowed",
+            decision=record.decision,
             code=trace.refusal.code.value if trace.refusal is not None else str(_status(flow)),
-            action=trace.review.action,
+            # What was not proved can name any action: junk would fill the label.
+            action=trace.review.action if trace.plan is not None else "",
             seconds=elapsed,
             overhead_seconds=trace.overhead_s,
             bytes_in=record.bytes_in,
@@ -132,10 +136,16 @@ class Recorder:
         record.event = "websocket.open"
         self._write(record)
 
-    def refused_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
-        """Record a CONNECT that was refused."""
-        self._write(_tunnel_record("tunnel.refuse", flow.client_conn, route, now))
-        self.gateway.metrics.refused(Code.NOT_AN_AWS_ENDPOINT)
+    def refused_tunnel(
+        self, flow: http.HTTPFlow, route: Route, now: datetime, refusal: Refusal | None = None
+    ) -> None:
+        """Record a CONNECT that was refused, by its route or for another cause."""
+        record = _tunnel_record("tunnel.refuse", flow.client_conn, route, now)
+        if refusal is not None:
+            record.decision, record.code, record.status = "refused", refusal.code.value, 503
+            record.reason = refusal.message
+        self._write(record)
+        self.gateway.metrics.refused(record.code)
 
     def opened_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
         """Record a tunnel that was opened."""
@@ -154,24 +164,18 @@ class Recorder:
         self._write(record)
 
     def _write(self, record: AuditRecord) -> None:
-        self._unwritten.append(record)
-        self._flush()
+        self.backlog.add(record)
+        self.flush()
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Write what is waiting, in order; what cannot be written waits on."""
-        while self._unwritten:
+        while (record := self.backlog.first()) is not None:
             try:
-                self.gateway.audit.write(self._unwritten[0])
+                self.gateway.audit.write(record)
             except AuditUnavailable as exc:
                 log.error("audit log: %s", exc)  # noqa: TRY400 - the cause is in the text
-                # With on_failure: continue the operator has chosen to lose lines
-                # rather than requests; memory is bounded either way.
-                del self._unwritten[:-MAX_UNWRITTEN]
                 return
-            self._unwritten.pop(0)
-
-
-MAX_UNWRITTEN = 10_000
+            self.backlog.pop()
 
 
 def _request_record(
@@ -196,10 +200,10 @@ def _request_record(
         action=review.action,
         method=review.facts.method.decode("latin-1")[:32],
         path=review.facts.target.partition(b"?")[0].decode("latin-1")[:2048],
-        decision="refused" if refusal is not None else "allowed",
+        decision="allowed" if _passed(trace) else "refused",
         rule=decision.rule if decision is not None else "",
         code=refusal.code.value if refusal is not None else "",
-        reason=_reason(flow, refusal),
+        reason=_reason(flow, trace)[:MAX_REASON_CHARS],
         status=_status(flow),
         bytes_in=trace.bytes_in,
         bytes_out=trace.bytes_out or _body_length(flow),
@@ -240,9 +244,22 @@ def _tunnel_record(
     )
 
 
-def _reason(flow: http.HTTPFlow, refusal: Refusal | None) -> str:
+MAX_REASON_CHARS = 500
+
+
+def _passed(trace: Trace) -> bool:
+    """True if the request was let through: decided, and signed or let pass unsigned."""
+    return trace.refusal is None and trace.plan is not None
+
+
+def _reason(flow: http.HTTPFlow, trace: Trace) -> str:
+    refusal = trace.refusal
     if refusal is not None:
         return f"{refusal.message} [{refusal.detail}]" if refusal.detail else refusal.message
+    if trace.plan is None:
+        return "broken off before its signature was checked"
+    if trace.stopped:
+        return "the gateway was stopped before the answer was complete"
     if flow.error is not None or flow.response is None:
         return "client or server closed the connection before the answer was complete"
     return ""

@@ -1,7 +1,7 @@
-"""What the patches of mitmproxy ask of the addon, and where they find it.
+"""What outlives an instance of the script: the seat from which it speaks to the patches.
 
-Patched classes belong to the process, and so does the seat: a script reload puts a
-new speaker on it.
+Patched classes belong to the process, and so does the seat: a script reload puts a new
+speaker on it, who goes on where the one before left off.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from mitmproxy import http
+
+from awsgate.addon.backlog import Backlog
 
 
 class Speaker(Protocol):
@@ -39,11 +41,21 @@ class Speaker(Protocol):
         """Count bytes of such a connection."""
 
 
+@dataclass(frozen=True, slots=True)
+class Legacy:
+    """What an instance of the script leaves to the next one."""
+
+    backlog: Backlog
+    current: dict[str, http.HTTPFlow]
+    """The requests that are under way, by client connection."""
+
+
 @dataclass(slots=True)
 class Seat:
-    """Holds the speaker of this process."""
+    """Holds the speaker of this process, and the legacy of one that was reloaded."""
 
     speaker: Speaker | None = None
+    legacy: Legacy | None = None
 
 
 seat = Seat()
