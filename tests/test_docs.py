@@ -8,6 +8,7 @@ from dataclasses import fields
 from pathlib import Path
 
 import pytest
+from botocore.credentials import EnvProvider
 from typer.main import get_command
 
 from awsgate.addon.entry import OPTIONS
@@ -20,6 +21,7 @@ from awsgate.metrics import Metrics
 ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
+PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "policy/README.md"])
 NAMED_TESTS = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", ARCHITECTURE)))
 
 
@@ -66,6 +68,58 @@ def test_every_command_and_option_is_in_the_readme() -> None:
     assert len(commands) >= 5
     assert [name for name in commands if f"`awsgate {name}" not in README] == []
     assert [name for name in OPTIONS if f"`{name}`" not in README] == []
+
+
+def test_what_botocore_says_of_ended_credentials_is_in_the_docs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2020-01-01T00:00:00Z")
+
+    credentials = EnvProvider().load()
+    assert credentials is not None
+    with pytest.raises(RuntimeError) as caught:
+        credentials.get_frozen_credentials()
+
+    assert f"`{caught.value}`" in (ROOT / "docs/refusals.md").read_text("utf-8")
+
+
+def test_the_readme_gives_curl_the_session_token() -> None:
+    blocks = re.findall(r"```console\n(.*?)```", README, re.DOTALL)
+    calls = [block for block in blocks if "--aws-sigv4" in block]
+
+    assert calls
+    assert [
+        call for call in calls if '"x-amz-security-token: $AWS_SESSION_TOKEN"' not in call
+    ] == []
+
+
+def test_the_readme_says_how_to_start_without_aws() -> None:
+    (url,) = re.findall(r"mitmdump .*--set awsgate_upstream=http://127\.0\.0\.1:(\d+)\n", README)
+
+    assert f"\n$ moto_server -p {url} &\n$ AWS_ACCESS_KEY_ID=" in README
+
+
+def test_every_option_of_env_is_in_the_readme() -> None:
+    options = [option for p in get_command(app).commands["env"].params for option in p.opts]  # type: ignore[attr-defined]
+
+    assert "--region" in options
+    assert [option for option in options if f"`{option}" not in README] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)#]+)", page.read_text("utf-8"))
+
+    assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def test_the_readme_leads_to_every_page() -> None:
+    pages = {str(page.relative_to(ROOT)) for page in PAGES} - {"README.md", "CHANGELOG.md"}
+
+    assert {"docs/audit.md", "policy/README.md"} <= pages
+    assert [page for page in pages if f"]({page}" not in README] == []
 
 
 def test_every_patch_is_listed_in_the_architecture() -> None:

@@ -241,6 +241,44 @@ def test_faults_of_every_file_are_reported_at_once(folder: Path) -> None:
     ]
 
 
+UNKNOWN = "policy/users.yaml document 1: spec.roles[0]: there is no role 'aws-ro-access'"
+
+
+def test_a_fault_that_loses_nothing_hides_no_unknown_role(folder: Path) -> None:
+    write(folder, roles=SEED.replace("aws-ro-access", "x"), users=USER, twice="a: 1\na: 1\n")
+    (folder / "roles.yaml").chmod(0o646)
+
+    faults = fault_of(folder).faults
+
+    assert faults[:2] == (
+        "policy/roles.yaml: anybody may write to this file (chmod o-w)",
+        "policy/twice.yaml:2:1: key 'a' is there twice",
+    )
+    assert UNKNOWN in faults
+
+
+LOSSES = {"no YAML": b"kind: [\n", "no text": b"\xff", "no character": b"a: \x01\n"}
+
+
+@pytest.mark.parametrize("content", LOSSES.values(), ids=LOSSES)
+def test_a_file_that_is_lost_may_hold_the_role(folder: Path, content: bytes) -> None:
+    write(folder, users=USER)
+    (folder / "b.yaml").write_bytes(content)
+
+    (fault,) = fault_of(folder).faults
+
+    assert fault.startswith("policy/b.yaml")
+
+
+def test_the_hint_names_the_real_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "my policy"
+    folder.mkdir()
+
+    assert fault_of(write(folder, users=USER)).hint == (
+        f"awsgate check '{folder}' shows faults without starting the gateway"
+    )
+
+
 def test_a_file_that_is_not_utf_8(folder: Path) -> None:
     (folder / "a.yaml").write_bytes(b"kind: role\nname: \xff\n")
 
@@ -318,6 +356,20 @@ def test_the_example_policy(user: str, app: str, arn: str, allowed: bool) -> Non
     )
 
 
+def test_the_example_has_no_warnings() -> None:
+    assert load_policy(ROOT / "policy").warnings == ()
+
+
+@pytest.mark.parametrize("file", sorted((ROOT / "policy").glob("*.yaml")), ids=lambda f: f.name)
+def test_editors_find_the_schema_of_the_example(file: Path) -> None:
+    line = file.read_text(encoding="utf-8").partition("\n")[0]
+
+    matched = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", line)
+
+    assert matched is not None
+    assert (file.parent / matched[1]).is_file()
+
+
 README = (ROOT / "policy" / "README.md").read_text(encoding="utf-8")
 
 
@@ -337,4 +389,6 @@ def test_the_readmes_faults_are_the_real_ones(folder: Path) -> None:
         users=f"{USER}---\n{USER.replace('alice', 'bob').replace('ro-access', 'ro-acces')}",
     )
 
-    assert fault_of(folder).render() in README
+    error = fault_of(folder)
+
+    assert SetupError(error.message, faults=error.faults).render() in README

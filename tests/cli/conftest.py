@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from awsgate import cli
+from awsgate.ca import ensure_ca
 from commandline import POLICY, Result, Run
 
 
@@ -19,11 +21,20 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("AWSGATE_POLICY", str(policy))
     monkeypatch.setenv("AWSGATE_STATE", str(tmp_path / "it's state"))
     monkeypatch.setenv("AWSGATE_CERTS", str(tmp_path / "it's certs"))
-    for name in ("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"):
+    for name in (
+        *("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"),
+        *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "HTTP_PROXY", "http_proxy"),
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}.items():
         monkeypatch.setenv(name, value)
     return tmp_path
+
+
+@pytest.fixture
+def gateway_ca(home: Path) -> Path:
+    """The CA that the gateway made when it first started, in the folder that is named."""
+    return ensure_ca(home / "it's certs", suffixes=["amazonaws.com"], now=datetime.now(UTC)).folder
 
 
 @pytest.fixture

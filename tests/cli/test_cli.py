@@ -55,11 +55,70 @@ def test_check_shows_every_fault_at_once(run: Run, home: Path) -> None:
         assert not [fault for fault in faults if fault not in result.err]
 
 
-def test_check_says_if_there_is_nothing_to_check(run: Run, home: Path) -> None:
-    result = run("check", str(home / "nowhere"))
+def test_check_does_not_hint_at_itself(run: Run, home: Path) -> None:
+    bad = home / "my policy"
+    bad.mkdir()
+    (bad / "a.yaml").write_text("kind: spaceship\n")
 
-    assert (result.code, result.out) == (1, "")
-    assert "nowhere" in result.err
+    checked = run("check", str(bad))
+    asked = run(*ALICE, "--policy", str(bad))
+
+    assert (checked.code, asked.code) == (1, 2)
+    assert "hint" not in checked.err
+    assert f"awsgate: hint: awsgate check '{bad}' shows faults" in asked.err
+
+
+@pytest.mark.parametrize(("place", "how"), [("nowhere", "at"), ("empty", "in")])
+def test_check_says_if_there_is_nothing_to_check(
+    run: Run, home: Path, place: str, how: str
+) -> None:
+    (home / "empty").mkdir()
+
+    result = run("check", str(home / place))
+
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"awsgate: error: no policy {how} {home / place}")
+    assert "awsgate: hint: " in result.err
+
+
+def test_check_shows_warnings_and_finds_no_fault_in_them(run: Run, home: Path) -> None:
+    policy = home / "policy.yaml"
+    policy.write_text(POLICY.replace("aws_account_id", "aws_acount_id").replace("bob", "b/b"))
+
+    result = run("check")
+
+    assert result == Result(
+        0,
+        f"{policy}: 2 users, 2 roles, 1 apps, no faults, 2 warnings\n",
+        "awsgate: warning: policy.yaml document 3: metadata.labels: no 'aws_account_id', so roles "
+        "of any account fit this app: did you mean 'aws_account_id' by 'aws_acount_id'\n"
+        "awsgate: warning: policy.yaml document 5: metadata.name: 'b/b' is no session name of AWS "
+        "(2 to 64 letters, digits and _+=,.@-): CloudTrail will show it changed, with a hash\n",
+    )
+
+
+def test_check_has_nothing_to_say_about_the_example(run: Run) -> None:
+    policy = Path(__file__).parents[2] / "policy"
+
+    assert run("check", str(policy)).err == ""
+
+
+# --- demo -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("missing", ["moto", "flask_cors", "awscli"])
+def test_the_demo_says_what_it_needs_before_it_starts_anything(
+    run: Run, monkeypatch: pytest.MonkeyPatch, missing: str
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)  # what an import finds if it is not installed
+
+    assert run("demo") == Result(
+        2,
+        "",
+        f"awsgate: error: the demo needs packages that are not installed: {missing}\n"
+        "awsgate: hint: pip install 'awsgate[demo]' (in a checkout: pip install -e '.[demo]'), "
+        "or run scripts/demo\n",
+    )
 
 
 # --- ca -------------------------------------------------------------------------
@@ -103,6 +162,7 @@ def test_ca_rotate_makes_another_and_keeps_the_old_root_trusted(run: Run) -> Non
     assert Path(after["root"]).read_bytes().strip() in bundle
 
 
+@pytest.mark.usefixtures("gateway_ca")
 def test_no_command_shows_a_private_key(run: Run) -> None:
     for arguments in (("ca", "show"), ("ca", "rotate"), ALICE):
         result = run(*arguments)
@@ -189,6 +249,7 @@ def test_a_program_of_its_own_ends_the_same_way(home: Path) -> None:
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.usefixtures("gateway_ca")
 def test_a_secret_is_on_stdout_or_nowhere(run: Run, home: Path) -> None:
     found = variables(run(*ALICE, "--format", "json"))
     secrets = [found["AWS_SECRET_ACCESS_KEY"], found["AWS_SESSION_TOKEN"]]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -13,12 +15,15 @@ import pytest
 
 from commandline import (
     ALICE,
+    POLICY,
     POWER,
     READ_ONLY,
     Run,
     opened_by_the_gateway,
     variables,
 )
+
+pytestmark = pytest.mark.usefixtures("gateway_ca")
 
 
 def test_env_gives_credentials_that_the_gateway_opens(run: Run, home: Path) -> None:
@@ -39,12 +44,28 @@ def test_env_gives_all_that_a_client_needs(run: Run, home: Path) -> None:
     found = variables(run(*ALICE, "--format", "json"))
 
     assert found["HTTPS_PROXY"] == "http://127.0.0.1:3128", "0.0.0.0 is nowhere to go to"
-    assert {"169.254.169.254", "localhost"} <= set(found["NO_PROXY"].split(","))
+    metadata = {"169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254"}
+    assert metadata | {"localhost"} <= set(found["NO_PROXY"].split(","))
+    assert found["https_proxy"] == found["HTTPS_PROXY"]
+    assert found["no_proxy"] == found["NO_PROXY"]
+    assert not {"HTTP_PROXY", "http_proxy"} & set(found), "metadata services would be asked there"
     assert found["AWS_EC2_METADATA_DISABLED"] == "true"
     bundles = {found[name] for name in ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE")}
     root, (bundle,) = found["NODE_EXTRA_CA_CERTS"], bundles
     assert Path(root).parent == Path(bundle).parent == home / "it's certs"
     assert Path(root).read_bytes().strip() in Path(bundle).read_bytes()
+
+
+README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+
+
+def test_the_readmes_command_works_with_the_example(run: Run) -> None:
+    (command,) = re.findall(r'^\$ eval "\$\(awsgate (env .*)\)"$', README, re.MULTILINE)
+    example = Path(__file__).parents[2] / "policy"
+
+    found = variables(run(*shlex.split(command), "--format", "json", "--policy", str(example)))
+
+    assert found["AWS_REGION"] == "us-east-1", "the other commands there need one"
 
 
 def test_env_names_another_gateway_if_told(run: Run) -> None:
@@ -53,14 +74,71 @@ def test_env_names_another_gateway_if_told(run: Run) -> None:
     assert variables(run(*ALICE, "--format", "json", "--proxy", url))["HTTPS_PROXY"] == url
 
 
-def test_the_output_for_bash_is_safe_to_eval(run: Run, home: Path) -> None:
-    result = run(*ALICE, "--proxy", "http://x/$(touch${IFS}pwned)'\"`id`;exit")
+PROXIES = {
+    "no url": "foo",
+    "no scheme": "127.0.0.1:8080",
+    "another scheme": "socks5://127.0.0.1:1080",
+    "no port": "http://127.0.0.1",
+    "no host": "http://:8080",
+    "a port too large": "http://127.0.0.1:65536",
+    "a path": "http://127.0.0.1:8080/x",
+    "a newline": "http://127.0.0.1:8080\n",
+    "a password": "http://me:canary@127.0.0.1:8080",
+}
+
+
+@pytest.mark.parametrize("url", PROXIES.values(), ids=PROXIES)
+def test_a_proxy_that_no_client_could_use_is_used_wrongly(run: Run, url: str) -> None:
+    result = run(*ALICE, f"--proxy={url}")
+
+    assert (result.code, result.out) == (2, "")
+    assert "--proxy is not a URL like http://127.0.0.1:8080" in result.err
+    assert "canary" not in result.err
+
+
+def test_the_region_is_set_if_told(run: Run) -> None:
+    found = variables(run(*ALICE, "--format", "json", "--region", "eu-west-1"))
+    plain = variables(run(*ALICE, "--format", "json"))
+
+    assert (found["AWS_REGION"], found["AWS_DEFAULT_REGION"]) == ("eu-west-1", "eu-west-1")
+    assert not {"AWS_REGION", "AWS_DEFAULT_REGION"} & set(plain)
+    assert run(*ALICE, "--region", "europe").code == 2
+
+
+@pytest.mark.parametrize("named_by", ["option", "environment"])
+def test_a_named_folder_without_a_ca_is_an_error_and_gets_none(
+    run: Run, home: Path, named_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = home / "certz"
+    monkeypatch.setenv("AWSGATE_CERTS", str(folder))
+
+    result = run(*ALICE, *(("--certs", str(folder)) if named_by == "option" else ()))
+
+    assert (result.code, result.out) == (2, "")
+    assert result.err.startswith(f"awsgate: error: no CA in {folder}\nawsgate: hint: ")
+    assert not folder.exists()
+    assert not (home / "it's state").exists(), "nothing is made for nothing"
+
+
+def test_the_output_for_bash_is_safe_to_eval(
+    run: Run, home: Path, gateway_ca: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    certs = home / "$(touch${IFS}pwned)'\"`id`;exit"
+    shutil.copytree(gateway_ca, certs)
+    certs.chmod(0o700)
+    monkeypatch.setenv("AWSGATE_CERTS", str(certs))
+    result = run(*ALICE, "--region", "us-east-1")
     assert (result.code, result.err) == (0, "")
 
     show = "import json, os; print(json.dumps(dict(os.environ)))"
     shell = subprocess.run(
         ["bash", "-c", f'set -eu; eval "$AWSGATE_OUT"; exec "$PYTHON" -c "{show}"'],
-        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable, "AWSGATE_OUT": result.out},
+        env={
+            "PATH": "/usr/bin:/bin",
+            "PYTHON": sys.executable,
+            "AWSGATE_OUT": result.out,
+            "AWS_PROFILE": "somebody-else",
+        },
         cwd=home,
         capture_output=True,
         check=True,
@@ -68,11 +146,50 @@ def test_the_output_for_bash_is_safe_to_eval(run: Run, home: Path) -> None:
     )
 
     found = json.loads(shell.stdout)
-    assert found["HTTPS_PROXY"] == "http://x/$(touch${IFS}pwned)'\"`id`;exit"
-    assert found["AWS_CA_BUNDLE"].startswith(str(home / "it's certs"))
+    assert Path(found["AWS_CA_BUNDLE"]).parent == certs
+    assert found["AWS_REGION"] == "us-east-1"
     assert re.fullmatch(r"GATE[A-Z2-7]{16}", found["AWS_ACCESS_KEY_ID"])
     assert not (home / "pwned").exists()
-    assert all(line.startswith("export ") for line in result.out.splitlines())
+    assert "AWS_PROFILE" not in found
+    first, *lines = result.out.splitlines()
+    assert first == "unset AWS_PROFILE AWS_DEFAULT_PROFILE"
+    assert all(line.startswith("export ") for line in lines)
+
+
+HAZARDS = {
+    "a profile, for a program": (
+        "json", {"AWS_PROFILE": "x", "AWS_DEFAULT_PROFILE": "y"},
+        ["AWS_PROFILE is set", "AWS_DEFAULT_PROFILE is set"],
+    ),
+    "a profile, which bash unsets": ("bash", {"AWS_PROFILE": "x"}, []),
+    "the gateway for http as well": (
+        "bash", {"HTTP_PROXY": "http://127.0.0.1:3128/", "http_proxy": "127.0.0.1:3128"},
+        ["HTTP_PROXY names the gateway", "http_proxy names the gateway"],
+    ),
+    "another proxy for http": ("json", {"http_proxy": "http://[corp.example:3128"}, []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("style", "found", "warnings"), HAZARDS.values(), ids=HAZARDS)
+def test_what_would_undo_the_variables_is_warned_of(
+    run: Run,
+    monkeypatch: pytest.MonkeyPatch,
+    style: str,
+    found: dict[str, str],
+    warnings: list[str],
+) -> None:
+    for name, value in found.items():
+        monkeypatch.setenv(name, value)
+
+    result = run(*ALICE, "--format", style)
+
+    lines = result.err.splitlines()
+    assert result.code == 0
+    assert len(lines) == len(warnings)
+    assert all(
+        line.startswith(f"awsgate: warning: {warning}")
+        for line, warning in zip(lines, warnings, strict=True)
+    )
 
 
 def test_both_formats_have_the_same_variables(run: Run) -> None:
@@ -114,11 +231,103 @@ def test_env_says_no_with_the_reason_and_what_one_may_have(
     assert not (home / "it's state").exists(), "nothing is made for nothing"
 
 
+# bob may have Team in test only; Power is denied him there, as is every name below it.
+NAMES = f"""\
+{POLICY}---
+kind: role
+version: v5
+metadata: {{name: team}}
+spec:
+  allow:
+    app_labels: {{team: '*'}}
+    aws_role_arns:
+      - arn:aws:iam::123456789012:role/Team
+      - arn:aws:iam::123456789012:role/a/Twice
+      - arn:aws:iam::123456789012:role/b/Twice
+      - arn:aws:iam::999999999999:role/Elsewhere
+  deny: {{aws_role_arns: ['{POWER}']}}
+---
+kind: app
+version: v3
+metadata: {{name: ours, labels: {{aws_account_id: '123456789012', team: us}}}}
+spec: {{uri: https://console.aws.amazon.com/}}
+---
+kind: user
+version: v2
+metadata: {{name: carol}}
+spec:
+  roles: [read, power, team]
+  traits: {{more: ['arn:aws:iam::123456789012:role/FromTrait']}}
+"""
+
+REASONS = {
+    "a denied role": ("test", "Power", "a deny rule matches"),
+    "its arn": ("test", POWER, "a deny rule matches"),
+    "a role of another app": ("test", "Team", "no role of the user allows this role in this app"),
+    "a role of a trait": ("test", "FromTrait", "no role of the user allows this role in this app"),
+    "two roles": (
+        "ours", "Twice",
+        "2 roles have this name, give the arn: arn:aws:iam::123456789012:role/a/Twice, "
+        "arn:aws:iam::123456789012:role/b/Twice",
+    ),
+    "a role of another account": (
+        "ours", "Elsewhere", "the policy names no iam role 'Elsewhere' in account 123456789012"
+    ),
+    "a part of a name": (
+        "ours", "eam", "the policy names no iam role 'eam' in account 123456789012"
+    ),
+    "an arn of something else": (
+        "ours", "arn:aws:s3:::x", "what is asked for is not the arn of an iam role"
+    ),
+    "any name in an app that is nowhere": ("prod", "Power", "the app is not known"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("app", "role", "reason"), REASONS.values(), ids=REASONS)
+def test_the_reason_for_a_name_is_that_for_its_arn(
+    run: Run, home: Path, app: str, role: str, reason: str
+) -> None:
+    (home / "policy.yaml").write_text(NAMES)
+
+    result = run("env", "--user", "carol", "--app", app, "--role", role)
+
+    first = result.err.splitlines()[0]
+    assert (result.code, first) == (
+        1,
+        f"awsgate: no: carol may not have {role} in {app}: {reason}",
+    )
+
+
+def test_a_name_may_come_with_its_path(run: Run, home: Path) -> None:
+    (home / "policy.yaml").write_text(NAMES)
+
+    found = variables(
+        run("env", "--user", "carol", "--app", "ours", "--role", "b/Twice", "--format", "json")
+    )
+
+    opened = opened_by_the_gateway(found, home)
+    assert opened.session.role_arn == "arn:aws:iam::123456789012:role/b/Twice"
+
+
+def test_a_role_of_the_policy_is_told_from_an_iam_role(run: Run) -> None:
+    result = run("env", "--user", "alice", "--app", "test", "--role", "read")
+
+    assert result.err.splitlines() == [
+        "awsgate: no: alice may not have read in test: "
+        "the policy names no iam role 'read' in account 123456789012",
+        "awsgate: hint: read is a role of the policy: ask for one of the IAM roles it allows",
+        f"awsgate: hint: alice may have {READ_ONLY} in test",
+    ]
+
+
 def test_a_life_longer_than_the_policy_allows_is_a_no(run: Run) -> None:
     result = run(*ALICE, "--ttl", "2h1s")
 
     assert (result.code, result.out) == (1, "")
-    assert "a life of 7201 s is more than the 7200 s allowed" in result.err
+    assert result.err.splitlines() == [
+        f"awsgate: no: alice may not have {READ_ONLY} in test for 2h1s",
+        "awsgate: hint: at most 2h: --ttl 2h",
+    ]
     assert run(*ALICE, "--ttl", "2h").code == 0
 
 

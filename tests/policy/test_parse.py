@@ -70,6 +70,14 @@ FAULTS: dict[str, tuple[object, str]] = {
         {**role(), "version": "5"},
         "version: '5' is not a version like 'v5'",
     ),
+    "version that nobody has": (
+        {**role(), "version": "v9"},
+        "version: 'v9' is not one of the versions v1 to v8",
+    ),
+    "version nought": (
+        {**app(), "version": "v0"},
+        "version: 'v0' is not one of the versions v1 to v8",
+    ),
     "no metadata": (
         {"kind": "role", "version": "v5", "spec": {}},
         "metadata: is missing",
@@ -397,7 +405,6 @@ def test_every_fault_is_reported_at_once() -> None:
         "policy/roles.yaml document 2",
         "policy/users.yaml document 1",
     ]
-    assert caught.value.hint == "awsgate check policy/ shows faults without starting the gateway"
 
 
 def test_one_fault_is_counted_as_one() -> None:
@@ -431,13 +438,61 @@ def test_a_broken_role_is_not_also_reported_as_absent() -> None:
     assert faults == (f"doc1: spec.allow.aws_role_arns[0]: 'read' {NOT_A_ROLE}",)
 
 
-def test_faults_of_reading_come_first_and_excuse_what_is_absent() -> None:
-    with pytest.raises(SetupError) as caught:
-        parse_policy([("users", user(roles=["r"])), ("x", 5)], faults=["roles.yaml:1:1: broken"])
+ABSENT = "spec.roles[0]: there is no role 'x'"
 
+# documents -> whether the role x of the last one is known not to be there
+WITH_OTHER_FAULTS: dict[str, tuple[list[object], bool]] = {
+    "in the user": ([role(), {**user(roles=["x", 5]), "version": "v99"}], True),
+    "in a role": ([role(options={"max_session_ttl": "x"}), user(roles=["x"])], True),
+    "in a document of no kind": (
+        [{"kind": "rolle", "metadata": {"name": "long"}}, user(roles=["x"])],
+        True,
+    ),
+    "in what is no document": ([5, user(roles=["x"])], True),
+    "misspelt kind, that name": (
+        [{"kind": "rolle", "metadata": {"name": "x"}}, user(roles=["x"])],
+        False,
+    ),
+    "no kind, that name": ([{"metadata": {"name": "x"}}, user(roles=["x"])], False),
+    "a role without a name": (
+        [{"kind": "role", "metadata": {"nam": "x"}}, user(roles=["x"])],
+        False,
+    ),
+    "an app of that name": ([{**app(uri=""), "metadata": {"name": "x"}}, user(roles=["x"])], True),
+}
+
+
+@pytest.mark.parametrize(("documents", "absent"), WITH_OTHER_FAULTS.values(), ids=WITH_OTHER_FAULTS)
+def test_other_faults_hide_no_unknown_role(documents: list[object], absent: bool) -> None:
+    faults = faults_of(*documents)
+
+    assert [fault for fault in faults if ABSENT not in fault]
+    assert (f"doc{len(documents)}: {ABSENT}" in faults) is absent
+
+
+def test_a_role_that_is_no_name_is_one_fault() -> None:
+    assert faults_of(role(), user(roles=["a\nb"])) == (
+        "doc2: spec.roles[0]: 'a\\nb' holds control characters",
+    )
+
+
+@pytest.mark.parametrize("complete", [True, False])
+def test_faults_of_reading_come_first_and_what_was_not_read_excuses_what_is_absent(
+    complete: bool,
+) -> None:
+    with pytest.raises(SetupError) as caught:
+        parse_policy(
+            [("users", user(roles=["x"])), ("y", 5)],
+            faults=["roles.yaml:1:1: broken"],
+            complete=complete,
+            hint="try this",
+        )
+
+    assert caught.value.hint == "try this"
     assert caught.value.faults == (
         "roles.yaml:1:1: broken",
-        "x: is not a resource: expected kind, version, metadata and spec",
+        "y: is not a resource: expected kind, version, metadata and spec",
+        *([f"users: {ABSENT}"] if complete else []),
     )
 
 

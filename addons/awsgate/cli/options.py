@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from awsgate.ca import CA_NAME
+from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
 
 PolicyOption = Annotated[
@@ -34,3 +36,25 @@ def state_folder(given: Path | None) -> Path:
 def certs_folder(given: Path | None) -> Path:
     """Give the folder of the CA."""
     return (given or default_certs_folder()).expanduser().absolute()
+
+
+def certs_folder_in_use(given: Path | None) -> Path:
+    """Give the folder of the CA that a gateway uses. A folder that was named has one.
+
+    Raises ``SetupError`` if it has none: another CA there would be one that no gateway
+    signs with.
+    """
+    folder = certs_folder(given)
+    if given is None:
+        return folder
+    try:
+        (folder / CA_NAME).lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise SetupError(
+            f"no CA in {folder}",
+            hint="name the folder that the gateway uses (its awsgate_certs); "
+            "the gateway makes the CA when it first starts",
+        ) from None
+    except OSError as exc:
+        raise SetupError(f"cannot read the CA in {folder}: {exc.strerror}") from exc
+    return folder

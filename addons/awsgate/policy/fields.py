@@ -104,7 +104,11 @@ def _suffix(host: str) -> str | None:
 
 def is_name(value: str) -> bool:
     """True for what may be the name of a document."""
-    return 0 < len(value) <= MAX_NAME_CHARS and value == value.strip() and value.isprintable()
+    try:
+        _name(value)
+    except ValueError:
+        return False
+    return True
 
 
 def _name(value: str) -> str:
@@ -290,7 +294,7 @@ not_empty = AfterValidator(_not_empty)
 Name = Annotated[str, AfterValidator(_name)]
 Text = Annotated[str, AfterValidator(_description)]
 Version = Annotated[str, AfterValidator(_version)]
-Seconds = Annotated[int, BeforeValidator(_seconds)]
+Seconds = Annotated[int, BeforeValidator(_seconds, json_schema_input_type=str)]
 Account = Annotated[str, BeforeValidator(_account)]
 HostPort = Annotated[str, AfterValidator(_host_port)]
 OptionalHostPort = Annotated[str, AfterValidator(_optional_host_port)]
@@ -309,7 +313,7 @@ Selector = Annotated[
         str,
         Annotated[
             tuple[Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)], ...],
-            BeforeValidator(_as_list),
+            BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...]),
             not_empty,
         ],
     ],

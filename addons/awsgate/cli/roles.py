@@ -1,0 +1,49 @@
+"""A role called by its name on the command line: which IAM role is meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from awsgate.policy import Policy, grantable_roles
+from awsgate.policy.fields import account_and_partition
+
+
+def role_meant(policy: Policy, user: str, app: str, role: str) -> tuple[str, str]:
+    """Give the ARN that ``role`` stands for, or ``role`` itself and why it stands for none.
+
+    An ARN is itself. A name, with or without its path, is looked for among the roles
+    that the user may have in the app, then among all that the policy names in the
+    account of the app: so the answer for a name is the answer for its ARN.
+    """
+    if role.startswith("arn:"):
+        return role, ""
+    granted = [arn for _, arn in grantable_roles(policy, user, app) if _is_called(arn, role)]
+    if len(granted) > 1:
+        return role, f"{len(granted)} roles have this name, give the arn: {', '.join(granted)}"
+    account = _account(policy, app)
+    named = {arn for arn in _named(policy) if _is_called(arn, role)}
+    here = sorted(arn for arn in named if account in ("", arn.split(":")[4]))
+    if granted or here:
+        return (granted or here)[0], ""
+    where = f" in account {account}" if account else ""
+    return role, f"the policy names no iam role {role!r}{where}"
+
+
+def _is_called(arn: str, name: str) -> bool:
+    return arn.endswith(f"/{name}")
+
+
+def _account(policy: Policy, app: str) -> str:
+    """Give the account of an app; empty: any."""
+    found = policy.apps.get(app)
+    return found.labels.get("aws_account_id", "") if found else ""
+
+
+def _named(policy: Policy) -> Iterator[str]:
+    """Give every role ARN that stands in the policy, allowed or denied, or in a trait."""
+    for role in policy.roles.values():
+        yield from role.spec.allow.aws_role_arns
+        yield from role.spec.deny.aws_role_arns
+    for user in policy.users.values():
+        for values in user.spec.traits.values():
+            yield from (value for value in values if account_and_partition(value))
