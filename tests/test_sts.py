@@ -413,3 +413,22 @@ async def test_cache_and_assumer_work_with_moto() -> None:
 
     assert found.access_key_id.startswith("ASIA")
     assert abs(found.expires_at - datetime.now(UTC).timestamp() - 3600) < 60
+
+
+def test_the_profile_of_all_other_accounts_is_used(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    config = tmp_path / "config"
+    config.write_text(
+        "[profile own]\naws_access_key_id = AKIAOWN\naws_secret_access_key = x\n", "utf-8"
+    )
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(config))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+
+    assert StsAssumer("", True, {"*": "own"}).missing() == []
+    (missing,) = StsAssumer("", True, {"*": "nobody"}).missing()
+    assert "profile 'nobody' gives none" in missing
+    (default,) = StsAssumer("", True, {"123456789012": "own"}).missing()
+    assert "default chain gives none" in default

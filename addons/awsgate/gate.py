@@ -376,6 +376,7 @@ def _check_signature(review: Review, body: bytes | None) -> str:
             Code.BAD_SIGNATURE,
             "the signature does not match the request",
             hint="check the gateway secret key, and that nothing between client and gateway "
-            "changes signed headers or the path",
+            "changes signed headers or the path; curl -T needs "
+            "-H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'",
         )
     return payload

@@ -106,6 +106,11 @@ class _Base:
                 self.clients[region] = made
             return self.clients[region]
 
+    def check(self) -> None:
+        """Raise ``BotoCoreError`` or ``Refusal`` if there are no credentials to use."""
+        with self.lock:
+            self._check_credentials()
+
     def _check_credentials(self) -> None:
         credentials = self.session.get_credentials()
         if credentials is None:
@@ -133,7 +138,8 @@ class _Base:
 class StsAssumer:
     """AssumeRole, at the STS of the request's region, with awsgate's own credentials.
 
-    ``base_credentials`` names a profile per account; the rest use botocore's default
+    ``base_credentials`` names a profile per account, ``*`` that of all others; without it
+    the rest use botocore's default
     chain (environment, AWS_PROFILE and shared files, web identity, container, instance).
     ``endpoint_url`` replaces STS, for an emulator or a VPC endpoint.
     """
@@ -152,9 +158,26 @@ class StsAssumer:
         # At DEBUG botocore logs the whole answer of STS, credentials included.
         logging.getLogger("botocore").setLevel(logging.INFO)
 
+    def missing(self) -> list[str]:
+        """Say which of awsgate's own credentials are not there. Blocks, asks no AWS API.
+
+        Instance and container roles are asked for at their metadata service.
+        """
+        found = []
+        default = [] if "*" in self._profiles else [""]
+        for profile in sorted({*self._profiles.values(), *default}):
+            try:
+                self._base(profile).check()
+            except Refusal as exc:
+                found.append(exc.detail)
+            except BotoCoreError as exc:
+                self._forget(profile)
+                found.append(_no_credentials(profile, exc).detail)
+        return found
+
     def assume(self, request: RoleRequest) -> AwsCredentials:
         """Call AssumeRole. Blocks for up to half a minute. Raises ``Refusal``."""
-        profile = self._profiles.get(request.account, "")
+        profile = self._profiles.get(request.account, self._profiles.get("*", ""))
         region = sts_region(request.region, request.partition, regional=self._regional)
         arguments: dict[str, Any] = {"ExternalId": request.external_id}
         try:

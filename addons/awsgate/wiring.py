@@ -17,7 +17,7 @@ from awsgate.audit import AuditLog
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
-from awsgate.ca import CertificateAuthority, ensure_ca
+from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
 from awsgate.credentials import CredentialCache, RoleRequest
 from awsgate.gate import Gate
 from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
@@ -103,6 +103,7 @@ class Gateway:
     upstreams: Upstreams
     dialer: GuardedDialer
     ca: CertificateAuthority
+    assumer: StsAssumer
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -141,6 +142,8 @@ def assemble(settings: Settings) -> Gateway:
     """Build the gateway. Raises ``SetupError`` with everything that is wrong."""
     policy = load_policy(settings.policy)
     spec = policy.gateway
+    # Clients have a CA already if there is a session key; another one breaks them all.
+    lost = settings.state.exists() and not (settings.certs / CA_NAME).exists()
     state = open_state(settings.state)
     ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
     metrics = Metrics(version=__version__, known_users=policy.users)
@@ -151,22 +154,30 @@ def assemble(settings: Settings) -> Gateway:
         dialer.permit_explicit(upstream.host, upstream.port)
     address = spec.metrics_listen if settings.metrics is None else settings.metrics
     audit = AuditLog(state.audit_path)
+    bypass = _bypass(spec)
+    assumer = _assumer(spec, settings.upstream)
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
         settings=settings,
         policy=policy,
         gate=Gate(policy, SessionOpener(state.session_keys)),
         session_keys=state.session_keys,
-        credentials=_credentials(spec, metrics, settings.upstream),
+        credentials=CredentialCache(
+            assumer,
+            on_result=metrics.credentials_result,
+            on_sts=metrics.sts_call,
+            on_expiry=metrics.credential_expiry,
+        ),
         audit=audit,
         audit_path=state.audit_path,
         metrics=metrics,
         metrics_server=server,
-        bypass=_bypass(spec),
+        bypass=bypass,
         upstreams=upstreams,
         dialer=dialer,
         ca=ca,
-        warnings=[*ca.warnings, *_warnings(settings)],
+        assumer=assumer,
+        warnings=[*_new_ca(ca, lost=lost), *ca.warnings, *_warnings(settings, policy, bypass)],
     )
 
 
@@ -198,17 +209,26 @@ def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
     return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
 
 
-def _credentials(spec: GatewaySpec, metrics: Metrics, upstream: str) -> CredentialCache:
+def _assumer(spec: GatewaySpec, upstream: str) -> StsAssumer:
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
-    return CredentialCache(
-        StsAssumer(spec.sts.endpoint_url or upstream, spec.sts.regional, profiles),
-        on_result=metrics.credentials_result,
-        on_sts=metrics.sts_call,
-        on_expiry=metrics.credential_expiry,
-    )
+    return StsAssumer(spec.sts.endpoint_url or upstream, spec.sts.regional, profiles)
 
 
-def _warnings(settings: Settings) -> list[str]:
+def _new_ca(ca: CertificateAuthority, *, lost: bool) -> list[str]:
+    return [f"there was no CA, so a new one was made: give {ca.root_cert} to all clients"] * lost
+
+
+# Hosts of which no sensible bypass rule wants one: what goes there is the product.
+_PROBES = ("sts.us-east-1.amazonaws.com", "iam.amazonaws.com", "s3.eu-west-1.amazonaws.com")
+
+
+def _warnings(settings: Settings, policy: Policy, bypass: Bypass) -> list[str]:
+    found = []
     if settings.upstream:
-        return [f"all AWS traffic goes to {settings.upstream}, not to AWS"]
-    return []
+        found.append(f"all AWS traffic goes to {settings.upstream}, not to AWS")
+    past = [host for host in _PROBES if bypass.match(host, 443) is not None]
+    if past:
+        found.append(f"a bypass rule tunnels {past[0]} past the policy, unseen")
+    if policy.warnings:
+        found.append(f"{len(policy.warnings)} in the policy: awsgate check shows them")
+    return found

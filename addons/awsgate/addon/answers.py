@@ -23,6 +23,10 @@ from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
 
+TELL_AGAIN_S = 60.0
+MAX_TOLD = 100
+_OPERATORS = frozenset({Code.ROLE_UNAVAILABLE})
+
 Clock = Callable[[], datetime]
 
 
@@ -40,6 +44,7 @@ class Answers:
         self.clock = clock
         self.max_header_bytes: int = gateway.policy.gateway.limits.max_header_bytes
         self._buffered: dict[str, int] = {}
+        self._told: dict[str, float] = {}
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Count the body of a request that is over no more."""
@@ -56,7 +61,22 @@ class Answers:
                 Code.GATEWAY_FAULT, f"the gateway failed on this request ({trace.request_id})"
             )
         trace.refusal = refusal
+        if refusal.code in _OPERATORS:
+            self._tell_operator(refusal)
         self._respond(flow, trace, refusal)
+
+    def _tell_operator(self, refusal: Refusal) -> None:
+        """Say on the gateway's terminal what only its operator can mend, once a minute."""
+        now = self.clock().timestamp()
+        text = f"{refusal.code}: {refusal.message}"
+        if refusal.detail:
+            text += f" ({refusal.detail})"
+        if now - self._told.get(text, 0.0) < TELL_AGAIN_S:
+            return
+        if len(self._told) >= MAX_TOLD:
+            self._told.clear()
+        self._told[text] = now
+        log.warning("%s", text)
 
     def _respond(self, flow: http.HTTPFlow, trace: Trace, refusal: Refusal) -> None:
         review = trace.review

@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Iterable
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ class AwsGate:
         try:
             # mitmproxy does this after load, and goes on without us if it raises.
             ctx.options.process_deferred()
+            _refuse_unknown(ctx.options.deferred)
             host.apply(ctx.options)
         except exceptions.OptionsError as exc:
             _give_up(SetupError(f"bad mitmproxy option: {exc}", hint="give each option once"))
@@ -125,6 +127,9 @@ class AwsGate:
                 _give_up(SetupError(f"cannot listen on {mode.partition('@')[2]}"))
         host.slim(ctx.master)
         _announce(hooks.gateway, server)
+        # In a thread: an instance role is asked for over the network.
+        for missing in await asyncio.to_thread(hooks.gateway.assumer.missing):
+            _say([f"awsgate: warning: no AWS credentials: {missing}"])
 
     def done(self) -> None:
         """Close what this instance opened."""
@@ -190,6 +195,20 @@ def _path(value: str) -> Path | None:
     return Path(value).expanduser().resolve() if value else None
 
 
+def _refuse_unknown(deferred: Iterable[str]) -> None:
+    """Refuse a misspelt ``--set``: mitmproxy ignores names that it does not know."""
+    for name in deferred:
+        if name.startswith("awsgate"):
+            near = get_close_matches(name, OPTIONS, n=1)
+            hint = f"did you mean {near[0]}" if near else f"there are {', '.join(OPTIONS)}"
+            raise SetupError(f"there is no option {name}", hint=hint)
+
+
+def _say(lines: Iterable[str]) -> None:
+    sys.stderr.write("\n".join(lines) + "\n")
+    sys.stderr.flush()
+
+
 def _announce(gateway: Gateway, server: Any) -> None:
     addresses = [f"{a[0]}:{a[1]}" for a in server.listen_addrs()] if server is not None else []
     users, roles, apps = gateway.counts()
@@ -201,12 +220,10 @@ def _announce(gateway: Gateway, server: Any) -> None:
         f"awsgate: metrics {gateway.metrics_address or 'off'}",
         *(f"awsgate: warning: {warning}" for warning in gateway.warnings),
     ]
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    _say(lines)
 
 
 def _give_up(exc: SetupError) -> None:
     """End the process. ``SystemExit`` is the one thing that mitmproxy does not swallow."""
-    sys.stderr.write(exc.render() + "\n")
-    sys.stderr.flush()
+    _say([exc.render()])
     raise SystemExit(2)

@@ -75,6 +75,22 @@ def apply(options: OptManager) -> None:
     options.update(**{name: wanted for name, (wanted, _) in REQUIRED.items()})
     # tools/main.py sets the root logger to DEBUG; each suppressed record still costs.
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+    _speak_on_stderr()
+
+
+class _Lines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return f"awsgate: {record.levelname.lower()}: {record.getMessage()}"
+
+
+def _speak_on_stderr() -> None:
+    """Write our own lines at once: mitmproxy's go to stdout, and wait there if it is a pipe."""
+    logger = logging.getLogger("awsgate")
+    logger.propagate = False
+    if not logger.handlers:  # a script reload finds it there
+        handler = logging.StreamHandler()
+        handler.setFormatter(_Lines())
+        logger.addHandler(handler)
 
 
 def verify(options: OptManager) -> None:

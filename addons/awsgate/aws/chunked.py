@@ -7,8 +7,8 @@ r"""aws-chunked bodies with signed chunks: verified and signed again in flight.
 
 A signature covers the one before it, so the chain starts at the signature of the
 request's head and cannot be cut or re-ordered. The new signatures are as long as the
-old ones: framing and Content-Length stay. Nothing of a chunk goes on before it is
-proved, so one chunk is held at a time.
+old ones: framing and Content-Length stay. Nothing of a chunk or of the trailing headers
+goes on before it is proved, so one chunk is held at a time.
 
 Pure. Source: "Signature calculations for the authorization header: transferring
 payload in multiple chunks" and "... including trailing headers", S3 API Reference.
@@ -32,8 +32,10 @@ MAX_TRAILERS = 16
 
 _LINE = re.compile(rb"([0-9a-fA-F]{1,8});chunk-signature=([0-9a-f]{64})")
 _SIZE = re.compile(rb"([0-9a-fA-F]+)(;|$)")
-_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]{1,128}):([\t -~]*)")
-_TRAILER_SIGNATURE = re.compile(rb"x-amz-trailer-signature:([0-9a-f]{64})")
+# minio-go ends the field with the LF that is signed, and then sends the CRLF.
+_TRAILER = re.compile(rb"([!#$%&'*+.^_`|~0-9a-z-]{1,128}):([\t -~]*)\n?")
+_TRAILER_SIGNATURE = b"x-amz-trailer-signature"
+_HEX_SIGNATURE = re.compile(rb"[0-9a-f]{64}")
 
 
 class ChunkError(ValueError):
@@ -88,15 +90,17 @@ class ChunkResigner:
         self._left = decoded_length
         self._pending = bytearray()
         """What was received and not yet understood: less than a line."""
-        self._state: Callable[[], bool] = self._read_line
-        self._out: list[bytes] = []
+        # Not a bound method: a cycle would keep what is held until the next collection.
+        self._state: Callable[[ChunkResigner], bool] = ChunkResigner._read_line
+        self._out: list[bytes | bytearray] = []
         self._size = 0
         """Bytes of data that the chunk at hand still lacks."""
         self._signature = b""
         self._size_text = b""
-        self._data: list[bytes] = []
+        self._held = bytearray()
+        """Data or trailing headers not yet proved. One buffer: pieces may be one byte long."""
         self._digest = hashlib.sha256()
-        self._trailers: list[tuple[bytes, bytes]] = []
+        self._trailers: dict[bytes, bytes] = {}
         self._broken = ""
 
     def feed(self, data: bytes) -> bytes:
@@ -104,12 +108,13 @@ class ChunkResigner:
         self._check()
         self._pending += data
         try:
-            while self._state():
+            while self._state(self):
                 pass
         except ChunkError as exc:
             self._broken = str(exc)
-            self._data.clear()
+            self._held.clear()
             self._pending.clear()
+            self._out.clear()
             raise
         out = b"".join(self._out)
         self._out.clear()
@@ -118,7 +123,7 @@ class ChunkResigner:
     def finish(self) -> bytes:
         """Say that the body is over. Gives nothing: all of it went on already."""
         self._check()
-        if self._state != self._at_end:
+        if self._state is not ChunkResigner._at_end:
             self._broken = "the body ends before its last chunk"
             raise ChunkError(self._broken)
         return b""
@@ -147,12 +152,14 @@ class ChunkResigner:
             self._left -= self._size
         self._digest = hashlib.sha256()
         if self._size:
-            self._state = self._read_data
+            self._state = ChunkResigner._read_data
             return True
         if self._left:
             raise ChunkError("chunks hold less than x-amz-decoded-content-length")
         self._prove_chunk()
-        self._state = self._read_trailer if self._trailer else self._read_last_break
+        self._state = (
+            ChunkResigner._read_trailer if self._trailer else ChunkResigner._read_last_break
+        )
         return True
 
     def _check_size(self, matched: re.Match[bytes] | None) -> None:
@@ -162,49 +169,51 @@ class ChunkResigner:
     def _read_data(self) -> bool:
         if not self._pending:
             return False
-        piece = bytes(memoryview(self._pending)[: self._size])
-        del self._pending[: len(piece)]
-        self._size -= len(piece)
-        self._digest.update(piece)
-        self._data.append(piece)
+        with memoryview(self._pending) as view, view[: self._size] as piece:
+            taken = len(piece)
+            self._digest.update(piece)
+            self._held += piece
+        del self._pending[:taken]
+        self._size -= taken
         if self._size:
             return False
-        self._state = self._read_break
+        self._state = ChunkResigner._read_break
         return True
 
     def _read_break(self) -> bool:
         if not self._take_break():
             return False
         self._prove_chunk()
-        self._out += [*self._data, b"\r\n"]
-        self._data.clear()
-        self._state = self._read_line
+        self._out += [self._held, b"\r\n"]
+        self._held = bytearray()
+        self._state = ChunkResigner._read_line
         return True
 
     def _read_trailer(self) -> bool:
         line = self._take_line(MAX_TRAILER_BYTES, "trailer")
         if line is None:
             return False
-        signed = _TRAILER_SIGNATURE.fullmatch(line)
-        if signed is not None:
-            self._prove_trailer(signed[1])
-            self._state = self._read_last_break
+        name, _, value = line.partition(b":")
+        if name == _TRAILER_SIGNATURE:
+            self._prove_trailer(value)
+            self._state = ChunkResigner._read_last_break
             return True
         matched = _TRAILER.fullmatch(line)
         if matched is None:
             raise ChunkError("trailing header is not <name>:<value>")
-        self._trailers.append((matched[1], matched[2].strip()))
-        size = sum(len(name) + len(value) for name, value in self._trailers)
-        if len(self._trailers) > MAX_TRAILERS or size > MAX_TRAILER_BYTES:
+        if name in self._trailers:
+            raise ChunkError("a trailing header is there more than once")
+        self._trailers[name] = matched[2].strip(b" \t")
+        self._held += line + b"\r\n"
+        if len(self._trailers) > MAX_TRAILERS or len(self._held) > MAX_TRAILER_BYTES:
             raise ChunkError("there are too many trailing headers")
-        self._out += [line, b"\r\n"]
         return True
 
     def _read_last_break(self) -> bool:
         if not self._take_break():
             return False
         self._out.append(b"\r\n")
-        self._state = self._at_end
+        self._state = ChunkResigner._at_end
         return True
 
     def _at_end(self) -> bool:
@@ -217,7 +226,8 @@ class ChunkResigner:
     def _take_line(self, limit: int, what: str) -> bytes | None:
         end = self._pending.find(b"\r\n", 0, limit + 2)
         if end < 0:
-            if len(self._pending) > limit:
+            # The CR of a line of just this length may be here, and its LF not yet.
+            if len(self._pending) > limit + 1:
                 raise ChunkError(f"{what} is over {limit} bytes")
             return None
         line = bytes(self._pending[:end])
@@ -248,10 +258,14 @@ class ChunkResigner:
         ]
 
     def _prove_trailer(self, given: bytes) -> None:
-        canonical = b"".join(name + b":" + value + b"\n" for name, value in sorted(self._trailers))
+        if _HEX_SIGNATURE.fullmatch(given) is None:
+            raise ChunkError("x-amz-trailer-signature is not 64 lower-case hex digits")
+        fields = sorted(self._trailers.items())
+        canonical = b"".join(name + b":" + value + b"\n" for name, value in fields)
         digest = hashlib.sha256(canonical).hexdigest()
         expected = self._client.trailer(self._theirs_last, digest)
         if not hmac.compare_digest(expected.encode(), given):
             raise ChunkError("the signature of the trailing headers does not match")
         ours = self._ours.trailer(self._ours_last, digest)
-        self._out += [b"x-amz-trailer-signature:", ours.encode(), b"\r\n"]
+        self._out += [self._held, _TRAILER_SIGNATURE, b":", ours.encode(), b"\r\n"]
+        self._held = bytearray()

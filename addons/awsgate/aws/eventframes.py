@@ -105,6 +105,8 @@ class EventResigner:
 
     def _take_frame(self) -> bytes | None:
         """Take one whole frame, its lengths and checksums checked."""
+        if self._ended and self._pending:
+            raise ChunkError("there is more after the last frame")
         if len(self._pending) < _PRELUDE.size:
             return None
         total, headers, crc = _PRELUDE.unpack_from(self._pending)
@@ -119,42 +121,44 @@ class EventResigner:
             return None
         frame = bytes(memoryview(self._pending)[:total])
         del self._pending[:total]
-        if zlib.crc32(frame[:-4]) != int.from_bytes(frame[-4:], "big"):
+        if zlib.crc32(memoryview(frame)[:-4]) != int.from_bytes(frame[-4:], "big"):
             raise ChunkError("checksum of a frame does not match")
         return frame
 
     def _resigned(self, frame: bytes) -> bytes:
-        if self._ended:
-            raise ChunkError("there is a frame after the last")
         size = int.from_bytes(frame[4:8], "big")
         headers = frame[_PRELUDE.size : _PRELUDE.size + size]
         payload = frame[_PRELUDE.size + size : -4]
-        when, signed, given = _read_headers(headers)
+        when, signed, at = _read_headers(headers)
         digest = hashlib.sha256(payload).hexdigest()
         expected = self._client.sign(self._theirs_last, when, signed, digest)
-        if not hmac.compare_digest(expected, given):
+        if not hmac.compare_digest(expected, headers[at : at + 32]):
             raise ChunkError("the signature of a frame does not match")
         ours = self._ours.sign(self._ours_last, when, signed, digest)
         self._theirs_last, self._ours_last = expected.hex(), ours.hex()
         self._ended = not payload
-        body = frame[: _PRELUDE.size] + headers[:-32] + ours + payload
+        at += _PRELUDE.size
+        body = frame[:at] + ours + frame[at + 32 : -4]
         return body + zlib.crc32(body).to_bytes(4, "big")
 
 
-def _read_headers(headers: bytes) -> tuple[datetime, bytes, bytes]:
-    """Give the date, what is signed of the headers, and the signature.
+def _read_headers(headers: bytes) -> tuple[datetime, bytes, int]:
+    """Give the date, what is signed of the headers, and where the 32 bytes of signature are.
 
-    Exactly the two headers of a signed frame, in the order in which every SDK has
-    them: what is signed is then what is left without the second.
+    Exactly the two headers of a signed frame, so :date is all that is signed. It is
+    the first for every SDK but that for C++, which sorts them by name.
     """
-    if len(headers) != _DATE_BYTES + _SIGNATURE_BYTES:
+    date_at = 0 if headers.startswith(_DATE) else _SIGNATURE_BYTES
+    date = headers[date_at : date_at + _DATE_BYTES]
+    rest = headers[:date_at] + headers[date_at + _DATE_BYTES :]
+    if (
+        len(headers) != _DATE_BYTES + _SIGNATURE_BYTES
+        or not date.startswith(_DATE)
+        or not rest.startswith(_SIGNATURE)
+    ):
         raise ChunkError("frame has not exactly the headers :date and :chunk-signature")
-    date, signature = headers[:_DATE_BYTES], headers[_DATE_BYTES:]
-    if not date.startswith(_DATE) or not signature.startswith(_SIGNATURE):
-        raise ChunkError("frame has not exactly the headers :date and :chunk-signature")
-    milliseconds = int.from_bytes(date[len(_DATE) :], "big", signed=True)
     try:
-        when = datetime.fromtimestamp(milliseconds / 1000, UTC)
+        when = datetime.fromtimestamp(int.from_bytes(date[len(_DATE) :], "big") / 1000, UTC)
     except (ValueError, OverflowError, OSError):
         raise ChunkError(":date of a frame is no date") from None
-    return when, date, signature[len(_SIGNATURE) :]
+    return when, date, len(_SIGNATURE) + (_DATE_BYTES if date_at == 0 else 0)
