@@ -1,13 +1,18 @@
-r"""Signed event streams against the frames that the AWS SDK for Go v2 made.
+"""Signed event streams against frames that real SDKs made, across a midnight.
 
-Made by ``v4.NewStreamSigner`` and ``eventstream.NewEncoder`` of aws-sdk-go-v2 1.48.0 for
-transcribe in us-east-1, across a midnight.
+Go: ``v4.NewStreamSigner`` and ``eventstream.NewEncoder`` of aws-sdk-go-v2 1.48.0.
+Python: ``EventSigner`` and ``EventStreamMessageSerializer`` of amazon-transcribe 0.6.4.
 """
 
 from __future__ import annotations
 
+import hashlib
+import hmac
+import re
+import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -15,10 +20,13 @@ from hypothesis import strategies as st
 
 from awsgate.aws.chunked import ChunkError
 from awsgate.aws.eventframes import MAX_FRAME_BYTES, EventResigner, EventSigner
+from chunksigner import signing_key
 
 SEED = "98f60c5b4f0e6d7d2f0c7c7ba24a4f6e4b8ae6b44d2d8f4ea1b5e9ac0a7b3f11"
-CLIENT = EventSigner("wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "us-east-1", "transcribe", SEED)
-OURS = EventSigner("another/Secret+Key", "us-east-1", "transcribe", "ab" * 32)
+SECRET, OURS_SECRET, OURS_SEED = (
+    "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY", "another/Secret+Key", "ab" * 32)  # fmt: skip
+CLIENT = EventSigner(SECRET, "us-east-1", "transcribe", SEED)
+OURS = EventSigner(OURS_SECRET, "us-east-1", "transcribe", OURS_SEED)
 
 FRAMES = [
     bytes.fromhex(text)
@@ -35,6 +43,50 @@ FRAMES = [
     )
 ]
 BODY = b"".join(FRAMES)
+PYTHON_BODY = bytes.fromhex(
+    "000000810000004306715661053a6461746508000001a20ada2bff103a6368756e6b2d7369676e617475726506"
+    "002065c195e43cc756218419aaa666407347b4d8c4cc755a1e470f9e93cc7723c8020000002e000000197fb8e6"
+    "cc0b3a6576656e742d7479706507000a417564696f4576656e74617564696fc02858ca604ce468"
+    "0000005900000043bff462f9053a6461746508000001a20ada2c01103a6368756e6b2d7369676e617475726506"
+    "0020277aede207e3bcad16a6c75a3500d2045bc26e8706cd740d5f14ee03eafc387c7365636f6e641f577b5b"
+    "0000005300000043f5447a58053a6461746508000001a20ada33d0103a6368756e6b2d7369676e617475726506"
+    "0020646b9a157947aa7c306fed2a7258bb1ff79e668957eae817497d8309c0bc1a470e0ef6c9"
+)
+
+
+def stream(
+    secret: str, seed: str, events: Sequence[tuple[int, bytes]], *, date_first: bool = True
+) -> bytes:
+    """Sign events (milliseconds, payload) from the specification alone."""
+    previous, out = seed, []
+    for milliseconds, payload in events:
+        stamp = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        date = b"\x05:date\x08" + struct.pack(">q", milliseconds)
+        lines = (
+            "AWS4-HMAC-SHA256-PAYLOAD",
+            stamp,
+            f"{stamp[:8]}/us-east-1/transcribe/aws4_request",
+            previous,
+            hashlib.sha256(date).hexdigest(),
+            hashlib.sha256(payload).hexdigest(),
+        )
+        key = signing_key(secret, stamp[:8], "us-east-1", "transcribe")
+        signed = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).digest()
+        previous = signed.hex()
+        signature = b"\x10:chunk-signature\x06" + struct.pack(">H", 32) + signed
+        headers = date + signature if date_first else signature + date
+        head = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
+        body = head + struct.pack(">I", zlib.crc32(head)) + headers + payload
+        out.append(body + struct.pack(">I", zlib.crc32(body)))
+    return b"".join(out)
+
+
+MIDNIGHT = 1795478400000
+"""2026-11-24T00:00:00Z."""
+EVENTS = [(MIDNIGHT - 1, b"before"), (MIDNIGHT, b"after"), (MIDNIGHT + 2000, b"")]
+GO_EVENTS = [
+    (MIDNIGHT - 750, b"first event"), (MIDNIGHT + 1500, b"\0\1\2\xff" * 300),
+    (MIDNIGHT + 2000, b"")]  # fmt: skip
 
 
 def resigned(body: bytes, *, step: int = 1 << 20, by: EventResigner | None = None) -> bytes:
@@ -43,14 +95,43 @@ def resigned(body: bytes, *, step: int = 1 << 20, by: EventResigner | None = Non
     return b"".join([*out, resigner.finish()])
 
 
-def test_frames_of_the_go_sdk_are_accepted_and_signed_anew() -> None:
-    new = resigned(BODY)
+def test_the_independent_signer_makes_the_frames_of_the_go_sdk() -> None:
+    assert stream(SECRET, SEED, GO_EVENTS) == BODY
 
-    assert len(new) == len(BODY)
-    assert new != BODY
+
+def test_frames_of_the_go_sdk_are_accepted_and_signed_anew() -> None:
+    assert resigned(BODY) == stream(OURS_SECRET, OURS_SEED, GO_EVENTS)
+
+
+def test_frames_of_the_python_sdk_are_accepted_and_signed_anew() -> None:
+    new = resigned(PYTHON_BODY)
+
+    assert len(new) == len(PYTHON_BODY)
     # Signed back with the SDK's key they are the SDK's own frames, bit for bit.
     back = EventResigner(OURS, CLIENT)
-    assert back.feed(new) + back.finish() == BODY
+    assert back.feed(new) + back.finish() == PYTHON_BODY
+
+
+def test_the_headers_may_be_sorted_as_the_sdk_for_cpp_has_them() -> None:
+    new = resigned(stream(SECRET, SEED, EVENTS, date_first=False))
+
+    assert new == stream(OURS_SECRET, OURS_SEED, EVENTS, date_first=False)
+
+
+@given(
+    payloads=st.lists(st.binary(min_size=1, max_size=300), max_size=5),
+    step=st.integers(1, 500),
+    date_first=st.booleans(),
+)
+def test_any_stream_in_any_fragments_is_what_the_role_would_have_signed(
+    payloads: list[bytes], step: int, date_first: bool
+) -> None:
+    events = [(MIDNIGHT + 999 * i - 1000, p) for i, p in enumerate([*payloads, b""])]
+    body = stream(SECRET, SEED, events, date_first=date_first)
+
+    new = resigned(body, step=step)
+
+    assert new == stream(OURS_SECRET, OURS_SEED, events, date_first=date_first)
 
 
 @given(step=st.integers(1, len(BODY)))
@@ -91,8 +172,18 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
         lambda f: mended((MAX_FRAME_BYTES + 1).to_bytes(4, "big") + f[4:]), "over"),
     "shorter than its headers": (lambda f: mended((20).to_bytes(4, "big") + f[4:]), "shorter"),
     "the second first": (lambda _: FRAMES[1], "signature of a frame"),
-    "cut short": (lambda f: f[:-5], "within a frame"),
     "a frame after the last": (lambda _: BODY + FRAMES[2], "after the last"),
+    "one byte after the last": (lambda _: BODY + b"\0", "after the last"),
+    "a frame left out": (lambda f: f + FRAMES[2], "signature of a frame"),
+    "a frame twice": (lambda f: f + f, "signature of a frame"),
+    "a date before 1970": (
+        lambda _: stream(SECRET, SEED, [(-1, b"x")]), "no date"),
+    "a date after 9999": (flipped(19), "no date"),
+    "two dates": (
+        lambda f: mended(f[:28] + f[12:27] + f[43:]), "exactly the headers"),
+    "a header more": (
+        lambda f: mended(struct.pack(">II", len(f) + 3, 70) + f[8:79] + b"\1a\0" + f[79:]),
+        "exactly the headers"),
 }  # fmt: skip
 
 
@@ -100,11 +191,18 @@ SPOILED: dict[str, tuple[Callable[[bytes], bytes], str]] = {
 def test_a_spoilt_stream_is_refused_for_good(spoil: Callable[[bytes], bytes], words: str) -> None:
     resigner = EventResigner(CLIENT, OURS)
 
-    with pytest.raises(ChunkError, match=words):
+    with pytest.raises(ChunkError, match=words) as caught:
         resigned(spoil(FRAMES[0]), by=resigner)
+    assert re.search("[0-9a-f]{16}|first", str(caught.value)) is None
     for again in (lambda: resigner.feed(FRAMES[0]), resigner.finish):
         with pytest.raises(ChunkError):
             again()
+
+
+@pytest.mark.parametrize("cut", range(1, len(FRAMES[0])))
+def test_a_stream_cut_within_a_frame_is_refused(cut: int) -> None:
+    with pytest.raises(ChunkError, match="within a frame"):
+        resigned(FRAMES[0][:cut])
 
 
 def test_no_secret_is_shown() -> None:

@@ -226,8 +226,7 @@ class ChunkResigner:
     def _take_line(self, limit: int, what: str) -> bytes | None:
         end = self._pending.find(b"\r\n", 0, limit + 2)
         if end < 0:
-            # The CR of a line of just this length may be here, and its LF not yet.
-            if len(self._pending) > limit + 1:
+            if len(self._pending) > limit:
                 raise ChunkError(f"{what} is over {limit} bytes")
             return None
         line = bytes(self._pending[:end])
