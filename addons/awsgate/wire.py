@@ -101,6 +101,7 @@ class RequestFacts:
     sni: str | None
     local: bool
     """The client is on this machine (loopback)."""
+    http_version: bytes = b"HTTP/1.1"
     connect_port: int = 443
     """Port of the CONNECT, and so of AWS."""
 
@@ -116,6 +117,8 @@ def check_wire(facts: RequestFacts, *, max_header_bytes: int) -> dict[bytes, lis
     """
     if facts.method not in METHODS:
         raise _unsupported(f"method {shown(facts.method)} is not used by AWS APIs", status=405)
+    if facts.http_version not in (b"HTTP/1.1", b"HTTP/1.0"):
+        raise _unsupported("HTTP version is not 1.1", status=505)
     if facts.authority:
         raise _unsupported("absolute-form request targets are not accepted")
     if len(facts.target) > MAX_TARGET_BYTES:

@@ -97,10 +97,10 @@ def status(wire: HttpWire) -> int:
 @pytest.mark.parametrize(
     ("owner", "method"),
     [(owner, method) for owner, method, _ in patches._PATCHES],
-    ids=[f"{owner.__name__}.{method}" for owner, method, _ in patches._PATCHES],
+    ids=[patches.name_of(owner, method) for owner, method, _ in patches._PATCHES],
 )
 def test_the_installed_mitmproxy_is_one_that_was_read(owner: type, method: str) -> None:
-    name, found = f"{owner.__name__}.{method}", patches.fingerprint(owner, method)
+    name, found = patches.name_of(owner, method), patches.fingerprint(owner, method)
 
     assert found in patches.KNOWN[name], (
         f"mitmproxy {version('mitmproxy')} has another {name}: read what changed there, see that "
@@ -109,7 +109,7 @@ def test_the_installed_mitmproxy_is_one_that_was_read(owner: type, method: str) 
 
 
 def test_every_patch_has_its_fingerprint() -> None:
-    assert {f"{owner.__name__}.{method}" for owner, method, _ in patches._PATCHES} == set(
+    assert {patches.name_of(owner, method) for owner, method, _ in patches._PATCHES} == set(
         patches.KNOWN
     )
 

@@ -34,6 +34,7 @@ def facts_of(
         tls=client.tls_established,
         sni=client.sni,
         local=is_local(client),
+        http_version=data.http_version,
         connect_port=connect_port,
     )
 

@@ -75,7 +75,19 @@ def apply(options: OptManager) -> None:
     options.update(**{name: wanted for name, (wanted, _) in REQUIRED.items()})
     # tools/main.py sets the root logger to DEBUG; each suppressed record still costs.
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
+    logging.getLogger("mitmproxy.proxy.server").addFilter(_cut)
     _speak_on_stderr()
+
+
+def _cut(record: logging.LogRecord) -> bool:
+    """Cut mitmproxy's lines: it logs a bad ClientHello whole, in hex."""
+    text = record.getMessage()
+    if len(text) > MAX_LINE_CHARS:
+        record.msg, record.args = text[:MAX_LINE_CHARS] + "...", ()
+    return True
+
+
+MAX_LINE_CHARS = 300
 
 
 class _Lines(logging.Formatter):

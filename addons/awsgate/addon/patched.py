@@ -45,7 +45,8 @@ DRAIN_BYTES = 1024 * 1024
 sending cannot read our answer; one that sends more than this is cut off."""
 
 
-def _patch(function: Method) -> Method:
+def as_patch[F: Callable[..., Any]](function: F) -> F:
+    """Mark a replacement, so that it is put in place once."""
     function.awsgate_patch = True  # type: ignore[attr-defined]
     return function
 
@@ -56,7 +57,7 @@ def _patch(function: Method) -> Method:
 def respond_early(stock: Method) -> Method:
     """A refused upload is answered, not read."""
 
-    @_patch
+    @as_patch
     def check_killed(self: HttpStream, emit_error_hook: bool) -> Commands:
         if (yield from stock(self, emit_error_hook)):
             return True
@@ -140,7 +141,7 @@ def _drain(stream: HttpStream) -> Callable[[events.Event], Commands]:
 def bound_buffered_body(stock: Method) -> Method:
     """A chunked body stops at the limit."""
 
-    @_patch
+    @as_patch
     def check_body_size(self: HttpStream, request: bool) -> Commands:
         if (yield from stock(self, request)):
             return True
@@ -166,7 +167,7 @@ _UPSTREAM_CODES = (
 def speak_aws(stock: Method) -> Method:
     """Upstream failures are told in the protocol of the caller."""
 
-    @_patch
+    @as_patch
     def handle_protocol_error(
         self: HttpStream, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
@@ -221,7 +222,7 @@ def _answer_failure(stream: HttpStream) -> Commands:
 def bound_request_head(stock: Method) -> Method:
     """A head that never ends is answered with 431 before it fills the memory."""
 
-    @_patch
+    @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
         limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
         # Twice the limit: the gate itself answers a head between one and two times
@@ -253,7 +254,7 @@ _REFUSED = "awsgate_refused"
 def guard_upstream_head(stock: Method) -> Method:
     """The third net of the tripwire."""
 
-    @_patch
+    @as_patch
     def send(self: h1.Http1Client, event: Any) -> Commands:
         if hasattr(self, _REFUSED):  # the body of the request whose head was stopped
             return
@@ -283,7 +284,7 @@ def guard_upstream_head(stock: Method) -> Method:
 def refuse_mid_body(stock: Method) -> Method:
     """A body that breaks its promise midway never gets to its end upstream."""
 
-    @_patch
+    @as_patch
     def state_stream_request_body(self: HttpStream, event: Any) -> Commands:
         try:
             yield from stock(self, event)
@@ -325,7 +326,7 @@ _ANSWERED = "awsgate_answered"
 def relay_upgrade(stock: Method) -> Method:
     """Relay a WebSocket that the gate signed byte for byte, held nowhere."""
 
-    @_patch
+    @as_patch
     def flow_done(self: HttpStream) -> Commands:
         if seat.speaker is None or not seat.speaker.relays(self.flow):
             yield from stock(self)

@@ -1,4 +1,4 @@
-"""Every patch of mitmproxy's inside; the methods themselves are in ``patched``.
+"""Every patch of mitmproxy's inside; they themselves are in ``patched*``.
 
 Each patch replaces one method, and only if that method's source is one that was
 read and tested: the SHA-256 of its text must be in ``KNOWN``. Otherwise the patch
@@ -14,6 +14,11 @@ readable.
                            (state_stream_request_body)
     relay_upgrade          a signed WebSocket is relayed byte for byte (flow_done)
     guard_upstream_head    the third net of the tripwire (Http1Client.send)
+    bound_unread_body      a chunk header without end closes (Http1Server.read_body)
+    bound_sent_ahead       so do requests without end, sent before the answer (wait)
+    bound_client_hello     and a ClientHello without end (parse_client_hello)
+    close_for_certain      a connection that is to be closed is (close_connection)
+    close_after_failure    what follows a ClientHello that was none (TLSLayer.receive_data)
 
 Source: facts on mitmproxy 12.2.3; ``tests/addon/test_patches.py`` runs with and
 without them.
@@ -25,11 +30,16 @@ import hashlib
 import inspect
 import textwrap
 from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
+from mitmproxy.addons import next_layer
+from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http import _http1 as h1
+from mitmproxy.proxy.server import ConnectionHandler
 
-from awsgate.addon import patched
+from awsgate.addon import patched, patched_bounds
 from awsgate.addon.patched import DRAIN_BYTES
 from awsgate.addon.speaker import Speaker, seat
 
@@ -55,11 +65,41 @@ KNOWN: dict[str, frozenset[str]] = {
     "Http1Client.send": frozenset(
         {"bf915de1a0fde10b6786bd84fa04c8f517791a06c5dce0f7e196ed82be0692d2"}
     ),
+    "Http1Server.read_body": frozenset(
+        {"d821888c1e1512b315ff8bc4b39d27ff206ec4a69d1ac79360a4e50cbaf113ae"}
+    ),
+    "Http1Server.wait": frozenset(
+        {"dabd004e93408f26dae83ecfbf4c7991bf850339feb09204d8f77182d642e6dc"}
+    ),
+    "Http1Client.wait": frozenset(
+        {"dabd004e93408f26dae83ecfbf4c7991bf850339feb09204d8f77182d642e6dc"}
+    ),
+    "tls.parse_client_hello": frozenset(
+        {"537b0089913d85d9ca7b1e468d9be1db7ae55d8d14018c04435e5c5b94f28c69"}
+    ),
+    "next_layer.parse_client_hello": frozenset(
+        {"537b0089913d85d9ca7b1e468d9be1db7ae55d8d14018c04435e5c5b94f28c69"}
+    ),
+    "TLSLayer.receive_data": frozenset(
+        {"fc2e5ce7fabce9a7fa1a29b3ed2fe776dc7f038a96f6cc04b6f1475a2a047a06"}
+    ),
+    "ConnectionHandler.close_connection": frozenset(
+        {"9ec60a685e608fd306ce081ea254f14ba3546074f74104b56ba12805f8008463"}
+    ),
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
 
-def fingerprint(owner: type, method: str) -> str:
+Owner = type | ModuleType
+"""The class or the module whose attribute is replaced."""
+
+
+def name_of(owner: Owner, method: str) -> str:
+    """Give the name of a patched method, as ``KNOWN`` and the documents have it."""
+    return f"{owner.__name__.rpartition('.')[2]}.{method}"
+
+
+def fingerprint(owner: Owner, method: str) -> str:
     """Give the SHA-256 of a method's source, indentation aside."""
     source = textwrap.dedent(inspect.getsource(getattr(owner, method)))
     return hashlib.sha256(source.encode()).hexdigest()
@@ -73,7 +113,7 @@ def install(speaker: Speaker) -> list[str]:
     seat.speaker = speaker
     left_out = []
     for owner, method, replacement in _PATCHES:
-        name = f"{owner.__name__}.{method}"
+        name = name_of(owner, method)
         stock = getattr(owner, method)
         if getattr(stock, "awsgate_patch", False):
             continue
@@ -88,7 +128,7 @@ def install(speaker: Speaker) -> list[str]:
     return left_out
 
 
-_PATCHES: tuple[tuple[type, str, Callable[[patched.Method], patched.Method]], ...] = (
+_PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (HttpStream, "check_killed", patched.respond_early),
     (HttpStream, "check_body_size", patched.bound_buffered_body),
     (HttpStream, "handle_protocol_error", patched.speak_aws),
@@ -96,6 +136,13 @@ _PATCHES: tuple[tuple[type, str, Callable[[patched.Method], patched.Method]], ..
     (HttpStream, "state_stream_request_body", patched.refuse_mid_body),
     (HttpStream, "flow_done", patched.relay_upgrade),
     (h1.Http1Client, "send", patched.guard_upstream_head),
+    (h1.Http1Server, "read_body", patched_bounds.bound_unread_body),
+    (h1.Http1Server, "wait", patched_bounds.bound_sent_ahead),
+    (h1.Http1Client, "wait", patched_bounds.bound_sent_ahead),
+    (tls, "parse_client_hello", patched_bounds.bound_client_hello),
+    (tls.TLSLayer, "receive_data", patched_bounds.close_after_failure),
+    (ConnectionHandler, "close_connection", patched_bounds.close_for_certain),
+    (next_layer, "parse_client_hello", patched_bounds.bound_client_hello),
 )
 
 __all__ = ["DRAIN_BYTES", "KNOWN", "Speaker", "fingerprint", "install"]

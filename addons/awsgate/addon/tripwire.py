@@ -50,6 +50,7 @@ class Stamp:
     method: bytes
     target: bytes
     fields: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    http_version: bytes
     content: bytes | None = field(repr=False)
     """None: the body is streamed."""
 
@@ -57,7 +58,16 @@ class Stamp:
     def of(cls, request: http.Request) -> Stamp:
         """Take the stamp of a request that was just signed."""
         d = request.data
-        return cls(d.scheme, d.host, d.port, d.method, d.path, d.headers.fields, d.content)
+        return cls(
+            d.scheme,
+            d.host,
+            d.port,
+            d.method,
+            d.path,
+            d.headers.fields,
+            d.http_version,
+            d.content,
+        )
 
     def fits(self, request: http.Request) -> bool:
         """True if ``request`` is still the one that was signed."""
@@ -72,6 +82,7 @@ class Stamp:
             and d.port == self.port
             and d.scheme == self.scheme
             and d.method == self.method
+            and d.http_version == self.http_version
             and not d.authority
         )
 
