@@ -102,16 +102,16 @@ REFUSED: dict[str, tuple[Call, Code, str]] = {
         replace(GOOD, after=with_value(SHA, lambda _: b"UNSIGNED")), BAD, "neither a SHA-256"),
     "x-amz header not signed": (
         replace(GOOD, after=with_((b"X-Amz-Acl", b"public-read"))),
-        BAD, "x-amz-acl must be signed"),
+        BAD, "'x-amz-acl' must be signed"),
     "session token not signed": (
         replace(GOOD, after=with_value(AUTH, unsigned("x-amz-security-token"))),
-        BAD, "x-amz-security-token must be signed"),
+        BAD, "'x-amz-security-token' must be signed"),
     "host not signed": (
-        replace(GOOD, after=with_value(AUTH, unsigned("host"))), BAD, "host must be signed"),
+        replace(GOOD, after=with_value(AUTH, unsigned("host"))), BAD, "'host' must be signed"),
     "date not signed": (
-        replace(DATED, after=with_value(AUTH, unsigned("date"))), BAD, "date must be signed"),
+        replace(DATED, after=with_value(AUTH, unsigned("date"))), BAD, "'date' must be signed"),
     "signed header that is gone": (
-        replace(GOOD, after=without(b"content-type")), BAD, "content-type is not there"),
+        replace(GOOD, after=without(b"content-type")), BAD, "'content-type' is not there"),
     "signed header changed": (
         replace(GOOD, after=with_value(b"content-type", bytes.upper)), BAD, "does not match"),
     "signed header twice": (

@@ -33,7 +33,8 @@ EXPIRED = "awsgate session-expired: the gateway session of alice ended "
 EXPIRED_HINT = "(hint: get new credentials (awsgate env))"
 BAD_SIGNATURE = (
     "awsgate bad-signature: the signature does not match the request (hint: check the gateway "
-    "secret key, and that nothing between client and gateway changes signed headers or the path)"
+    "secret key, and that nothing between client and gateway changes signed headers or the path; "
+    "curl -T needs -H 'x-amz-content-sha256: UNSIGNED-PAYLOAD')"
 )
 UNKNOWN_KEY = (
     "awsgate unknown-key: this is an AWS key (AKIA...), not a gateway key (hint: use gateway "

