@@ -14,6 +14,8 @@ import pytest
 
 from awsgate.demo.embedded_aws import EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
+from clients.seaweed import BUCKET, KEYS, POLICY, SeaweedFs, Storage, Tap
+from clients.tools import make
 from e2e.conftest import alice, aws, bob, client_env, gateway
 from journey import Stage, stage_for_bob
 
@@ -41,6 +43,27 @@ def stage(
 
 
 @pytest.fixture(scope="session")
+def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
+    """A gateway in front of SeaweedFS, which verifies and holds to the role's policy."""
+    folder = tmp_path_factory.mktemp("storage")
+    policy = folder / "policy.yaml"
+    policy.write_text(POLICY, "utf-8")
+    weed = SeaweedFs(tmp_path_factory.mktemp("weed"))
+    try:
+        tap = Tap(weed.port)
+        gateway = GatewayProcess(folder, policy=policy, keys=KEYS, upstream=tap.url)
+        running = Storage(gateway, tap, weed)
+        try:
+            make("AWS CLI v1", running.bob, folder).call("s3", "mb", f"s3://{BUCKET}")
+            yield running
+        finally:
+            gateway.stop()
+            tap.close()
+    finally:
+        weed.stop()
+
+
+@pytest.fixture(scope="session")
 def cli_v2() -> str:
     """Where the AWS CLI v2 is."""
     return os.environ["AWSGATE_AWS_CLI_V2"]
@@ -50,3 +73,9 @@ def cli_v2() -> str:
 def go_client() -> str:
     """Where the Go client is."""
     return os.environ["AWSGATE_GO_CLIENT"]
+
+
+@pytest.fixture(scope="session")
+def js_client() -> str:
+    """Where the JavaScript client is."""
+    return str(Path(os.environ["AWSGATE_JS_CLIENT"]) / "client.mjs")

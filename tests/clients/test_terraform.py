@@ -6,20 +6,13 @@ asks STS itself, and works on with what the gateway gives it in place of AWS's k
 
 from __future__ import annotations
 
-import re
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import pytest
 
-from awsgate.demo.processes import GatewayProcess
-from clients.seaweed import CHAINED_ROLE, KEYS, SeaweedFs
-from clients.test_s3_clients import POLICY, bob, settled
-from clients.tools import make
-from relay import Relay
-
-BUCKET = "terraform-state"
+from clients.seaweed import BUCKET, CHAINED_ROLE, Storage
 
 BACKEND = """\
 terraform {{
@@ -41,25 +34,10 @@ assume_role = {{
       session_name = "terraform"
     }}"""
 
-
-@pytest.fixture(scope="module")
-def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[GatewayProcess, Relay]]:
-    """A gateway, SeaweedFS behind it, and a relay between that hears the real keys."""
-    folder = tmp_path_factory.mktemp("terraform")
-    weed = SeaweedFs(tmp_path_factory.mktemp("weed"))
-    relay = Relay(("127.0.0.1", weed.port))
-    policy = folder / "policy.yaml"
-    policy.write_text(POLICY, "utf-8")
-    gateway = GatewayProcess(
-        folder, policy=policy, keys=KEYS, upstream=f"http://127.0.0.1:{relay.port}"
-    )
-    try:
-        make("AWS CLI v1", bob(gateway), folder).call("s3", "mb", f"s3://{BUCKET}")
-        yield gateway, relay
-    finally:
-        gateway.stop()
-        relay.close()
-        weed.stop()
+BACKENDS = {
+    "bob himself": ("terraform/plain.tfstate", "", "storage"),
+    "with assume_role": ("terraform/odd é/state 1.tfstate", ASSUME_ROLE, "deployer"),
+}
 
 
 def terraform(folder: Path, env: dict[str, str], *arguments: str) -> str:
@@ -73,14 +51,11 @@ def terraform(folder: Path, env: dict[str, str], *arguments: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("more", ["", ASSUME_ROLE], ids=["bob himself", "with assume_role"])
+@pytest.mark.parametrize(("key", "more", "role"), BACKENDS.values(), ids=BACKENDS)
 def test_terraform_keeps_its_state_in_s3(
-    stage: tuple[GatewayProcess, Relay], tmp_path: Path, more: str
+    storage: Storage, tmp_path: Path, key: str, more: str, role: str
 ) -> None:
-    gateway, _ = stage
-    env = bob(gateway)
-    before = len(gateway.audit())
-    key = "odd é/state 1.tfstate" if more else "plain/state.tfstate"
+    env, before = storage.bob, storage.mark()
     (tmp_path / "main.tf").write_text(BACKEND.format(bucket=BUCKET, key=key, more=more), "utf-8")
 
     terraform(tmp_path, env, "init", "-input=false")
@@ -91,27 +66,24 @@ def test_terraform_keeps_its_state_in_s3(
 
     assert word == "second"
     assert '"serial"' in pulled
-    lines = settled(gateway, before)
-    assert {line["decision"] for line in lines} == {"allowed"}
-    roles = {line["role_arn"].rpartition("/")[2] for line in lines if line["service"] == "s3"}
-    assert roles == ({"deployer"} if more else {"storage"})
-    assert {line["session_name"] for line in lines} == {"bob"}, "CloudTrail names the user"
+    crossed = storage.since(before)
+    storage.check(crossed)
+    roles = {line["role_arn"] for line in crossed.lines if line["service"] == "s3"}
+    assert {arn.rpartition("/")[2] for arn in roles} == {role}
+    locked = [each.method for each in crossed.requests if unquote(each.path) == f"/{key}.tflock"]
+    assert {"PUT", "DELETE"} <= set(locked)
 
 
-def test_no_real_key_is_on_the_clients_side(
-    stage: tuple[GatewayProcess, Relay], tmp_path: Path
-) -> None:
-    gateway, relay = stage
+def test_no_real_key_is_on_the_clients_side(storage: Storage, tmp_path: Path) -> None:
+    real = storage.tap.issued
     (tmp_path / "main.tf").write_text(
-        BACKEND.format(bucket=BUCKET, key="searched", more=ASSUME_ROLE), "utf-8"
+        BACKEND.format(bucket=BUCKET, key="terraform/searched", more=ASSUME_ROLE), "utf-8"
     )
+    before = len(real[b"AccessKeyId"])
 
-    terraform(tmp_path, bob(gateway), "init", "-input=false")
+    terraform(tmp_path, storage.bob, "init", "-input=false")
 
-    heard = re.findall(
-        rb"<(?:AccessKeyId|SecretAccessKey|SessionToken)>([^<]+)<", bytes(relay.heard)
-    )
     left = b"".join(path.read_bytes() for path in tmp_path.rglob("*") if path.is_file())
-    assert heard
+    assert len(real[b"AccessKeyId"]) > before, "STS gave out keys for the second role"
     assert b"GATE" in left, "the debug log shows the keys that Terraform knows"
-    assert [real for real in heard if real in left] == []
+    assert [name for name, values in real.items() for each in values if each in left] == []

@@ -29,7 +29,7 @@ class Tool:
     env: dict[str, str]
     folder: Path
     more: Mapping[str, str] = field(default_factory=dict)
-    copies_odd_keys = True
+    copies_spaces = True
 
     def call(self, *arguments: str, stdin: bytes = b"") -> bytes:
         done = subprocess.run(
@@ -88,8 +88,9 @@ class AwsCli(Tool):
 class S5cmd(Tool):
     """s5cmd. ``--raw`` keeps it from reading keys as patterns."""
 
-    # With no gateway between, 2.3.0 gets NoSuchKey for these from SeaweedFS as well.
-    copies_odd_keys = False
+    # A space in x-amz-copy-source leaves it in a form that SeaweedFS does not read:
+    # NoSuchKey, with no gateway between as well.
+    copies_spaces = False
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self.call("cp", "--raw", "--part-size", "8", self._file(body), f"s3://{bucket}/{key}")

@@ -15,9 +15,10 @@ from collections.abc import Iterator
 import botocore.session
 import pytest
 from botocore import UNSIGNED
-from botocore.auth import SigV4Auth
+from botocore.auth import S3SigV4QueryAuth, SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from botocore.exceptions import ClientError
 
 from aws_server.model import Request
 from e2e.forms import Stage, everything_received, stage_in
@@ -81,6 +82,41 @@ def test_a_presigned_url_of_sts_is_a_call_like_any_other(stage: Stage) -> None:
     assert answer.status == 200
     assert b"assumed-role/ExamplePowerAccess/bob" in answer.body
     arrived(stage)
+
+
+def test_headers_that_a_signer_moved_into_the_query_are_headers_again(stage: Stage) -> None:
+    moved = "x-amz-acl=private&x-amz-meta-by=b%20o%2Bb&x-amz-checksum-crc32=AAAAAA%3D%3D"
+    request = AWSRequest("PUT", f"https://{BUCKET}.s3.us-east-1.amazonaws.com/moved?{moved}&x-id=1")
+    keys = Credentials(
+        stage.keys.access_key_id, stage.keys.secret_access_key, stage.keys.session_token
+    )
+    S3SigV4QueryAuth(keys, "s3", "us-east-1", expires=60).add_auth(request)
+
+    answer = stage.fetch("PUT", request.url, b"data")
+
+    last = arrived(stage)
+    assert (answer.status, last.target) == (200, "/moved?x-id=1")
+    assert (last.get("x-amz-acl"), last.get("x-amz-meta-by")) == ("private", "b o+b")
+    assert last.get("x-amz-checksum-crc32") is None, "the JS SDK's, of an empty body"
+
+
+def test_a_refused_upload_says_why_after_one_request(stage: Stage) -> None:
+    """boto3 sends Expect, and takes a status line of two words for no answer at all."""
+    other = Stage(
+        stage.aws,
+        stage.gateway,
+        type(stage.keys)(stage.keys.access_key_id, "w" * 43, stage.keys.session_token),
+        stage.bundle,
+    )
+    before = len(stage.gateway.audit())
+
+    with pytest.raises(ClientError, match="awsgate bad-signature") as caught:
+        other.client("s3", retries={"total_max_attempts": 5}).put_object(
+            Bucket=BUCKET, Key="k", Body=b"x" * MIB
+        )
+
+    assert caught.value.response["Error"]["Code"] == "SignatureDoesNotMatch"
+    assert len(stage.gateway.audit()) == before + 1
 
 
 @pytest.mark.parametrize("signature", ["s3v4", "s3"])

@@ -8,6 +8,7 @@ normalise or rewrite.
 from __future__ import annotations
 
 import ipaddress
+from http import HTTPStatus
 
 from mitmproxy import connection, http
 
@@ -75,7 +76,8 @@ def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
     flow.response = http.Response(
         b"HTTP/1.1",
         fault.status,
-        b"",
+        # Never empty: after Expect, botocore takes a line of two words for no answer.
+        HTTPStatus(fault.status).phrase.encode(),
         http.Headers([(n.encode(), v.encode()) for n, v in fault.headers]),
         fault.body,
         None,

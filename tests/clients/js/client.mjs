@@ -2,19 +2,20 @@
 //
 //   client.mjs whoami | put BUCKET KEY <body | get BUCKET KEY >body
 //              list BUCKET PREFIX | copy BUCKET FROM TO | delete BUCKET KEY
+//              stream BUCKET KEY LENGTH <body | presign put|get BUCKET KEY
 //
 // The SDK ignores HTTPS_PROXY, so it is given an agent. Bodies over 8 MiB go in parts.
 import { S3Client, GetObjectCommand, ListObjectsV2Command, CopyObjectCommand,
-         DeleteObjectCommand } from "@aws-sdk/client-s3";
+         DeleteObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
 import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { Upload } from "@aws-sdk/lib-storage";
+import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 import { HttpsProxyAgent } from "https-proxy-agent";
 
 const httpsAgent = new HttpsProxyAgent(process.env.HTTPS_PROXY);
 const options = {
   region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION,
-  maxAttempts: 1,
   requestHandler: new NodeHttpHandler({ httpsAgent }),
 };
 const s3 = new S3Client(options);
@@ -34,6 +35,15 @@ const verbs = {
   async put() {
     const params = { Bucket, Key, Body: await stdin() };
     await new Upload({ client: s3, params, partSize: 8 * 1024 * 1024 }).done();
+  },
+  async stream() {
+    const length = { ContentLength: Number(more) };
+    await s3.send(new PutObjectCommand({ Bucket, Key, Body: process.stdin, ...length }));
+  },
+  async presign() {
+    const Command = { put: PutObjectCommand, get: GetObjectCommand }[Bucket];
+    const url = await getSignedUrl(s3, new Command({ Bucket: Key, Key: more }));
+    console.log(JSON.stringify(url));
   },
   async get() {
     const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }));
