@@ -282,3 +282,17 @@ def test_header_bytes_outside_ascii_are_signed_as_they_are() -> None:
     )
 
     assert accepts("GET", b"/", fields, secret=KEYS.secret_access_key, body_sha256="")
+
+
+@given(
+    path=st.text("abc:@$&'()*+,;=!~-._/", min_size=1), other=st.text("abc:@%3A4Z/.~", min_size=1)
+)
+def test_an_unencoded_path_is_the_canonical_form_of_no_other(path: str, other: str) -> None:
+    """What lets curl 7's signatures in: they can be of this one path alone."""
+    wire, another = b"/" + path.encode(), b"/" + other.encode()
+    forms = {
+        sigv4.canonical_path(another, "lambda", normalise=normalise) for normalise in (True, False)
+    }
+
+    unencoded = sigv4.canonical_path(wire, "lambda", normalise=False) != wire
+    assert not (unencoded and wire in forms)

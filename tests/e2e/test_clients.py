@@ -18,7 +18,7 @@ from xml.etree import ElementTree as ET
 import boto3
 import pytest
 
-from awsgate.demo.embedded_aws import BUCKET, FUNCTION, REGION, EmbeddedAws
+from awsgate.demo.embedded_aws import BUCKET, REGION, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
 from journey import (
     FUNCTION_ARN,
@@ -141,9 +141,8 @@ class Curl:
         return _text_of(text, "regionName")
 
     def invoke(self, payload: bytes) -> bytes:
-        # By name, not by ARN: curl 7.88 signs a path as it is, AWS wants it encoded once
-        # more, and so nothing with a colon in its path can be signed with it.
-        path = f"/2015-03-31/functions/{FUNCTION}/invocations"
+        # curl 7 signs a path as it is, AWS wants it encoded: straight to AWS this fails.
+        path = f"/2015-03-31/functions/{FUNCTION_ARN}/invocations"
         return self._call(
             "lambda", path, "-H", "Content-Type: application/json", "--data-binary", "@-",
             stdin=payload,

@@ -91,11 +91,9 @@ def parse_authorization(value: bytes) -> Authorization:
     """
     if len(value) > 16384:
         raise SignatureSyntaxError("authorization header is longer than 16384 bytes")
-    try:
-        text = value.decode("ascii")
-    except UnicodeDecodeError:
-        raise SignatureSyntaxError("authorization header is not ASCII") from None
-    return _parse_authorization(text)
+    if not value.isascii():
+        raise SignatureSyntaxError("authorization header is not ASCII")
+    return _parse_authorization(value.decode())
 
 
 @lru_cache(maxsize=2048)
@@ -297,21 +295,22 @@ class SignedRequest:
 def matches(
     request: SignedRequest, auth: Authorization, *, secret: str, timestamp: str, payload: str
 ) -> bool:
-    """True if ``auth`` is the signature of ``request`` by ``secret``.
+    """True if ``auth`` is the signature of ``request`` by ``secret``. In constant time.
 
     ``timestamp`` is the request's own (``YYYYMMDDTHHMMSSZ``), ``payload`` the hash or
-    keyword that stands for the body. Compared in constant time.
-
-    Non-S3 paths are tried in both forms seen in the field: normalised (botocore,
-    Java, JS) and as sent (Go). Both name the same resource at AWS.
+    keyword that stands for the body. Non-S3 paths are tried in the forms seen in the
+    field: normalised (botocore, Java, JS) and as sent (Go), which name the same resource
+    at AWS; and unencoded (curl 7), where that is the canonical form of no other path.
 
     Raises ``KeyError`` with the name of a signed header that is not there.
     """
     key = signing_key(secret, auth.day, auth.region, auth.service)
     headers = canonical_headers(request.headers, auth.signed_headers)
     query = canonical_query(request.query)
-    paths = {canonical_path(request.path, auth.service)}
-    paths.add(canonical_path(request.path, auth.service, normalise=False))
+    paths = {canonical_path(request.path, auth.service, normalise=n) for n in (True, False)}
+    if b"%" not in request.path and auth.service not in EXACT_PATH_SERVICES:
+        # With a byte that is to be encoded and no "%" it is canonical of nothing else.
+        paths.add(request.path)
     found = False
     for path in paths:
         canonical = canonical_request(
