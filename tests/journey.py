@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -38,8 +37,6 @@ FUNCTION_PAYLOAD = '{"é": "😀 + %2F"}'.encode()
 
 TENANT_API = f"https://abc123.execute-api.{REGION}.amazonaws.com/prod"
 """An endpoint that another tenant may own: off unless a role allows it."""
-
-SETTLE_S = 5.0
 
 
 class Client(Protocol):
@@ -105,7 +102,7 @@ class Stage:
         rows = self.aws.requests()[self.first_row :]
         assumed = [row for row in rows if row["action"] == "AssumeRole"]
         calls = [row for row in rows if row["action"] != "AssumeRole"]
-        lines = self._audit(len(calls))
+        lines = self.gateway.audit(at_least=len(calls))
 
         own_key = self.aws.gateway_keys["AWS_ACCESS_KEY_ID"]
         role_keys = {row["access_key_id"] for row in calls}
@@ -131,13 +128,6 @@ class Stage:
         written += self.gateway.log.read_text("utf-8")
         for name in ("AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"):
             assert self.env[name] not in written
-
-    def _audit(self, at_least: int) -> list[dict[str, Any]]:
-        # The line of a streamed answer is written after its last byte was sent.
-        deadline = time.monotonic() + SETTLE_S
-        while len(lines := self.gateway.audit()) < at_least and time.monotonic() < deadline:
-            time.sleep(0.02)
-        return lines
 
 
 @contextmanager

@@ -250,14 +250,8 @@ def metric(text: str, name: str, **labels: str) -> float:
 
 
 def audit_after(gateway: GatewayProcess, count: int, *, lines: int) -> list[dict[str, Any]]:
-    """Give the audit lines after the first ``count``, once there are ``lines`` of them.
-
-    The line of a forwarded request follows the last byte of its answer.
-    """
-    deadline = time.monotonic() + 5
-    while len(found := gateway.audit()[count:]) < lines and time.monotonic() < deadline:
-        time.sleep(0.02)
-    return found
+    """Give the audit lines after the first ``count``, once there are ``lines`` of them."""
+    return gateway.audit(at_least=count + lines)[count:]
 
 
 def without(fields: Fields, *names: bytes) -> Fields:

@@ -99,7 +99,8 @@ def test_with_a_payload_header_a_request_is_decided_before_its_body_is_there() -
 def test_without_it_the_body_is_needed_and_names_the_action() -> None:
     form = b"Action=GetCallerIdentity&Version=2011-06-15"
     host = "sts.eu-central-1.amazonaws.com"
-    call = Call(method="POST", host=host, service="sts", target="/", body=form)
+    headers = (("Content-Type", "application/x-www-form-urlencoded"),)
+    call = Call(method="POST", host=host, service="sts", target="/", headers=headers, body=form)
 
     review, plan = run(call, form)
 

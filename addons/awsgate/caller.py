@@ -23,7 +23,7 @@ from enum import StrEnum
 
 from awsgate import wire
 from awsgate.aws import postform, presign, sigv2, sigv4, sigv4a
-from awsgate.aws.endpoint import Endpoint
+from awsgate.aws.endpoint import Endpoint, bucket_of
 from awsgate.errors import Code, Refusal
 from awsgate.wire import RequestFacts
 
@@ -112,6 +112,8 @@ def read_claim(
                 "Signature Version 2 in a header is not supported",
                 hint="set signature_version to s3v4 (AWS CLI: s3.signature_version = s3v4)",
             )
+        elif authorization[:3].upper() == b"AWS":
+            raise Refusal(Code.BAD_SIGNATURE, "malformed Authorization header")
         else:
             return None
     if claim.form is not Form.QUERY_V2:
@@ -264,7 +266,7 @@ def _read_query(query: bytes) -> Claim:
 
 
 def _read_query_v2(query: bytes, found: Endpoint) -> Claim:
-    if found.service not in S3_SERVICES:
+    if found.service != "s3" or bucket_of(found) is None:
         raise Refusal(
             Code.UNSUPPORTED,
             "Signature Version 2 is not supported here",

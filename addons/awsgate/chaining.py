@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime
+from urllib.parse import unquote_to_bytes
 
 from awsgate.aws import issued as answers
 from awsgate.aws import sigv4, stsform
@@ -27,14 +28,24 @@ from awsgate.session import (
     session_name_for,
 )
 
-# Services that hand out credentials, and the operations of others that do.
-ISSUING_SERVICES = frozenset(
-    {"sts", "awsssoportal", "cognito-identity", "eks-auth", "lakeformation", "deadline", "datazone"}
+# Services that hand out credentials, by signing name, and the operations of others that
+# do. What cannot be rewritten is withheld (``aws.issued.UNREPLACED_OPERATIONS``).
+FEDERATING_SERVICES = frozenset({"awsssoportal", "cognito-identity", "signin"})
+ISSUING_SERVICES = FEDERATING_SERVICES | frozenset(
+    {
+        "sts",
+        "account-access",
+        "cloudwatch",  # that of cloudwatch-omni; metrics sign as monitoring
+        "codepipeline",
+        "datazone",
+        "deadline",
+        "eks-auth",
+        "gamelift",
+        "lakeformation",
+    }
 )
 ISSUING_ACTIONS = frozenset({"ssm:GetAccessToken"})
-# S3's, by the path: CreateSession is ``GET /?session``.
-_CREATE_SESSION = b"session"
-_DATA_ACCESS = b"/v20180820/accessgrantsinstance/dataaccess"
+_FEDERATING_ACTIONS = frozenset({"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
 
 # AWS's own: what a role that assumes a role may ask for, and what tokens may.
 _MAXIMUM_S = {
@@ -45,16 +56,19 @@ _MAXIMUM_S = {
 _DEFAULT_S = {"AssumeRole": 3600, "GetSessionToken": 43_200, "GetFederationToken": 43_200}
 
 
-def issues_credentials(found: Endpoint, method: bytes, target: bytes, action: str) -> bool:
+def issues_credentials(found: Endpoint, target: bytes, action: str) -> bool:
     """True if the answer to this request may hold credentials."""
-    if found.service in ISSUING_SERVICES or action in ISSUING_ACTIONS:
+    if not ISSUING_SERVICES.isdisjoint(found.signing_names) or action in ISSUING_ACTIONS:
         return True
-    if method != b"GET":
-        return False
-    path, _, query = target.partition(b"?")
     if found.service == "s3express":
-        return _CREATE_SESSION in {item.partition(b"=")[0] for item in query.split(b"&")}
-    return found.service == "s3" and path == _DATA_ACCESS
+        # CreateSession is ``GET /?session``, in whatever spelling AWS reads it.
+        names = {
+            unquote_to_bytes(item.partition(b"=")[0].replace(b"+", b" ")).strip().lower()
+            for item in target.partition(b"?")[2].split(b"&")
+        }
+        return b"session" in names
+    # S3 Control, for GetDataAccess: its answers are small, so none of them streams.
+    return found.service == "s3" and found.protocol == "rest-xml"
 
 
 def hold_to_session(
@@ -72,7 +86,11 @@ def hold_to_session(
             "the Action of this STS request cannot be read for certain",
             hint="send one Action, as an SDK does, in the form body or the query",
         )
-    plan = replace(plan, asked_role=call.role_arn)
+    plan = replace(
+        plan,
+        asked_role=call.role_arn,
+        federated=plan.federated or call.action in _FEDERATING_ACTIONS,
+    )
     if session is None or call.action not in _MAXIMUM_S:
         return plan
     duration = _duration(call, session, now)
@@ -150,18 +168,20 @@ def rewrite_answer(
     if found is None:
         return body
     express = plan.service == "s3express"
+    # Whoever signed the call: these identities are not the gateway's users.
+    parent = None if plan.federated else session
     issued = IssuedKeys(
         keys=sigv4.SigningKeys(found.access_key_id, found.secret_access_key, found.session_token),
         expires_at=found.expires_at,
-        role_arn=plan.asked_role or _role_of(found.assumed_role_arn),
+        role_arn=_role(plan, _role_of(found.assumed_role_arn), parent),
         session_name=found.assumed_role_arn.rpartition("/")[2],
         express=express,
         bucket_host=plan.target_host if express else "",
     )
     seconds = int(now.timestamp())
-    parent = session or _nobody(issued, seconds, entropy)
+    holder = parent or _nobody(issued, seconds, entropy)
     try:
-        surrogate = mint_surrogate(keys, parent, issued, now=seconds, entropy=entropy)
+        surrogate = mint_surrogate(keys, holder, issued, now=seconds, entropy=entropy)
     except ValueError:
         raise Refusal(
             Code.SESSION_EXPIRED,
@@ -176,6 +196,24 @@ def rewrite_answer(
         session_token=surrogate.session_token,
         expires_at=surrogate.expires_at,
     )
+
+
+def _role(plan: Plan, answered: str, parent: Session | None) -> str:
+    """Give the ARN of the role that the credentials are of; rules are about it.
+
+    What was asked has the role's path, the answer has not; but they must agree.
+    """
+    asked = plan.asked_role
+    if asked and answered:
+        same = asked.split(":")[4:5] == answered.split(":")[4:5] and (
+            asked.rpartition("/")[2] == answered.rpartition("/")[2]
+        )
+        if not same:
+            raise Refusal(
+                Code.GATEWAY_FAULT, "AWS's answer is about another role, and was withheld"
+            )
+    before = parent.issued.role_arn if parent is not None and parent.issued is not None else ""
+    return asked or answered or before
 
 
 def _role_of(assumed_role_arn: str) -> str:

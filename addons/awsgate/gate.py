@@ -263,22 +263,26 @@ class Gate:
     def _hold(self, review: Review, plan: Plan, body: bytes | None, now: datetime) -> Plan:
         """Hold a call that yields credentials to the session, and mark its answer."""
         facts, found = review.facts, review.found
-        if not chaining.issues_credentials(found, facts.method, facts.target, review.action):
+        if not chaining.issues_credentials(found, facts.target, review.action):
             return plan
         # Encoded or in JSON it could not be read, and so not be rewritten.
         plan = replace(
             plan,
             issues=True,
+            federated=not chaining.FEDERATING_SERVICES.isdisjoint(found.signing_names),
             headers=tuple((n, v) for n, v in plan.headers if n.lower() not in _ACCEPTS),
             signed_headers=tuple(n for n in plan.signed_headers if n.encode() not in _ACCEPTS),
         )
         if found.service != "sts":
             return plan
+        if body and not review.header(b"content-type").lower().startswith(_FORM):
+            raise Refusal(Code.UNSUPPORTED, "the body of an STS request is not a form")
         return chaining.hold_to_session(
             plan, review.session, self.policy.gateway.chained, body or b"", now
         )
 
 
+_FORM = b"application/x-www-form-urlencoded"
 _ACCEPTS = frozenset({b"accept", b"accept-encoding"})
 
 
@@ -305,6 +309,8 @@ def _payload(review: Review, claim: Claim) -> str | None:
         # "You don't include a payload hash in the Canonical Request, because when you
         # create a presigned URL, you don't know the payload content" (S3).
         return UNSIGNED_PAYLOAD if in_query and claim.service in caller.S3_SERVICES else None
+    if review.needs_body and value in KEYWORDS:
+        raise Refusal(Code.BAD_SIGNATURE, "the body of this request must be signed, and is not")
     if value in VERBATIM_PAYLOADS or (len(value) == 64 and not value.strip("0123456789abcdef")):
         return value
     if value in RESIGNED_PAYLOADS and claim.form is Form.HEADER:
@@ -370,7 +376,7 @@ def _check_signature(review: Review, body: bytes | None) -> str:
     request = sigv4.SignedRequest(
         method=review.facts.method.decode("ascii"), path=path, query=query, headers=review.headers
     )
-    bucket = bucket_of(review.found)
+    bucket = bucket_of(review.found) or ""
     if not caller.proves(claim, request, secret=review.secret, payload=payload, bucket=bucket):
         raise Refusal(
             Code.BAD_SIGNATURE,

@@ -70,6 +70,8 @@ class Plan:
     """AWS's answer may hold credentials, and is rewritten."""
     asked_role: str = ""
     """The role that the client wants to assume, if the request names one."""
+    federated: bool = False
+    """Its credentials are of an identity that is not the gateway's."""
     notes: tuple[tuple[str, str], ...] = ()
     """Response headers that tell the client what was changed."""
 

@@ -63,17 +63,18 @@ def find_passage(
     ``named`` is the operation that the envelope names, if it does.
     """
     path = facts.target.partition(b"?")[0]
+    authorization = header(headers, b"authorization")
+    bearer = authorization[:7].lower() == b"bearer "
+    if authorization and not bearer:
+        raise Refusal(
+            Code.NOT_SIGNED, "the Authorization header is not an AWS signature", hint=_CONFIGURE
+        )
     if wire.is_upgrade(headers):
         return _switched(rules.websockets, Passage.WEBSOCKETS, "this WebSocket carries")
     if unsigned.unsigned_operation(found, method=facts.method, path=path, named=named):
         return _switched(rules.apis, Passage.APIS, "this call to sign in carries")
-    authorization = header(headers, b"authorization")
-    if authorization:
-        if authorization[:7].lower() == b"bearer ":
-            return _switched(rules.bearer_tokens, Passage.BEARER_TOKENS, "a bearer token is")
-        raise Refusal(
-            Code.NOT_SIGNED, "the Authorization header is not an AWS signature", hint=_CONFIGURE
-        )
+    if bearer:
+        return _switched(rules.bearer_tokens, Passage.BEARER_TOKENS, "a bearer token is")
     if found.service in S3_SERVICES:
         return _switched(rules.anonymous_s3, Passage.ANONYMOUS_S3, "the request carries")
     raise Refusal(Code.NOT_SIGNED, "the request carries no AWS signature", hint=_CONFIGURE)

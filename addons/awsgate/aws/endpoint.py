@@ -136,17 +136,20 @@ def scope_fits(endpoint: Endpoint, service: str, region: str) -> bool:
     return any(p.id == endpoint.partition and p.region.fullmatch(region) for p in PARTITIONS)
 
 
-def bucket_of(endpoint: Endpoint) -> str:
-    """Give the bucket that the host of an S3 endpoint names; empty: the path does."""
+def bucket_of(endpoint: Endpoint) -> str | None:
+    """Give the bucket that the host of an S3 endpoint names; empty: the path does.
+
+    None: it is no host of plain buckets (an access point, a VPC endpoint, S3 Control).
+    """
     for _, left in _splits(endpoint.host):
         matched = _BUCKET_HOST.fullmatch(left)
         if matched is not None:
             return matched["bucket"] or ""
-    return ""
+    return None
 
 
 _BUCKET_HOST = re.compile(
-    r"(?:(?P<bucket>.+)\.)?s3(?:-fips|-accelerate|-external-1|-[a-z]+-[a-z]+-\d+)?"
+    r"(?:(?P<bucket>.+)\.)?s3(?:-fips|-accelerate|-external-1|-(?:fips-)?[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
     r"(?:\.dualstack)?(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
 )
 

@@ -131,10 +131,19 @@ class GatewayProcess:
         """The mitmdump process."""
         return self._running.process
 
-    def audit(self) -> list[dict[str, Any]]:
-        """Give all audit lines so far."""
-        text = (self.state / "audit.jsonl").read_text("utf-8")
-        return [json.loads(line) for line in text.splitlines()]
+    def audit(self, *, at_least: int = 0) -> list[dict[str, Any]]:
+        """Give all audit lines so far, once there are ``at_least`` so many.
+
+        The line of a forwarded request follows the last byte of its answer: whoever
+        has just read that waits, for five seconds at most.
+        """
+        deadline = time.monotonic() + 5
+        while True:
+            text = (self.state / "audit.jsonl").read_text("utf-8")
+            lines = [json.loads(line) for line in text.splitlines()]
+            if len(lines) >= at_least or time.monotonic() > deadline:
+                return lines
+            time.sleep(0.02)
 
     def metrics(self) -> str:
         """Give /metrics as text."""

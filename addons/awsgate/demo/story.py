@@ -179,7 +179,7 @@ def _play(console: Console, gateway: GatewayProcess, number: int, scene: Scene) 
         scene.command, env=dict(scene.env), capture_output=True, text=True, check=False, timeout=60
     )
     output = (done.stdout + done.stderr).strip()
-    lines = gateway.audit()[before:]
+    lines = gateway.audit(at_least=before + 1)[before:]
     good = (
         (done.returncode == 0) is scene.succeeds
         and scene.says in output
