@@ -140,7 +140,8 @@ class GatewayProcess:
         deadline = time.monotonic() + 5
         while True:
             text = (self.state / "audit.jsonl").read_text("utf-8")
-            lines = [json.loads(line) for line in text.splitlines()]
+            whole = text.rpartition("\n")[0]  # the last line may be half there
+            lines = [json.loads(line) for line in whole.splitlines()]
             if len(lines) >= at_least or time.monotonic() > deadline:
                 return lines
             time.sleep(0.02)
