@@ -15,7 +15,7 @@ from typing import Annotated
 
 from pydantic import Field, TypeAdapter
 
-from awsgate.policy.resources import App, Gateway, Role, User
+from awsgate.policy.resources import App, Gateway, Lock, Role, User
 
 TARGET = Path(__file__).parent.parent / "policy/schema.json"
 
@@ -23,7 +23,7 @@ TARGET = Path(__file__).parent.parent / "policy/schema.json"
 def schema() -> str:
     """Give the file's text."""
     adapter: TypeAdapter[object] = TypeAdapter(
-        Annotated[Role | User | App | Gateway, Field(discriminator="kind")]
+        Annotated[Role | User | App | Lock | Gateway, Field(discriminator="kind")]
     )
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **adapter.json_schema()}
     return json.dumps(found, indent=2, sort_keys=True) + "\n"

@@ -12,6 +12,7 @@ import pytest
 from awsgate import credentials
 from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
 from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import Handoff
 
 ROLE = "arn:aws:iam::111122223333:role/reader"
 READER = RoleRequest(
@@ -111,6 +112,15 @@ CHANGES = {
     "partition": "aws-cn",
     "duration_s": 900,
     "account": "444455556666",
+    "handoff": Handoff(source_identity="ada"),
+}
+HANDOFFS = {
+    "policy": "{}",
+    "policy_arns": ("arn:aws:iam::aws:policy/ReadOnlyAccess",),
+    "tags": (("team", "blue"),),
+    "transitive_tag_keys": ("team",),
+    "source_identity": "ada",
+    "faults": ("no value",),
 }
 
 
@@ -118,6 +128,19 @@ CHANGES = {
 async def test_nobody_gets_credentials_of_a_request_that_differs(rig: Rig, name: str) -> None:
     await rig.cache.get(READER)
     other = replace(READER, **{name: CHANGES[name]})  # type: ignore[arg-type]
+
+    assert rig.cache.peek(other) is None
+    await rig.cache.get(other)
+
+    assert rig.sts.calls == [READER, other]
+
+
+@pytest.mark.parametrize("name", [field.name for field in fields(Handoff)])
+async def test_nobody_gets_credentials_that_aws_holds_to_something_else(
+    rig: Rig, name: str
+) -> None:
+    await rig.cache.get(READER)
+    other = replace(READER, handoff=Handoff(**{name: HANDOFFS[name]}))  # type: ignore[arg-type]
 
     assert rig.cache.peek(other) is None
     await rig.cache.get(other)

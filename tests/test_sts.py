@@ -23,6 +23,7 @@ from botocore.exceptions import BotoCoreError
 from awsgate import sts as sts_module
 from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
 from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import Handoff
 from awsgate.sts import StsAssumer, sts_region
 
 ROLE = "arn:aws:iam::111122223333:role/reader"
@@ -90,7 +91,9 @@ def sts() -> Iterator[StubSts]:
     class Handler(QuietHandler):
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-            stub.forms.append({name: values[0] for name, values in parse_qs(body).items()})
+            stub.forms.append(
+                {name: values[0] for name, values in parse_qs(body, keep_blank_values=True).items()}
+            )
             stub.authorizations.append(self.headers["Authorization"])
             stub.agents.append(self.headers["User-Agent"])
             self.answer(stub.status, stub.body)
@@ -151,6 +154,48 @@ def test_an_empty_external_id_is_not_sent(sts: StubSts) -> None:
     StsAssumer(sts.url).assume(replace(READER, external_id=""))
 
     assert "ExternalId" not in sts.forms[0]
+
+
+HANDED_ON = Handoff(
+    policy='{"Version":"2012-10-17","Statement":[]}',
+    policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess", "arn:aws:iam::111122223333:policy/p"),
+    tags=(("env", ""), ("team", "blue")),
+    transitive_tag_keys=("team",),
+    source_identity="ada@example.com",
+)
+
+
+@pytest.mark.usefixtures("base_keys")
+def test_what_is_handed_on_goes_into_the_call(sts: StubSts) -> None:
+    StsAssumer(sts.url).assume(READER)
+    StsAssumer(sts.url).assume(replace(READER, handoff=HANDED_ON))
+
+    without, with_it = sts.forms
+    assert with_it == without | {
+        "Policy": HANDED_ON.policy,
+        "PolicyArns.member.1.arn": "arn:aws:iam::aws:policy/ReadOnlyAccess",
+        "PolicyArns.member.2.arn": "arn:aws:iam::111122223333:policy/p",
+        "Tags.member.1.Key": "env",
+        "Tags.member.1.Value": "",
+        "Tags.member.2.Key": "team",
+        "Tags.member.2.Value": "blue",
+        "TransitiveTagKeys.member.1": "team",
+        "SourceIdentity": "ada@example.com",
+    }
+
+
+@pytest.mark.usefixtures("base_keys")
+def test_a_handoff_with_faults_is_not_assumed_without_what_is_missing(sts: StubSts) -> None:
+    handoff = Handoff(faults=("tags.team: '{{internal.t}}' has no values", "more"))
+
+    refusal = refusal_of(StsAssumer(sts.url), replace(READER, handoff=handoff))
+
+    assert refusal.status == 403
+    assert ROLE in refusal.message
+    assert "awsgate check" in refusal.hint
+    assert refusal.detail == "tags.team: '{{internal.t}}' has no values; more"
+    assert "internal.t" not in refusal.message + refusal.hint
+    assert not sts.forms
 
 
 REGIONS = {
@@ -231,6 +276,88 @@ def test_what_sts_says_becomes_a_refusal(
     assert "c4nary" not in refusal.message + refusal.hint
     assert "ext-1" not in refusal.message + refusal.hint
     assert refusal.__suppress_context__
+
+
+USER = "User: arn:aws:iam::444455556666:user/gateway is not authorized to perform: "
+# The messages are AWS's, as quoted in issues of aws-actions/configure-aws-credentials.
+OF_HANDOFFS = {
+    "tags too large": (
+        400,
+        "PackedPolicyTooLarge",
+        "Packed size of session tags consumes 142% of allotted space.",
+        "(PackedPolicyTooLarge: 142 % of the space for session policy and tags)",
+        "shorter or fewer options.aws_session_tags",
+    ),
+    "policy too large": (
+        400,
+        "PackedPolicyTooLarge",
+        "Packed policy consumes 101% of allotted space, please use smaller policy.",
+        "(PackedPolicyTooLarge: 101 % of the space for session policy and tags)",
+        "a shorter options.aws_session_policy",
+    ),
+    "too large by an unknown share": (
+        400,
+        "PackedPolicyTooLarge",
+        "c4nary",
+        "(PackedPolicyTooLarge)",
+        "cut down",
+    ),
+    "tags not trusted": (
+        403,
+        "AccessDenied",
+        f"{USER}sts:TagSession on resource: {ROLE}",
+        "(AccessDenied: sts:TagSession)",
+        "hands on options.aws_session_tags: the role's trust policy, and that of awsgate's own "
+        "identity, must allow sts:TagSession",
+    ),
+    "source identity not trusted": (
+        403,
+        "AccessDenied",
+        f"{USER}sts:SetSourceIdentity on resource: {ROLE}",
+        "(AccessDenied: sts:SetSourceIdentity)",
+        "must allow sts:SetSourceIdentity beside sts:AssumeRole",
+    ),
+    "role not trusted": (
+        403,
+        "AccessDenied",
+        f"{USER}sts:AssumeRole on resource: {ROLE}",
+        "(AccessDenied)",
+        "the role's trust policy must let awsgate's own identity call sts:AssumeRole",
+    ),
+    "no policy": (
+        400,
+        "MalformedPolicyDocument",
+        "c4nary",
+        "(MalformedPolicyDocument)",
+        "see options.aws_session_policy",
+    ),
+    "tags that are there already": (
+        400,
+        "InvalidParameterValue",
+        "c4nary",
+        "(InvalidParameterValue)",
+        "transitive tags",
+    ),
+}
+
+
+@pytest.mark.usefixtures("base_keys")
+@pytest.mark.parametrize(
+    ("status", "code", "said", "message", "hint"), OF_HANDOFFS.values(), ids=OF_HANDOFFS
+)
+def test_what_sts_says_of_the_handoff_names_the_role_and_what_to_change(
+    sts: StubSts, status: int, code: str, said: str, message: str, hint: str
+) -> None:
+    sts.status, sts.body = status, FAULT.format(code, said)
+
+    refusal = refusal_of(StsAssumer(sts.url), replace(READER, handoff=HANDED_ON))
+
+    assert refusal.status == 403
+    assert ROLE in refusal.message
+    assert message in refusal.message
+    assert hint in refusal.hint
+    assert "user/gateway" not in refusal.message + refusal.hint
+    assert "c4nary" not in refusal.message + refusal.hint + refusal.detail
 
 
 @pytest.mark.usefixtures("base_keys")
@@ -407,11 +534,13 @@ async def test_cache_and_assumer_work_with_moto() -> None:
     cache = CredentialCache(StsAssumer(f"http://{host}:{port}"))
     try:
         found = await cache.get(READER)
+        handed_on = await cache.get(replace(READER, handoff=HANDED_ON))
     finally:
         cache.close()
         server.stop()
 
     assert found.access_key_id.startswith("ASIA")
+    assert handed_on.access_key_id not in ("", found.access_key_id)
     assert abs(found.expires_at - datetime.now(UTC).timestamp() - 3600) < 60
 
 

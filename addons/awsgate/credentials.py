@@ -24,6 +24,7 @@ from cachetools import LRUCache
 
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import NOTHING, Handoff
 
 EXPIRY_MARGIN_S = 30.0  # a signed request must reach AWS while its token is good
 REFRESH_SHARE = 0.25  # renew in the last quarter: 15 minutes of an hour, as botocore does
@@ -48,6 +49,8 @@ class RoleRequest:
     duration_s: int
     account: str
     """Account of the role; chooses the credentials that awsgate itself uses."""
+    handoff: Handoff = NOTHING
+    """Session policy, tags and source identity: what AWS is to enforce or record."""
 
 
 @dataclass(frozen=True, slots=True)

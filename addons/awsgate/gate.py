@@ -15,26 +15,34 @@ tests drive the same code.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
 from awsgate import caller, chaining, passage, wire
-from awsgate.aws import action, presign, sigv4, sigv4a, unsigned
-from awsgate.aws.endpoint import Endpoint, bucket_of, resolve_endpoint, scope_fits
-from awsgate.caller import UNSIGNED_PAYLOAD, Claim, Form
+from awsgate.aws import action, sigv4, sigv4a, unsigned
+from awsgate.aws.call import Call, call_of, needs_body
+from awsgate.aws.endpoint import Endpoint, resolve_endpoint, scope_fits
+from awsgate.caller import Claim, Form
 from awsgate.errors import Code, Refusal
 from awsgate.forwarded import parse_forwarded_host
-from awsgate.outgoing import RESIGNED_PAYLOADS, Plan, make_plan
-from awsgate.policy import Decision, Policy, decide, decide_federated, denied_by
+from awsgate.outgoing import Plan, make_plan
+from awsgate.policy import (
+    CallFacts,
+    Decision,
+    Lock,
+    Policy,
+    decide,
+    decide_federated,
+    denied_by,
+    restricts_resources,
+)
+from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
+from awsgate.policy.locks import lock_on
+from awsgate.proof import announces_body, check_signature, payload_of
+from awsgate.review import Review as Review
 from awsgate.session import OpenedSession, Session
-from awsgate.wire import RequestFacts
-
-# Keywords that stand for the body in the signature and leave its bytes alone.
-VERBATIM_PAYLOADS = frozenset({UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
-KEYWORDS = VERBATIM_PAYLOADS | RESIGNED_PAYLOADS
 
 # Transcribe's WebSockets; every other AWS API is on 443 alone.
 UPGRADE_PORTS = frozenset({443, 8443})
@@ -48,45 +56,8 @@ class OpenSession(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Review:
-    """What is known of one request so far. Filled in order; the audit line reads it."""
-
-    facts: RequestFacts
-    host: str = ""
-    endpoint: Endpoint | None = None
-    headers: Mapping[bytes, Sequence[bytes]] = field(default_factory=dict, repr=False)
-    claim: Claim | None = None
-    passage: passage.Passage | None = None
-    """Why it goes unsigned; None: it does not, or that is not known yet."""
-    session: Session | None = None
-    secret: str = field(default="", repr=False)
-    payload: str | None = None
-    """Hash or keyword for the body as the client gave it; None: hash the body."""
-    needs_body: bool = False
-    """The body says what is asked, or who asks."""
-    action: str = ""
-    decision: Decision | None = None
-
-    @property
-    def streams(self) -> bool:
-        """True if the request can be decided and signed before its body is there."""
-        return not self.needs_body and (self.payload is not None or self.passage is not None)
-
-    @property
-    def found(self) -> Endpoint:
-        """Give the endpoint. Raises ``Refusal`` where there is none."""
-        if self.endpoint is None:
-            raise Refusal(
-                Code.NOT_AN_AWS_ENDPOINT,
-                f"{self.host} is not an AWS endpoint awsgate can sign for",
-                hint="add the host to 'bypass' in kind: gateway if it must be reached unsigned",
-            )
-        return self.endpoint
-
-    def header(self, name: bytes) -> bytes:
-        """Give the first value of a header, or nothing. ``name`` is lower-case."""
-        return caller.header(self.headers, name)
+def _uncounted(_session: str) -> tuple[int, int]:
+    return 1, 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +66,10 @@ class Gate:
 
     policy: Policy
     open_session: OpenSession
+    locks: tuple[Lock, ...] = ()
+    """Those of the state folder; the policy's own count as well."""
+    count: Callable[[str], tuple[int, int]] = _uncounted
+    """Counts one more request of a session: its requests with this one, its bytes so far."""
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
@@ -117,6 +92,7 @@ class Gate:
             review.needs_body = True
         elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
             self._find_passage(review)
+        self._find_call(review, None)
 
     def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
         """Check the signature, then ask the policy. Raises ``Refusal``.
@@ -129,17 +105,15 @@ class Gate:
         facts, found = review.facts, review.endpoint
         if not review.action and body:
             review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
+        if body is not None:
+            self._find_call(review, body)
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
-        payload = _check_signature(review, body) if review.passage is None else ""
-        decision = review.decision = self._decide(review)
+        payload = check_signature(review, body) if review.passage is None else ""
+        self._check_locks(review, now)
+        decision = review.decision = self._decide(review, now)
         if not decision.allowed:
-            raise Refusal(
-                Code.DENIED,
-                f"{decision.user or 'this identity'} may not do this: {decision.reason}",
-                hint="awsgate env shows the roles you may ask for",
-                detail=decision.rule,
-            )
+            raise _denied(review, decision)
         session = review.session
         issued = session.issued if session is not None else None
         role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
@@ -160,6 +134,7 @@ class Gate:
             user=decision.user,
             issued=issued,
         )
+        plan = replace(plan, handoff=self._handoff(decision, plan))
         return self._hold(review, plan, body, now)
 
     # --- steps of receive ------------------------------------------------------
@@ -199,8 +174,8 @@ class Gate:
         if passage.is_foreign(claim) and rules.foreign_presigned:
             review.passage = passage.Passage.FOREIGN_PRESIGNED
             return
-        review.payload = _payload(review, claim)
-        if review.payload == sigv4.EMPTY_SHA256 and _announces_body(review):
+        review.payload = payload_of(review, claim)
+        if review.payload == sigv4.EMPTY_SHA256 and announces_body(review):
             raise Refusal(Code.BAD_SIGNATURE, "there is a body, and it was signed as empty")
         opened = self.open_session(
             access_key_id=claim.access_key_id,
@@ -220,7 +195,63 @@ class Gate:
             self.policy.gateway.unsigned,
         )
 
+    def _find_call(self, review: Review, body: bytes | None) -> None:
+        """Say what the request asks of AWS, and whether that stands in its body."""
+        facts, session, claim = review.facts, review.session, review.claim
+        name = claim.service if claim is not None else ""
+        method = facts.method.decode("ascii")
+        review.call = call_of(
+            review.found,
+            signing_name=name,
+            method=method,
+            target=facts.target,
+            headers=review.headers,
+            body=body,
+            account=account_of(review.role_arn),
+        )
+        if body is None and session is not None and not review.flows:
+            review.needs_body |= needs_body(
+                review.found,
+                signing_name=name,
+                method=method,
+                target=facts.target,
+                headers=review.headers,
+                resources=restricts_resources(self.policy, session.user),
+            )
+
     # --- steps of authorise ------------------------------------------------------
+
+    def _check_locks(self, review: Review, now: datetime) -> None:
+        session = review.session
+        if session is None or not (self.locks or self.policy.locks):
+            return
+        user = self.policy.users.get(session.user)
+        lock = lock_on(
+            (*self.locks, *self.policy.locks.values()),
+            user=session.user,
+            roles=user.spec.roles if user is not None else (),
+            app=session.app,
+            session=session.id,
+            role_arn=review.role_arn,
+            now=now,
+        )
+        if lock is not None:
+            until = lock.spec.expires
+            raise Refusal(
+                Code.LOCKED,
+                f"locked: {lock.spec.message or 'by the operator of the gateway'}",
+                hint=f"it ends at {until.isoformat()}" if until else "ask who runs the gateway",
+                detail=f"lock/{lock.metadata.name}",
+            )
+
+    def _handoff(self, decision: Decision, plan: Plan) -> Handoff:
+        """Give what AssumeRole is told beside the role, by the rule that allows the call."""
+        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
+        user = self.policy.users.get(decision.user)
+        if role is None or user is None or plan.issued is not None:
+            return NOTHING
+        enforce = self.policy.gateway.mode == "enforce"
+        return make_handoff(role, user, partition=plan.partition, enforce=enforce)
 
     def _identify_by_body(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Read who calls from the body: a POST form, or an unsigned STS call."""
@@ -235,7 +266,7 @@ class Gate:
         else:
             self._find_passage(review)
 
-    def _decide(self, review: Review) -> Decision:
+    def _decide(self, review: Review, now: datetime) -> Decision:
         found, session, policy = review.found, review.session, self.policy
         if review.passage is not None:
             return Decision(True, "it needs no credentials", _rule(review.passage), "", "", "", "")
@@ -246,6 +277,7 @@ class Gate:
             return decide_federated(
                 policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
+        call = self._call_facts(review, session, now)
         decision = decide(
             policy,
             user=session.user,
@@ -253,12 +285,30 @@ class Gate:
             role_arn=session.role_arn,
             endpoint_service=found.service,
             tenant_controlled=found.tenant_controlled,
+            call=call,
         )
         if decision.allowed and issued is not None and issued.role_arn:
-            rule = denied_by(policy, user=session.user, app=session.app, role_arn=issued.role_arn)
+            rule = denied_by(
+                policy, user=session.user, app=session.app, role_arn=issued.role_arn, call=call
+            )
             if rule:
                 return replace(decision, allowed=False, reason="a deny rule matches", rule=rule)
         return decision
+
+    def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
+        claim, found = review.claim, review.found
+        regions: tuple[str, ...] = (found.region,) if found.region else ()
+        if claim is not None:
+            regions = tuple(filter(None, (claim.region_set or claim.region).split(","))) or regions
+        requests, moved = self.count(session.id)
+        return CallFacts(
+            call=review.call or Call(found.service),
+            regions=regions,
+            client=review.facts.client,
+            now=now,
+            requests=requests,
+            bytes=moved,
+        )
 
     def _hold(self, review: Review, plan: Plan, body: bytes | None, now: datetime) -> Plan:
         """Hold a call that yields credentials to the session, and mark its answer."""
@@ -286,6 +336,27 @@ _FORM = b"application/x-www-form-urlencoded"
 _ACCEPTS = frozenset({b"accept", b"accept-encoding"})
 
 
+def _denied(review: Review, decision: Decision) -> Refusal:
+    call, what = review.call, ""
+    hint = "awsgate env shows the roles you may ask for"
+    if call is not None and decision.about_call:
+        what = call.actions[0] if call.actions else call.name
+    if what:
+        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
+    return Refusal(
+        Code.DENIED,
+        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
+        + (f" ({what})" if what else ""),
+        hint=hint,
+        detail=decision.rule,
+    )
+
+
+def account_of(role_arn: str) -> str:
+    """Give the account id in a role's ARN; empty: there is none."""
+    return role_arn.split(":")[4] if role_arn else ""
+
+
 def _rule(passed: passage.Passage) -> str:
     return f"gateway/unsigned.{passed}"
 
@@ -295,40 +366,6 @@ def _check_port(review: Review) -> None:
     if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
         return
     raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)
-
-
-def _payload(review: Review, claim: Claim) -> str | None:
-    """Give the hash or keyword for the body; None: the body is to be hashed."""
-    value = review.header(b"x-amz-content-sha256").strip().decode("latin-1")
-    if isinstance(claim.proof, presign.Presigned):
-        value = value or claim.proof.payload
-    if not value:
-        in_query = claim.form in (Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2)
-        if claim.form is Form.POST_FORM:
-            return UNSIGNED_PAYLOAD
-        # "You don't include a payload hash in the Canonical Request, because when you
-        # create a presigned URL, you don't know the payload content" (S3).
-        return UNSIGNED_PAYLOAD if in_query and claim.service in caller.S3_SERVICES else None
-    if review.needs_body and value in KEYWORDS:
-        raise Refusal(Code.BAD_SIGNATURE, "the body of this request must be signed, and is not")
-    if value in VERBATIM_PAYLOADS or (len(value) == 64 and not value.strip("0123456789abcdef")):
-        return value
-    if value in RESIGNED_PAYLOADS and claim.form is Form.HEADER:
-        return value
-    if value.startswith("STREAMING-AWS4-"):
-        raise Refusal(
-            Code.UNSUPPORTED,
-            f"{value[:64]} (signed chunks) is not supported in this form",
-            hint="send unsigned trailers or a body hash: over TLS no SDK signs chunks by default",
-        )
-    raise Refusal(
-        Code.BAD_SIGNATURE, "x-amz-content-sha256 is neither a SHA-256 in hex nor a known keyword"
-    )
-
-
-def _announces_body(review: Review) -> bool:
-    length = review.header(b"content-length").strip(b"0 ")
-    return length != b"" or b"transfer-encoding" in review.headers
 
 
 def _check_scope(claim: Claim, found: Endpoint) -> None:
@@ -359,30 +396,3 @@ def _check_express(claim: Claim, session: Session, found: Endpoint) -> None:
         raise Refusal(Code.UNKNOWN_KEY, "the session token is in the header of another kind")
     if issued is not None and express and issued.bucket_host != found.host:
         raise Refusal(Code.UNKNOWN_KEY, "this S3 Express session is of another bucket")
-
-
-def _check_signature(review: Review, body: bytes | None) -> str:
-    claim, payload = review.claim, review.payload
-    if claim is None:
-        raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
-    if body is not None and payload not in KEYWORDS:
-        actual = hashlib.sha256(body).hexdigest()
-        if payload is not None and payload != actual:
-            raise Refusal(Code.BAD_SIGNATURE, "x-amz-content-sha256 is not the SHA-256 of the body")
-        payload = actual
-    if payload is None:
-        raise Refusal(Code.GATEWAY_FAULT, "the body is needed for the signature and is not there")
-    path, _, query = review.facts.target.partition(b"?")
-    request = sigv4.SignedRequest(
-        method=review.facts.method.decode("ascii"), path=path, query=query, headers=review.headers
-    )
-    bucket = bucket_of(review.found) or ""
-    if not caller.proves(claim, request, secret=review.secret, payload=payload, bucket=bucket):
-        raise Refusal(
-            Code.BAD_SIGNATURE,
-            "the signature does not match the request",
-            hint="check the gateway secret key, and that nothing between client and gateway "
-            "changes signed headers or the path; curl -T needs "
-            "-H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'",
-        )
-    return payload

@@ -23,6 +23,7 @@ from awsgate.aws.eventframes import EventResigner, EventSigner
 from awsgate.aws.partitions import BY_ID
 from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import NOTHING, Handoff
 from awsgate.session import IssuedKeys
 from awsgate.wire import RequestFacts
 
@@ -72,6 +73,8 @@ class Plan:
     """The role that the client wants to assume, if the request names one."""
     federated: bool = False
     """Its credentials are of an identity that is not the gateway's."""
+    handoff: Handoff = NOTHING
+    """What goes into AssumeRole beside the role."""
     notes: tuple[tuple[str, str], ...] = ()
     """Response headers that tell the client what was changed."""
 

@@ -12,6 +12,7 @@ is kept here but clients; ``credentials`` keeps what they give.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,7 @@ from botocore.httpsession import URLLib3Session
 from awsgate.aws.partitions import BY_ID, KNOWN_REGIONS
 from awsgate.credentials import AwsCredentials, RoleRequest, unavailable
 from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import Handoff
 from awsgate.session import KEY_PREFIX
 from awsgate.version import __version__
 
@@ -52,11 +54,25 @@ _HINTS = {
     "AccessDenied": "the role's trust policy must let awsgate's own identity call "
     "sts:AssumeRole (with the external id, if it asks for one), and so must that "
     "identity's own policy",
+    "InvalidParameterValue": "the session tags of the gateway's role do not fit with those that "
+    "awsgate's own session hands on (transitive tags): choose other keys",
+    "MalformedPolicyDocument": "the gateway's role hands on a session policy that AWS does not "
+    "take: see options.aws_session_policy",
+    "PackedPolicyTooLarge": "cut down what the gateway's role hands on: shorter or fewer "
+    "options.aws_session_tags, a shorter options.aws_session_policy (managed policies by ARN)",
     "RegionDisabledException": "activate STS for this region in awsgate's own account, or "
     "set sts.regional to false in kind: gateway",
     "ValidationError": "the session may last no longer than the role's maximum, and no longer "
     "than one hour if awsgate's own identity is a role",
 }
+
+# What AssumeRole needs beside itself, once there is something to hand on.
+_NEEDED = {
+    "sts:TagSession": "options.aws_session_tags",
+    "sts:SetSourceIdentity": "options.aws_source_identity",
+}
+_NOT_AUTHORIZED = re.compile(r"not authorized to perform: (sts:\w+)")
+_PACKED = re.compile(r"\bconsumes ([0-9]{1,6})% of")
 
 
 def sts_region(region: str, partition: str, *, regional: bool = True) -> str:
@@ -177,9 +193,13 @@ class StsAssumer:
 
     def assume(self, request: RoleRequest) -> AwsCredentials:
         """Call AssumeRole. Blocks for up to half a minute. Raises ``Refusal``."""
+        if request.handoff.faults:
+            raise _incomplete(request)
         profile = self._profiles.get(request.account, self._profiles.get("*", ""))
         region = sts_region(request.region, request.partition, regional=self._regional)
-        arguments: dict[str, Any] = {"ExternalId": request.external_id}
+        arguments = _handed_on(request.handoff)
+        if request.external_id:
+            arguments["ExternalId"] = request.external_id
         try:
             answer = (
                 self._base(profile)
@@ -188,7 +208,7 @@ class StsAssumer:
                     RoleArn=request.role_arn,
                     RoleSessionName=request.session_name,
                     DurationSeconds=request.duration_s,
-                    **(arguments if request.external_id else {}),
+                    **arguments,
                 )
             )
         # "from None": their texts may quote the signed request, and reach a log.
@@ -235,16 +255,60 @@ class StsAssumer:
             )
         if code in _THROTTLED or int(meta.get("HTTPStatusCode", 500)) >= 500:
             return unavailable(request, f"STS answered {code}", detail=detail)
+        message = str(error.get("Message", ""))
         if code == "AccessDenied":
             # Names awsgate's identity and the role; of the request it quotes nothing.
-            detail += f": {str(error.get('Message', ''))[:500]}"
+            detail += f": {message[:500]}"
         return Refusal(
             Code.ROLE_UNAVAILABLE,
-            f"AWS does not let awsgate assume {request.role_arn} ({code})",
-            hint=_HINTS.get(code, "tell the operator of the gateway"),
+            f"AWS does not let awsgate assume {request.role_arn} ({_shown(code, message)})",
+            hint=_hint(code, message),
             status=403,
             detail=detail,
         )
+
+
+def _handed_on(handoff: Handoff) -> dict[str, Any]:
+    """Give the arguments of AssumeRole that are there at all: empty ones are faults to AWS."""
+    given: dict[str, Any] = {
+        "Policy": handoff.policy,
+        "PolicyArns": [{"arn": arn} for arn in handoff.policy_arns],
+        "Tags": [{"Key": key, "Value": value} for key, value in handoff.tags],
+        "TransitiveTagKeys": list(handoff.transitive_tag_keys),
+        "SourceIdentity": handoff.source_identity,
+    }
+    return {name: value for name, value in given.items() if value}
+
+
+def _incomplete(request: RoleRequest) -> Refusal:
+    # Without it the session could do more, or leave another trace, than the policy says.
+    return Refusal(
+        Code.ROLE_UNAVAILABLE,
+        f"awsgate cannot assume {request.role_arn} in the way that its policy asks for",
+        hint="tell the operator of the gateway: awsgate check shows what is wrong",
+        status=403,
+        detail="; ".join(request.handoff.faults),
+    )
+
+
+def _shown(code: str, message: str) -> str:
+    """Give the code, and of the message what is no more than a number or an action."""
+    denied = _NOT_AUTHORIZED.search(message) if code == "AccessDenied" else None
+    packed = _PACKED.search(message) if code == "PackedPolicyTooLarge" else None
+    if packed:
+        return f"{code}: {packed[1]} % of the space for session policy and tags"
+    return f"{code}: {denied[1]}" if denied and denied[1] in _NEEDED else code
+
+
+def _hint(code: str, message: str) -> str:
+    denied = _NOT_AUTHORIZED.search(message) if code == "AccessDenied" else None
+    option = _NEEDED.get(denied[1]) if denied else None
+    if denied and option:
+        return (
+            f"the gateway's role hands on {option}: the role's trust policy, and that of "
+            f"awsgate's own identity, must allow {denied[1]} beside sts:AssumeRole"
+        )
+    return _HINTS.get(code, "tell the operator of the gateway")
 
 
 def _no_credentials(profile: str, exc: BotoCoreError) -> Refusal:

@@ -104,6 +104,8 @@ class RequestFacts:
     http_version: bytes = b"HTTP/1.1"
     connect_port: int = 443
     """Port of the CONNECT, and so of AWS."""
+    client: str = ""
+    """Address of the client, without port; empty: not known."""
 
     def __repr__(self) -> str:
         # The target of a presigned URL is a credential; headers hold signatures.

@@ -28,6 +28,7 @@ from awsgate.resolver import GuardedDialer
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
+from awsgate.usage import Usage
 from awsgate.version import __version__
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
@@ -104,6 +105,7 @@ class Gateway:
     dialer: GuardedDialer
     ca: CertificateAuthority
     assumer: StsAssumer
+    usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
 
     @property
@@ -156,11 +158,13 @@ def assemble(settings: Settings) -> Gateway:
     audit = AuditLog(state.audit_path)
     bypass = _bypass(spec)
     assumer = _assumer(spec, settings.upstream)
+    usage = Usage()
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
         settings=settings,
         policy=policy,
-        gate=Gate(policy, SessionOpener(state.session_keys)),
+        gate=Gate(policy, SessionOpener(state.session_keys), count=usage.count),
+        usage=usage,
         session_keys=state.session_keys,
         credentials=CredentialCache(
             assumer,
@@ -193,6 +197,7 @@ def role_request(policy: Policy, plan: Plan) -> RoleRequest:
         partition=plan.partition,
         duration_s=ROLE_SESSION_S,
         account=plan.role_arn.split(":")[4],
+        handoff=plan.handoff,
     )
 
 

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from awsgate.errors import SetupError
 from awsgate.policy import Policy, parse_policy
+from awsgate.policy.templates import SUPPORTED
 
 ARN = "arn:aws:iam::123456789012:role/Read"
 
@@ -45,25 +46,24 @@ def faults_of(*documents: object) -> tuple[str, ...]:
 
 
 NOT_A_ROLE = "is not a role ARN (arn:aws:iam::<account>:role/<name>)"
-NOT_ENFORCED = "not enforced by this version: take it out, or what it restricts is open"
 
 # document -> the one fault
 FAULTS: dict[str, tuple[object, str]] = {
     "text": ("hello", "is not a resource: expected kind, version, metadata and spec"),
     "list": ([], "is not a resource: expected kind, version, metadata and spec"),
-    "no kind": ({}, "kind: is missing, expected one of role, user, app, gateway"),
+    "no kind": ({}, "kind: is missing, expected one of role, user, app, lock, gateway"),
     "misspelt kind": (
         {"kind": "rolle"},
-        "kind: 'rolle' is not one of role, user, app, gateway, did you mean 'role'",
+        "kind: 'rolle' is not one of role, user, app, lock, gateway, did you mean 'role'",
     ),
-    "kind is a number": ({"kind": 5}, "kind: 5 is not one of role, user, app, gateway"),
+    "kind is a number": ({"kind": 5}, "kind: 5 is not one of role, user, app, lock, gateway"),
     "kind is a long number": (
         {"kind": 16**9000},
-        "kind: a very long number is not one of role, user, app, gateway",
+        "kind: a very long number is not one of role, user, app, lock, gateway",
     ),
     "kind of a later version": (
-        {"kind": "lock"},
-        "kind: 'lock' is not supported by this version: take the document out",
+        {"kind": "saml"},
+        "kind: 'saml' is not supported by this version: take the document out",
     ),
     "no version": ({**role(), "version": None}, "version: None is not a string: quote it"),
     "version is no version": (
@@ -126,28 +126,73 @@ FAULTS: dict[str, tuple[object, str]] = {
         "spec.base_credentials.*.profil: unknown key, did you mean 'profile'",
     ),
     "key of another service": (
-        allow(node_labels={"*": "*"}),
-        "spec.allow.node_labels: unknown key, did you mean 'app_labels'",
+        allow(apps_label={"*": "*"}),
+        "spec.allow.apps_label: unknown key, did you mean 'app_labels'",
     ),
     "tenant endpoints in deny": (
         role(deny={"aws_tenant_endpoints": ["es"]}),
-        "spec.deny.aws_tenant_endpoints: unknown key, expected app_labels, aws_role_arns",
+        "spec.deny.aws_tenant_endpoints: unknown key, expected aws_actions, aws_resources, "
+        "aws_regions, aws_services, aws_access_levels, source_networks, hours, app_labels, "
+        "aws_role_arns",
     ),
-    "actions": (allow(aws_actions=["s3:*"]), f"spec.allow.aws_actions: {NOT_ENFORCED}"),
-    "resources": (role(deny={"aws_resources": []}), f"spec.deny.aws_resources: {NOT_ENFORCED}"),
-    "regions": (allow(aws_regions=[]), f"spec.allow.aws_regions: {NOT_ENFORCED}"),
-    "access levels": (allow(aws_access_levels=[]), f"spec.allow.aws_access_levels: {NOT_ENFORCED}"),
-    "session policy": (
-        role(options={"aws_session_policy": "{}"}),
-        f"spec.options.aws_session_policy: {NOT_ENFORCED}",
+    "action without a service": (
+        allow(aws_actions=["GetObject"]),
+        "spec.allow.aws_actions[0]: 'GetObject' is not an action like 's3:GetObject', "
+        "'s3:Get*' or '*:Describe*'",
     ),
-    "session tags": (
-        role(options={"aws_session_tags": {}}),
-        f"spec.options.aws_session_tags: {NOT_ENFORCED}",
+    "no action at all": (
+        allow(aws_actions=[]),
+        "spec.allow.aws_actions: is empty, which would restrict nothing: leave it out",
     ),
-    "source identity": (
-        role(options={"aws_source_identity": "x"}),
-        f"spec.options.aws_source_identity: {NOT_ENFORCED}",
+    "resource that is no arn": (
+        role(deny={"aws_resources": ["my-bucket"]}),
+        "spec.deny.aws_resources[0]: 'my-bucket' is not an ARN with globs like "
+        "'arn:aws:s3:::reports/*', or '*'",
+    ),
+    "region in words": (
+        allow(aws_regions=["Ireland"]),
+        "spec.allow.aws_regions[0]: 'Ireland' is not a region like 'eu-west-1' or 'eu-*'",
+    ),
+    "access level that nobody has": (
+        allow(aws_access_levels=["read"]),
+        "spec.allow.aws_access_levels[0]: 'read' is not one of 'Read', 'List', 'Write', "
+        "'Tagging' or 'Permissions management'",
+    ),
+    "network with host bits": (
+        allow(source_networks=["10.0.0.1/8"]),
+        "spec.allow.source_networks[0]: '10.0.0.1/8' is not a network like '10.0.0.0/8': "
+        "10.0.0.1/8 has host bits set",
+    ),
+    "time of day that yaml reads as a number": (
+        allow(hours=[{"from": 480, "to": "18:00"}]),
+        "spec.allow.hours[0].from: YAML reads this time as the number 480: quote it",
+    ),
+    "time zone that nobody has": (
+        allow(hours=[{"timezone": "Europe/Nowhere"}]),
+        "spec.allow.hours[0].timezone: 'Europe/Nowhere' is not a time zone like 'UTC' or "
+        "'Europe/Berlin'",
+    ),
+    "session policy of nothing": (
+        role(options={"aws_session_policy": {}}),
+        "spec.options.aws_session_policy: is neither 'computed' nor has inline or policy_arns",
+    ),
+    "session policy without a statement": (
+        role(options={"aws_session_policy": {"inline": "{}"}}),
+        "spec.options.aws_session_policy.inline: is not an IAM policy document: "
+        "it has no Statement",
+    ),
+    "lock on nobody": (
+        {"kind": "lock", "version": "v2", "metadata": {"name": "l"}, "spec": {"target": {}}},
+        "spec.target: names nobody: give user, role, app, session or aws_role_arn",
+    ),
+    "lock that ends nowhere in the world": (
+        {
+            "kind": "lock",
+            "version": "v2",
+            "metadata": {"name": "l"},
+            "spec": {"target": {"user": "x"}, "expires": "2026-11-24T18:00:00"},
+        },
+        "spec.expires: '2026-11-24T18:00:00' has no time zone: end it with Z or +01:00",
     ),
     "arn is a word": (
         allow(aws_role_arns=[ARN, "read"]),
@@ -165,30 +210,24 @@ FAULTS: dict[str, tuple[object, str]] = {
         allow(aws_role_arns=["arn:aws:iam::123456789012:role/x/"]),
         f"spec.allow.aws_role_arns[0]: 'arn:aws:iam::123456789012:role/x/' {NOT_A_ROLE}",
     ),
-    "arn wildcard": (
+    "arn that is a star": (
         allow(aws_role_arns=["*"]),
-        "spec.allow.aws_role_arns[0]: '*': role ARNs are compared exactly, write each one out",
-    ),
-    "arn wildcard in deny": (
-        role(deny={"aws_role_arns": ["arn:aws:iam::123456789012:role/*"]}),
-        "spec.deny.aws_role_arns[0]: 'arn:aws:iam::123456789012:role/*': "
-        "role ARNs are compared exactly, write each one out",
+        f"spec.allow.aws_role_arns[0]: '*' {NOT_A_ROLE}",
     ),
     "arns are no list": (allow(aws_role_arns=ARN), "spec.allow.aws_role_arns: is not a list"),
     "template of another namespace": (
         allow(aws_role_arns=["{{traits.x}}"]),
-        "spec.allow.aws_role_arns[0]: '{{traits.x}}' is not a supported template: "
-        "one {{internal.trait}} or {{external.trait}} a value",
+        "spec.allow.aws_role_arns[0]: '{{traits.x}}' is not a supported template: " + SUPPORTED,
     ),
-    "template with a function": (
-        allow(app_labels={"a": "{{email.local(external.email)}}"}),
-        "spec.allow.app_labels.a[0]: '{{email.local(external.email)}}' is not a supported "
-        "template: one {{internal.trait}} or {{external.trait}} a value",
+    "template with an unknown function": (
+        allow(app_labels={"a": "{{email.domain(external.email)}}"}),
+        "spec.allow.app_labels.a[0]: '{{email.domain(external.email)}}' is not a supported "
+        f"template: {SUPPORTED}",
     ),
     "two templates": (
         allow(app_labels={"a": "{{internal.x}}-{{internal.y}}"}),
         "spec.allow.app_labels.a[0]: '{{internal.x}}-{{internal.y}}' is not a supported "
-        "template: one {{internal.trait}} or {{external.trait}} a value",
+        f"template: {SUPPORTED}",
     ),
     "star label with a value": (
         allow(app_labels={"*": "prod"}),

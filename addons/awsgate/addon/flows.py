@@ -37,6 +37,7 @@ def facts_of(
         local=is_local(client),
         http_version=data.http_version,
         connect_port=connect_port,
+        client=str(client.peername[0]),
     )
 
 

@@ -21,7 +21,7 @@ from awsgate.audit import AuditRecord, AuditUnavailable
 from awsgate.aws.chunked import ChunkError
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
-from awsgate.session import IssuedKeys, Session, session_name_for
+from awsgate.session import IssuedKeys, session_name_for
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
@@ -121,12 +121,14 @@ class Recorder:
             decision=record.decision,
             code=trace.refusal.code.value if trace.refusal is not None else str(_status(flow)),
             # What was not proved can name any action: junk would fill the label.
-            action=trace.review.action if trace.plan is not None else "",
+            action=_action(trace.review).partition(" ")[0] if trace.plan is not None else "",
             seconds=elapsed,
             overhead_seconds=trace.overhead_s,
             bytes_in=record.bytes_in,
             bytes_out=record.bytes_out,
         )
+        if session is not None:
+            self.gateway.usage.moved(session.id, record.bytes_in + record.bytes_out)
         if trace.refusal is not None:
             metrics.refused(trace.refusal.code)
 
@@ -182,6 +184,7 @@ def _request_record(
     flow: http.HTTPFlow, trace: Trace, now: datetime, elapsed_s: float
 ) -> AuditRecord:
     review, decision, session = trace.review, trace.review.decision, trace.review.session
+    call = review.call
     found, plan, refusal = review.endpoint, trace.plan, trace.refusal
     issued = session.issued if session is not None else None
     return AuditRecord(
@@ -192,12 +195,14 @@ def _request_record(
         session=session.id if session is not None else "",
         client=_peer(flow.client_conn),
         app=session.app if session is not None else "",
-        role_arn=_role(session),
+        role_arn=review.role_arn,
         account=decision.account if decision is not None else "",
         service=found.service if found is not None else "",
         region=review.claim.region if review.claim is not None else "",
         host=review.host,
-        action=review.action,
+        action=_action(review),
+        resource=" ".join(call.resources)[:MAX_RESOURCE_CHARS] if call is not None else "",
+        access_level=call.access_level if call is not None and call.actions else "",
         method=review.facts.method.decode("latin-1")[:32],
         path=review.facts.target.partition(b"?")[0].decode("latin-1")[:2048],
         decision="allowed" if _passed(trace) else "refused",
@@ -215,10 +220,10 @@ def _request_record(
     )
 
 
-def _role(session: Session | None) -> str:
-    if session is None:
-        return ""
-    return (session.issued.role_arn if session.issued is not None else "") or session.role_arn
+def _action(review: gates.Review) -> str:
+    """Give the IAM actions, or the operation as the request names it."""
+    call = review.call
+    return " ".join(call.actions) if call is not None and call.actions else review.action
 
 
 def _session_name(plan: Plan | None, issued: IssuedKeys | None) -> str:
@@ -245,6 +250,7 @@ def _tunnel_record(
 
 
 MAX_REASON_CHARS = 500
+MAX_RESOURCE_CHARS = 4096
 
 
 def _passed(trace: Trace) -> bool:
@@ -253,7 +259,7 @@ def _passed(trace: Trace) -> bool:
 
 
 def _reason(flow: http.HTTPFlow, trace: Trace) -> str:
-    refusal = trace.refusal
+    refusal, decision = trace.refusal, trace.review.decision
     if refusal is not None:
         return f"{refusal.message} [{refusal.detail}]" if refusal.detail else refusal.message
     if trace.plan is None:
@@ -262,6 +268,8 @@ def _reason(flow: http.HTTPFlow, trace: Trace) -> str:
         return "the gateway was stopped before the answer was complete"
     if flow.error is not None or flow.response is None:
         return "client or server closed the connection before the answer was complete"
+    if decision is not None and decision.reported:
+        return f"report mode: enforce would refuse: {decision.reported}"
     return ""
 
 

@@ -1,27 +1,34 @@
 """Who may do what: resources, matching, and the decision. Pure.
 
-    resources   the shapes of the policy documents, frozen
+    resources   the shapes of the policy documents, frozen; ``rules`` those of a role
+    templates   {{internal.x}} and its functions; ``globs`` * and ?
+    conditions  what rules say about an AWS call
     parse       parsed documents in, one ``Policy`` or every fault out
-    decide      may this user be this role, in this app, at this endpoint?
+    decide      may this user be this role, in this app, for this call?
 
 Reading files is in ``awsgate.policyfile``.
 """
 
 from __future__ import annotations
 
+from awsgate.policy.conditions import CallFacts
 from awsgate.policy.decide import (
     Decision,
+    Verdict,
     decide,
     decide_federated,
     denied_by,
     grantable_roles,
     max_ttl_s,
+    restricts_resources,
+    verdicts,
 )
 from awsgate.policy.parse import parse_policy
 from awsgate.policy.resources import (
     App,
     ChainedSpec,
     GatewaySpec,
+    Lock,
     Policy,
     Role,
     UnsignedSpec,
@@ -30,17 +37,22 @@ from awsgate.policy.resources import (
 
 __all__ = [
     "App",
+    "CallFacts",
     "ChainedSpec",
     "Decision",
     "GatewaySpec",
+    "Lock",
     "Policy",
     "Role",
     "UnsignedSpec",
     "User",
+    "Verdict",
     "decide",
     "decide_federated",
     "denied_by",
     "grantable_roles",
     "max_ttl_s",
     "parse_policy",
+    "restricts_resources",
+    "verdicts",
 ]

@@ -1,4 +1,4 @@
-"""The decision: whether a user may be a role, in an app, at an endpoint.
+"""The decision: whether a user may be a role, in an app, for a call.
 
 Default deny, deny beats allow, and every decision carries its reason. The meaning of
 labels, ARNs and templates is the reference product's:
@@ -8,9 +8,13 @@ labels, ARNs and templates is the reference product's:
   rules are greedy on purpose, and a narrower reading would open what they close;
 - labels: every key must be there with one of the values; ``*`` is any run of
   characters, ``^...$`` a regular expression; no labels at all match nothing;
-- ARNs are compared exactly.
+- ARNs are compared exactly, but for ``*`` and ``?`` in what the role itself says.
 
-One thing is stricter: a trait that a template puts into a label is compared as it
+Ours are the conditions on the AWS call (``conditions``). In an allow, all that are
+given must hold for the call too. In a deny, they make it a deny of the calls for
+which all of them may hold, in the apps and roles that it names, or in all of them.
+
+One thing is stricter: a trait that a template puts into a value is compared as it
 stands, so that no identity provider can hand out a wildcard.
 
 Pure and total: no input makes it raise.
@@ -18,20 +22,20 @@ Pure and total: no input makes it raise.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
-from re import Pattern
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
 
+from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
 from awsgate.policy.fields import (
     account_and_partition,
-    label_pattern,
+    is_account,
     partition_of_uri,
-    split_template,
 )
-from awsgate.policy.resources import Allow, App, Deny, Policy, Role, User
-
-type Traits = Mapping[str, tuple[str, ...]]
+from awsgate.policy.matching import matches_both
+from awsgate.policy.resources import App, Policy, Role, User
+from awsgate.policy.rules import Deny
+from awsgate.policy.templates import expand
 
 NO_USER = "the user is not known"
 NO_APP = "the app is not known"
@@ -41,6 +45,8 @@ OTHER_PARTITION = "the role is not in the partition of the app"
 DENIED = "a deny rule matches"
 NO_ALLOW = "no role of the user allows this role in this app"
 NO_TENANT_ENDPOINT = "no role of the user allows an endpoint that other tenants can own"
+DENIED_CALL = "a deny rule matches this call"
+NO_CALL = "no rule allows this call"
 OTHER_IDENTITY = "the identity is of no account that the policy names"
 ALLOWED = "an allow rule matches"
 
@@ -60,6 +66,27 @@ class Decision:
     """For AssumeRole; empty unless allowed."""
     account: str
     """The account of the role; empty if what was asked for is no role."""
+    unmet: tuple[str, ...] = ()
+    """The fields of ``rule`` that keep this call out, if that is why."""
+    reported: str = ""
+    """In report mode: the refusal that ``enforce`` would have given."""
+
+    @property
+    def about_call(self) -> bool:
+        """True if it is a refusal of this call, where another one would pass."""
+        return self.reason.startswith((DENIED_CALL, NO_CALL))
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What one rule says about one call."""
+
+    rule: str
+    """``role/<name>``."""
+    effect: Literal["allow", "deny"]
+    matches: bool
+    unmet: tuple[str, ...] = ()
+    """The fields that do not match, by their names."""
 
 
 def decide(
@@ -70,6 +97,7 @@ def decide(
     role_arn: str,
     endpoint_service: str,
     tenant_controlled: bool,
+    call: CallFacts | None = None,
 ) -> Decision:
     """Decide one call. Total: any input has a decision, and the default is deny.
 
@@ -82,7 +110,12 @@ def decide(
     5. it is in the partition of the app, if the app's URI names one;
     6. no role of the user denies the app or the ARN;
     7. one role of the user allows the app and the ARN together;
-    8. if ``tenant_controlled``: one such role lists ``endpoint_service`` too.
+    8. if ``tenant_controlled``: one such role lists ``endpoint_service`` too;
+    9. no role of the user denies the call;
+    10. one of those of 7 and 8 allows the call, and the session is within its limits.
+
+    Without ``call`` the last two are left out: may the user be this role at all? In
+    report mode they refuse nothing, and ``reported`` says what they would have refused.
     """
     parts = account_and_partition(role_arn)
     account, partition = parts or ("", "")
@@ -90,30 +123,13 @@ def decide(
     def answer(
         reason: str, role: Role | None = None, *, external_id: str | None = None
     ) -> Decision:
-        return Decision(
-            allowed=external_id is not None,
-            reason=reason,
-            rule=f"role/{role.metadata.name}" if role else "",
-            user=user,
-            role_arn=role_arn,
-            external_id=external_id or "",
-            account=account,
-        )
+        rule, allowed = _rule(role) if role else "", external_id is not None
+        return Decision(allowed, reason, rule, user, role_arn, external_id or "", account)
 
     who, what = policy.users.get(user), policy.apps.get(app)
-    if who is None:
-        return answer(NO_USER)
-    if what is None:
-        return answer(NO_APP)
-    if parts is None:
-        return answer(NO_ROLE_ARN)
-    if what.labels.get("aws_account_id", account) != account:
-        return answer(OTHER_ACCOUNT)
-    if (partition_of_uri(what.spec.uri) or partition) != partition:
-        return answer(OTHER_PARTITION)
-    denying = _denying(policy, who, what, role_arn)
-    if denying is not None:
-        return answer(DENIED, denying)
+    reason, denying = _standing(policy, who, what, role_arn, account, partition)
+    if reason or who is None or what is None:
+        return answer(reason, denying)
     allowing = list(_allowing(policy, who, what, role_arn))
     if not allowing:
         return answer(NO_ALLOW)
@@ -121,10 +137,120 @@ def decide(
         allowing = [role for role in allowing if _lists(role, endpoint_service)]
         if not allowing:
             return answer(NO_TENANT_ENDPOINT)
-    return answer(ALLOWED, allowing[0], external_id=what.spec.aws.external_id)
+    allowed = answer(ALLOWED, allowing[0], external_id=what.spec.aws.external_id)
+    if call is None:
+        return allowed
+    on_call = _on_call(policy, who, what, role_arn, allowing, call)
+    if on_call.reason == ALLOWED:
+        return replace(allowed, rule=on_call.rule)
+    if policy.gateway.mode == "report":
+        return replace(allowed, reported=f"{on_call.text} [{on_call.rule}]")
+    return replace(
+        answer(on_call.reason), rule=on_call.rule, reason=on_call.text, unmet=on_call.unmet
+    )
 
 
-def denied_by(policy: Policy, *, user: str, app: str, role_arn: str) -> str:
+def _standing(
+    policy: Policy, user: User | None, app: App | None, role_arn: str, account: str, partition: str
+) -> tuple[str, Role | None]:
+    """Give why the user may not be this role whatever is allowed, and the rule that says so."""
+    if user is None:
+        return NO_USER, None
+    if app is None:
+        return NO_APP, None
+    if not account:
+        return NO_ROLE_ARN, None
+    if app.labels.get("aws_account_id", account) != account:
+        return OTHER_ACCOUNT, None
+    if (partition_of_uri(app.spec.uri) or partition) != partition:
+        return OTHER_PARTITION, None
+    denying = _denying(policy, user, app, role_arn)
+    return (DENIED, denying) if denying is not None else ("", None)
+
+
+@dataclass(frozen=True, slots=True)
+class _OnCall:
+    reason: str
+    rule: str
+    unmet: tuple[str, ...] = ()
+
+    @property
+    def text(self) -> str:
+        return (
+            f"{self.reason}: {', '.join(self.unmet)} of {self.rule}"
+            if self.unmet
+            else (f"{self.reason}: {self.rule}")
+        )
+
+
+def _on_call(
+    policy: Policy, user: User, app: App, role_arn: str, allowing: list[Role], call: CallFacts
+) -> _OnCall:
+    """Decide on the call alone, by the roles that allow ``role_arn`` already."""
+    for role in _roles(policy, user):
+        if _denies_call(role.spec.deny, user, app, role_arn, call):
+            return _OnCall(DENIED_CALL, _rule(role))
+    nearest: _OnCall | None = None
+    for role in allowing:
+        missing = _unmet(role, user, call)
+        if not missing:
+            return _OnCall(ALLOWED, _rule(role))
+        if nearest is None or len(missing) < len(nearest.unmet):
+            nearest = _OnCall(NO_CALL, _rule(role), missing)
+    return nearest or _OnCall(NO_CALL, "")
+
+
+def verdicts(
+    policy: Policy,
+    *,
+    user: str,
+    app: str,
+    role_arn: str,
+    endpoint_service: str,
+    tenant_controlled: bool,
+    call: CallFacts | None = None,
+) -> tuple[Verdict, ...]:
+    """Give what each rule of the user says, in the order in which they are asked.
+
+    For explanations; ``decide`` decides. A role with no deny has no verdict of one.
+    """
+    who, what = policy.users.get(user), policy.apps.get(app)
+    if who is None or what is None:
+        return ()
+    found = []
+    for role in _roles(policy, who):
+        deny = role.spec.deny
+        if deny.about_calls:
+            matches = call is not None and _denies_call(deny, who, what, role_arn, call)
+            found.append(Verdict(_rule(role), "deny", matches))
+        elif deny.app_labels or deny.aws_role_arns:
+            found.append(Verdict(_rule(role), "deny", any(matches_both(deny, who, what, role_arn))))
+    for role in _roles(policy, who):
+        allow = role.spec.allow
+        if not (allow.app_labels or allow.aws_role_arns):
+            continue
+        labels, arn = matches_both(allow, who, what, role_arn)
+        missing = [*["app_labels"] * (not labels), *["aws_role_arns"] * (not arn)]
+        if tenant_controlled and not _lists(role, endpoint_service):
+            missing.append("aws_tenant_endpoints")
+        if call is not None:
+            missing += _unmet(role, who, call)
+        found.append(Verdict(_rule(role), "allow", not missing, tuple(missing)))
+    return tuple(found)
+
+
+def restricts_resources(policy: Policy, user: str) -> bool:
+    """True if a role of ``user`` looks at resources, so that they must be known."""
+    who = policy.users.get(user)
+    return who is not None and any(
+        role.spec.allow.aws_resources or role.spec.deny.aws_resources
+        for role in _roles(policy, who)
+    )
+
+
+def denied_by(
+    policy: Policy, *, user: str, app: str, role_arn: str, call: CallFacts | None = None
+) -> str:
     """Give ``role/<name>`` of a rule that denies ``role_arn``, or nothing.
 
     For a role that the user's own role assumes: AWS decides whether it may, and a deny
@@ -134,7 +260,12 @@ def denied_by(policy: Policy, *, user: str, app: str, role_arn: str) -> str:
     if who is None or what is None:
         return ""
     denying = _denying(policy, who, what, role_arn)
-    return f"role/{denying.metadata.name}" if denying is not None else ""
+    if denying is None and call is not None and policy.gateway.mode == "enforce":
+        roles = _roles(policy, who)
+        denying = next(
+            (r for r in roles if _denies_call(r.spec.deny, who, what, role_arn, call)), None
+        )
+    return _rule(denying) if denying is not None else ""
 
 
 def decide_federated(policy: Policy, *, role_arn: str, tenant_controlled: bool) -> Decision:
@@ -158,14 +289,17 @@ def _accounts(policy: Policy) -> set[str]:
     found = {app.labels.get("aws_account_id", "") for app in policy.apps.values()}
     for role in policy.roles.values():
         for arn in role.spec.allow.aws_role_arns:
-            found.add((account_and_partition(arn) or ("", ""))[0])
+            account = (arn.split(":") + [""] * 5)[4]  # of a pattern too, if it names one
+            if is_account(account):
+                found.add(account)
     return found - {""}
 
 
 def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[tuple[str, str]]:
     """Give every (app, role ARN) that ``user`` may ask for, sorted.
 
-    With ``app``, those of this app alone. An unknown user or app has none.
+    With ``app``, those of this app alone. An unknown user or app has none. A role that
+    only a pattern allows is not among them: no list of all roles is at hand.
     """
     who = policy.users.get(user)
     if who is None:
@@ -173,7 +307,8 @@ def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[t
     arns = {
         arn
         for role in _roles(policy, who)
-        for arn in _expand(role.spec.allow.aws_role_arns, who.spec.traits)
+        for listed in role.spec.allow.aws_role_arns
+        for arn in expand(listed, who.spec.traits)
     }
     apps = policy.apps if app is None else [app]
     return sorted((name, arn) for name in apps for arn in arns if _may(policy, user, name, arn))
@@ -211,66 +346,38 @@ def _roles(policy: Policy, user: User) -> Iterator[Role]:
             yield role
 
 
+def _rule(role: Role) -> str:
+    return f"role/{role.metadata.name}"
+
+
+def _unmet(role: Role, user: User, call: CallFacts) -> tuple[str, ...]:
+    spec = role.spec
+    return (*unmet(spec.allow, call, user.spec.traits), *over_limit(spec.options, call))
+
+
 def _denying(policy: Policy, user: User, app: App, role_arn: str) -> Role | None:
     for role in _roles(policy, user):
-        labels, arn = _matches(role.spec.deny, user, app, role_arn)
-        if labels or arn:
+        deny = role.spec.deny
+        if not deny.about_calls and any(matches_both(deny, user, app, role_arn)):
             return role
     return None
 
 
+def _denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFacts) -> bool:
+    if not deny.about_calls:
+        return False
+    anywhere = not (deny.app_labels or deny.aws_role_arns)
+    return (anywhere or any(matches_both(deny, user, app, role_arn))) and may_hold(
+        deny, call, user.spec.traits
+    )
+
+
 def _allowing(policy: Policy, user: User, app: App, role_arn: str) -> Iterator[Role]:
     for role in _roles(policy, user):
-        labels, arn = _matches(role.spec.allow, user, app, role_arn)
-        if labels and arn:
+        if all(matches_both(role.spec.allow, user, app, role_arn)):
             yield role
-
-
-def _matches(rules: Allow | Deny, user: User, app: App, role_arn: str) -> tuple[bool, bool]:
-    """Say whether the labels match, and whether the ARN is listed."""
-    traits = user.spec.traits
-    return (
-        _labels_match(rules.app_labels, app.labels, traits),
-        role_arn in _expand(rules.aws_role_arns, traits),
-    )
 
 
 def _lists(role: Role, service: str) -> bool:
     listed = role.spec.allow.aws_tenant_endpoints
     return "*" in listed or service in listed
-
-
-def _labels_match(
-    selector: Mapping[str, tuple[str, ...]], labels: Mapping[str, str], traits: Traits
-) -> bool:
-    if not selector:
-        return False
-    if "*" in selector:
-        return True
-    return all(
-        key in labels and any(_value_matches(value, labels[key], traits) for value in values)
-        for key, values in selector.items()
-    )
-
-
-def _value_matches(value: str, label: str, traits: Traits) -> bool:
-    if split_template(value) is not None:
-        return label in _expand([value], traits)
-    return _compiled(value).search(label) is not None
-
-
-def _expand(values: Iterable[str], traits: Traits) -> Iterator[str]:
-    """Fill in the templates. One trait with several values makes several values."""
-    for value in values:
-        parts = split_template(value)
-        if parts is None:
-            yield value
-            continue
-        before, trait, after = parts
-        for filled in traits.get(trait, ()):
-            yield f"{before}{filled}{after}"
-
-
-@lru_cache(maxsize=1024)
-def _compiled(value: str) -> Pattern[str]:
-    return label_pattern(value)

@@ -14,6 +14,8 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
+from awsgate.policy.templates import Matcher, parse_template
+
 MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
 MAX_NAME_CHARS = 255
 
@@ -25,14 +27,15 @@ _ROLE_ARN = re.compile(
     r"arn:(?P<partition>aws(?:-[a-z]+)*):iam::(?P<account>[0-9]{12}):"
     r"role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@-]{1,64}"
 )
+# The same with globs; the account can be one as well.
+_ROLE_ARN_PATTERN = re.compile(
+    r"arn:[a-z*?-]{1,32}:iam::[0-9*?]{1,12}:(?:role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@*?-]{1,64}|\*)"
+)
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _SERVICE = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
 _DURATION = re.compile(r"(?=.)(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 _HOST_PORT = re.compile(r"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]*):([0-9]{1,5})")
 _HOST_PATTERN = re.compile(r"[A-Za-z0-9*._:/\[\]-]+")
-_TEMPLATE = re.compile(
-    r"\{\{\s*(?:internal|external)(?:\.([A-Za-z0-9_][A-Za-z0-9_.:/-]*)|\[\"([^\"{}]+)\"\])\s*\}\}"
-)
 _CONSOLES = {
     "console.aws.amazon.com": "aws",
     "quicksight.aws.amazon.com": "aws",
@@ -72,18 +75,6 @@ def partition_of_uri(uri: str) -> str:
     """Give the partition that an app's URI names, or nothing if it leaves it open."""
     host = urlsplit(uri).hostname or ""
     return _CONSOLES.get(_suffix(host) or "", "")
-
-
-def split_template(value: str) -> tuple[str, str, str] | None:
-    """Give text before, trait, text after; None: the value holds no template.
-
-    Both namespaces read the user's traits: one policy serves users of files and of
-    an identity provider alike.
-    """
-    match = _TEMPLATE.search(value)
-    if match is None:
-        return None
-    return value[: match.start()], match[1] or match[2], value[match.end() :]
 
 
 def label_pattern(value: str) -> re.Pattern[str]:
@@ -154,19 +145,9 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _template(value: str) -> str:
-    rest = _TEMPLATE.sub("", value, count=1)
-    if "{{" in rest or "}}" in rest:
-        raise ValueError(
-            f"{value[:200]!r} is not a supported template: "
-            "one {{internal.trait}} or {{external.trait}} a value"
-        )
-    return value
-
-
 def _label_value(value: str) -> str:
-    _text(_template(value))
-    if split_template(value) is None:
+    _text(value)
+    if parse_template(value) is None:
         try:
             label_pattern(value)
         except (re.error, OverflowError, RecursionError) as exc:
@@ -184,10 +165,11 @@ def _selector(value: Mapping[str, tuple[str, ...]]) -> Mapping[str, tuple[str, .
 
 
 def _role_arn(value: str) -> str:
-    _template(value)
-    if "*" in value:
-        raise ValueError(f"{value[:200]!r}: role ARNs are compared exactly, write each one out")
-    if split_template(value) is None and account_and_partition(value) is None:
+    template = parse_template(value)
+    if isinstance(template, Matcher):
+        raise ValueError(f"{value[:200]!r}: a test is for labels; compare ARNs with globs")  # noqa: TRY004
+    form = _ROLE_ARN_PATTERN if "*" in value or "?" in value else _ROLE_ARN
+    if template is None and not form.fullmatch(_text(value)):
         raise ValueError(f"{value[:200]!r} is not a role ARN (arn:aws:iam::<account>:role/<name>)")
     return value
 

@@ -18,12 +18,14 @@ from pydantic import BaseModel, ValidationError
 
 from awsgate.errors import SetupError
 from awsgate.policy.fields import is_name
+from awsgate.policy.handoff import handoff_faults, handoff_faults_for
+from awsgate.policy.reference import leave_out_foreign
 from awsgate.policy.resources import (
-    NOT_ENFORCED,
     NOT_SUPPORTED_KINDS,
     App,
     Gateway,
     GatewaySpec,
+    Lock,
     Policy,
     Resource,
     Role,
@@ -31,10 +33,11 @@ from awsgate.policy.resources import (
 )
 from awsgate.policy.warn import warnings_about
 
-KINDS: Mapping[str, type[Role | User | App | Gateway]] = {
+KINDS: Mapping[str, type[Role | User | App | Lock | Gateway]] = {
     "role": Role,
     "user": User,
     "app": App,
+    "lock": Lock,
     "gateway": Gateway,
 }
 
@@ -71,9 +74,14 @@ def parse_policy(
     """
     found = list(faults)
     resources: list[tuple[str, Resource]] = []
+    notes: list[str] = []
     for place, document in documents:
         if document is None:  # an empty document: two separators in a row
             continue
+        if isinstance(document, Mapping):
+            document, foreign = leave_out_foreign(document)
+            if foreign:
+                notes.append(f"{place}: not about AWS access, left out: {', '.join(foreign)}")
         resource, broken = _resource(document)
         found += [f"{place}: {fault}" for fault in broken]
         if resource is not None:
@@ -81,13 +89,31 @@ def parse_policy(
     found += _duplicates(documents)
     if complete:
         found += _unknown_roles(documents)
+    found += _handoff_faults(resources)
     if found:
         some = "1 fault" if len(found) == 1 else f"{len(found)} faults"
         raise SetupError(f"{some} in policy", hint=hint, faults=tuple(found))
-    return _policy(resources)
+    return _policy(resources, notes)
 
 
-def _policy(placed: Sequence[tuple[str, Resource]]) -> Policy:
+def _handoff_faults(placed: Sequence[tuple[str, Resource]]) -> Iterator[str]:
+    """Say what AWS would refuse of the options of a role, for each user who has it."""
+    roles = {r.metadata.name: (place, r) for place, r in placed if isinstance(r, Role)}
+    told: set[str] = set()
+    for place, role in roles.values():
+        for fault in handoff_faults(role):
+            told.add(f"{place}: {fault}")
+            yield f"{place}: {fault}"
+    for _, user in placed:
+        if not isinstance(user, User):
+            continue
+        for place, role in filter(None, map(roles.get, user.spec.roles)):
+            for fault in handoff_faults_for(role, user):
+                if f"{place}: {fault}" not in told:
+                    yield f"{place}: for user {user.metadata.name!r}: {fault}"
+
+
+def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Policy:
     resources = sorted((resource for _, resource in placed), key=lambda r: r.metadata.name)
     gateways = [r.spec for r in resources if isinstance(r, Gateway)]
     return Policy(
@@ -95,7 +121,8 @@ def _policy(placed: Sequence[tuple[str, Resource]]) -> Policy:
         roles=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Role)}),
         users=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, User)}),
         apps=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, App)}),
-        warnings=tuple(warnings_about(placed)),
+        locks=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Lock)}),
+        warnings=(*notes, *warnings_about(placed)),
     )
 
 
@@ -156,8 +183,6 @@ def _message(
 
 def _unknown_key(model: type[BaseModel], loc: tuple[int | str, ...]) -> str:
     key = str(loc[-1])
-    if key in NOT_ENFORCED:
-        return "not enforced by this version: take it out, or what it restricts is open"
     at = _model_at(model, loc[:-1])
     known = [field.alias or name for name, field in at.model_fields.items()]
     return f"unknown key{_did_you_mean(key, known) or ', expected ' + ', '.join(known)}"

@@ -1,9 +1,9 @@
-"""The shapes of the policy documents: role, user, app and gateway.
+"""The shapes of the policy documents: role, user, app, lock and gateway.
 
 They are the reference product's own resources, so its YAML loads unchanged: the same
-kinds, the same field names, the same meaning. Three things differ, all on the safe
-side: an unknown key is a fault, so is a field that this version does not enforce, and
-an ``app_labels`` that is left out matches nothing in every version of the resource.
+kinds, the same field names, the same meaning. Two things differ, both on the safe
+side: an unknown key is a fault, and an ``app_labels`` that is left out matches
+nothing in every version of the resource.
 
 Models are frozen and hold parsed values. They check one document each; what holds
 between documents is checked in ``parse``, and what they mean is in ``decide``.
@@ -16,8 +16,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import Field, StrictBool, model_validator
 
+from awsgate.policy.callfields import Moment
 from awsgate.policy.fields import (
     Account,
     AppUri,
@@ -29,10 +30,7 @@ from awsgate.policy.fields import (
     Name,
     OptionalEndpointUrl,
     OptionalHostPort,
-    RoleArnEntry,
     Seconds,
-    Selector,
-    TenantService,
     Text,
     Traits,
     Version,
@@ -41,30 +39,10 @@ from awsgate.policy.fields import (
     is_account,
     not_empty,
 )
+from awsgate.policy.rules import Model, PositiveInt, RoleSpec
 
-NOT_ENFORCED = frozenset(
-    {
-        "aws_actions",
-        "aws_resources",
-        "aws_regions",
-        "aws_access_levels",
-        "aws_session_policy",
-        "aws_session_tags",
-        "aws_source_identity",
-    }
-)
-"""Fields of later versions. Each restricts, so ignoring one would open a hole."""
-
-NOT_SUPPORTED_KINDS = frozenset({"lock", "oidc", "github", "saml"})
+NOT_SUPPORTED_KINDS = frozenset({"oidc", "github", "saml"})
 """Kinds of later versions."""
-
-PositiveInt = Annotated[StrictInt, Field(gt=0)]
-
-
-class Model(BaseModel):
-    """What all parts of a document have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class Metadata(Model):
@@ -73,38 +51,6 @@ class Metadata(Model):
     name: Name
     description: Text = ""
     labels: Labels = Field(default_factory=empty)
-
-
-class Allow(Model):
-    """What a role lets its users do. All of it must match."""
-
-    app_labels: Selector = Field(default_factory=empty)
-    """Label -> any of these values. Nothing here matches no app."""
-    aws_role_arns: tuple[RoleArnEntry, ...] = ()
-    """ARNs, compared exactly, with templates."""
-    aws_tenant_endpoints: tuple[TenantService, ...] = ()
-    """Services whose endpoints other tenants can own, or ``*``. Off unless listed."""
-
-
-class Deny(Model):
-    """What a role keeps from its users. Any of it that matches denies."""
-
-    app_labels: Selector = Field(default_factory=empty)
-    aws_role_arns: tuple[RoleArnEntry, ...] = ()
-
-
-class RoleOptions(Model):
-    """Limits that come with a role."""
-
-    max_session_ttl_s: Seconds | None = Field(default=None, alias="max_session_ttl")
-
-
-class RoleSpec(Model):
-    """The body of a role."""
-
-    allow: Allow = Field(default_factory=Allow)
-    deny: Deny = Field(default_factory=Deny)
-    options: RoleOptions = Field(default_factory=RoleOptions)
 
 
 class Role(Model):
@@ -174,6 +120,43 @@ class App(Model):
     def labels(self) -> Mapping[str, str]:
         """All labels of the app."""
         return {**self.metadata.labels, **self.spec.labels}
+
+
+class LockTarget(Model):
+    """Whom a lock keeps out: whoever fits all that is given."""
+
+    user: Name | None = None
+    role: Name | None = None
+    """A role of the policy that the user has."""
+    app: Name | None = None
+    session: Name | None = None
+    """As in the audit."""
+    aws_role_arn: Name | None = None
+
+    @model_validator(mode="after")
+    def _check_some(self) -> Self:
+        if not any((self.user, self.role, self.app, self.session, self.aws_role_arn)):
+            raise ValueError("names nobody: give user, role, app, session or aws_role_arn")
+        return self
+
+
+class LockSpec(Model):
+    """The body of a lock."""
+
+    target: LockTarget
+    message: Text = ""
+    """Shown to whom it keeps out."""
+    expires: Moment | None = None
+    """None: never."""
+
+
+class Lock(Model):
+    """Someone or something that is shut out at once, whatever the roles say."""
+
+    kind: Literal["lock"]
+    version: Version
+    metadata: Metadata
+    spec: LockSpec
 
 
 class BypassEntry(Model):
@@ -281,6 +264,9 @@ class GatewaySpec(Model):
     audit: AuditSpec = Field(default_factory=AuditSpec)
     unsigned: UnsignedSpec = Field(default_factory=UnsignedSpec)
     chained: ChainedSpec = Field(default_factory=ChainedSpec)
+    mode: Literal["enforce", "report"] = "enforce"
+    """``report``: rules about AWS calls refuse nothing, and the audit tells what they
+    would have refused. Who may be which role is enforced either way."""
     metrics_listen: OptionalHostPort = "127.0.0.1:9464"
     """Empty: off."""
 
@@ -302,7 +288,7 @@ class Gateway(Model):
     spec: GatewaySpec = Field(default_factory=GatewaySpec)
 
 
-type Resource = Role | User | App | Gateway
+type Resource = Role | User | App | Lock | Gateway
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,5 +299,6 @@ class Policy:
     roles: Mapping[str, Role] = field(default_factory=empty)
     users: Mapping[str, User] = field(default_factory=empty)
     apps: Mapping[str, App] = field(default_factory=empty)
+    locks: Mapping[str, Lock] = field(default_factory=empty)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is valid and probably not meant, with its place: for the operator alone."""

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from awsgate.policy.fields import account_and_partition, is_account, partition_of_uri
+from awsgate.policy.handoff import handoff_warnings
 from awsgate.policy.resources import App, Resource, Role, User
 
 ACCOUNT_LABEL = "aws_account_id"
@@ -59,6 +60,7 @@ def _user(user: User, apps: list[App]) -> Iterator[str]:
 def _role(role: Role, apps: list[App]) -> Iterator[str]:
     for part, rules in (("allow", role.spec.allow), ("deny", role.spec.deny)):
         yield from _arns(f"spec.{part}.aws_role_arns", rules.aws_role_arns, apps)
+    yield from handoff_warnings(role)
 
 
 def _arns(path: str, values: Iterable[str], apps: list[App]) -> Iterator[str]:

@@ -1,0 +1,83 @@
+"""What the client signed of the body, and whether its signature holds. Pure."""
+
+from __future__ import annotations
+
+import hashlib
+
+from awsgate import caller
+from awsgate.aws import presign, sigv4
+from awsgate.aws.endpoint import bucket_of
+from awsgate.caller import UNSIGNED_PAYLOAD, Claim, Form
+from awsgate.errors import Code, Refusal
+from awsgate.outgoing import RESIGNED_PAYLOADS
+from awsgate.review import Review
+
+# Keywords that stand for the body in the signature and leave its bytes alone.
+VERBATIM_PAYLOADS = frozenset({UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
+KEYWORDS = VERBATIM_PAYLOADS | RESIGNED_PAYLOADS
+
+
+def payload_of(review: Review, claim: Claim) -> str | None:
+    """Give the hash or keyword for the body; None: the body is to be hashed."""
+    value = review.header(b"x-amz-content-sha256").strip().decode("latin-1")
+    if isinstance(claim.proof, presign.Presigned):
+        value = value or claim.proof.payload
+    if not value:
+        in_query = claim.form in (Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2)
+        if claim.form is Form.POST_FORM:
+            return UNSIGNED_PAYLOAD
+        # "You don't include a payload hash in the Canonical Request, because when you
+        # create a presigned URL, you don't know the payload content" (S3).
+        return UNSIGNED_PAYLOAD if in_query and claim.service in caller.S3_SERVICES else None
+    if review.needs_body and value in KEYWORDS:
+        raise Refusal(Code.BAD_SIGNATURE, "the body of this request must be signed, and is not")
+    if value in VERBATIM_PAYLOADS or (len(value) == 64 and not value.strip("0123456789abcdef")):
+        return value
+    if value in RESIGNED_PAYLOADS and claim.form is Form.HEADER:
+        return value
+    if value.startswith("STREAMING-AWS4-"):
+        raise Refusal(
+            Code.UNSUPPORTED,
+            f"{value[:64]} (signed chunks) is not supported in this form",
+            hint="send unsigned trailers or a body hash: over TLS no SDK signs chunks by default",
+        )
+    raise Refusal(
+        Code.BAD_SIGNATURE, "x-amz-content-sha256 is neither a SHA-256 in hex nor a known keyword"
+    )
+
+
+def announces_body(review: Review) -> bool:
+    """True if the head says that a body follows."""
+    length = review.header(b"content-length").strip(b"0 ")
+    return length != b"" or b"transfer-encoding" in review.headers
+
+
+def check_signature(review: Review, body: bytes | None) -> str:
+    """Check that the client signed this request, and give the payload hash or keyword.
+
+    Raises ``Refusal``.
+    """
+    claim, payload = review.claim, review.payload
+    if claim is None:
+        raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
+    if body is not None and payload not in KEYWORDS:
+        actual = hashlib.sha256(body).hexdigest()
+        if payload is not None and payload != actual:
+            raise Refusal(Code.BAD_SIGNATURE, "x-amz-content-sha256 is not the SHA-256 of the body")
+        payload = actual
+    if payload is None:
+        raise Refusal(Code.GATEWAY_FAULT, "the body is needed for the signature and is not there")
+    path, _, query = review.facts.target.partition(b"?")
+    request = sigv4.SignedRequest(
+        method=review.facts.method.decode("ascii"), path=path, query=query, headers=review.headers
+    )
+    bucket = bucket_of(review.found) or ""
+    if not caller.proves(claim, request, secret=review.secret, payload=payload, bucket=bucket):
+        raise Refusal(
+            Code.BAD_SIGNATURE,
+            "the signature does not match the request",
+            hint="check the gateway secret key, and that nothing between client and gateway "
+            "changes signed headers or the path; curl -T needs "
+            "-H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'",
+        )
+    return payload
