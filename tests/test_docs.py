@@ -14,7 +14,7 @@ from typer.main import get_command
 from awsgate.addon.entry import OPTIONS
 from awsgate.addon.patches import KNOWN
 from awsgate.audit import AuditRecord
-from awsgate.cli import app
+from awsgate.cli import application
 from awsgate.errors import Code
 from awsgate.metrics import Metrics
 
@@ -63,7 +63,7 @@ def test_every_metric_is_explained() -> None:
 
 
 def test_every_command_and_option_is_in_the_readme() -> None:
-    commands = get_command(app).commands  # type: ignore[attr-defined]
+    commands = get_command(application()).commands  # type: ignore[attr-defined]
 
     assert len(commands) >= 5
     assert [name for name in commands if f"`awsgate {name}" not in README] == []
@@ -102,7 +102,9 @@ def test_the_readme_says_how_to_start_without_aws() -> None:
 
 
 def test_every_option_of_env_is_in_the_readme() -> None:
-    options = [option for p in get_command(app).commands["env"].params for option in p.opts]  # type: ignore[attr-defined]
+    options = [
+        option for p in get_command(application()).commands["env"].params for option in p.opts
+    ]  # type: ignore[attr-defined]
 
     assert "--region" in options
     assert [option for option in options if f"`{option}" not in README] == []

@@ -171,6 +171,20 @@ class CredentialCache:
             raise _copy(answer.result)
         return answer.result
 
+    def forget(self, *, role_arn: str | None, session_name: str | None) -> int:
+        """Drop the credentials of a role, of a session name, or of both together.
+
+        None: any. A call to STS that is under way ends as ever. Gives how many were held.
+        """
+        fits = [
+            request
+            for request in self._held
+            if role_arn in (None, request.role_arn) and session_name in (None, request.session_name)
+        ]
+        for request in fits:
+            del self._held[request]
+        return len(fits)
+
     def close(self) -> None:
         """Start no more calls. Those under way end by themselves, within their timeouts."""
         self._closed = True

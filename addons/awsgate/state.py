@@ -1,8 +1,9 @@
-"""The state folder: the session key, and the place of the audit log.
+"""The state folder: the session key, and the places of the audit log and the locks.
 
     session.key            32 random bytes in hex, mode 0600; made on first start
     session.key.previous   the one before it, while its sessions may still live
     audit.jsonl            written by ``audit``
+    locks/                 written by ``locks``
 
 Whoever reads the session key can mint gateway credentials for anybody, so a key
 that others may have read ends the start. Gateways of one fleet share the key; for
@@ -22,6 +23,7 @@ from awsgate.session import KEY_BYTES, SessionKeys
 KEY_NAME = "session.key"
 PREVIOUS_NAME = "session.key.previous"
 AUDIT_NAME = "audit.jsonl"
+LOCKS_NAME = "locks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,11 @@ class State:
     folder: Path
     session_keys: SessionKeys
     audit_path: Path
+
+    @property
+    def locks_folder(self) -> Path:
+        """Give the folder of the locks. It need not be there."""
+        return self.folder / LOCKS_NAME
 
 
 def open_state(folder: Path) -> State:

@@ -8,7 +8,7 @@ and hands each part what it needs.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -20,16 +20,22 @@ from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
 from awsgate.credentials import CredentialCache, RoleRequest
 from awsgate.gate import Gate
+from awsgate.locks import LockStore
 from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
 from awsgate.outgoing import Plan
-from awsgate.policy import GatewaySpec, Policy
+from awsgate.policy import GatewaySpec, Lock, Policy
+from awsgate.policy.locks import LockBook, lock_on
 from awsgate.policyfile import load_policy
+from awsgate.policywatch import digest_of
 from awsgate.resolver import GuardedDialer
-from awsgate.session import SessionKeys, SessionOpener, session_name_for
+from awsgate.session import Session, SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.usage import Usage
 from awsgate.version import __version__
+
+FIXED = ("listen", "metrics_listen", "sts", "base_credentials")
+"""Settings of ``kind: gateway`` that a running gateway keeps until it is started again."""
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
 
@@ -105,6 +111,9 @@ class Gateway:
     dialer: GuardedDialer
     ca: CertificateAuthority
     assumer: StsAssumer
+    locks: LockStore
+    digest: str
+    """SHA-256 of the policy in force."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
 
@@ -132,6 +141,53 @@ class Gateway:
         """Give the numbers of users, roles and apps in the policy."""
         return len(self.policy.users), len(self.policy.roles), len(self.policy.apps)
 
+    def take_policy(self, policy: Policy) -> list[str]:
+        """Put another policy in force, all of it at once; requests under way keep theirs.
+
+        Gives the settings that were changed and stay as they are until a restart.
+        """
+        old, spec = self.policy.gateway, policy.gateway
+        waiting = [name for name in FIXED if getattr(old, name) != getattr(spec, name)]
+        limits = spec.limits
+        if limits.connect_timeout_s != old.limits.connect_timeout_s:
+            waiting.append("limits.connect_timeout_s")
+            limits = limits.model_copy(update={"connect_timeout_s": old.limits.connect_timeout_s})
+        kept = {name: getattr(old, name) for name in FIXED}
+        spec = spec.model_copy(update={**kept, "limits": limits})
+        policy = replace(policy, gateway=spec)
+        bypass, upstreams = _bypass(spec), _upstreams(spec, self.settings.upstream)
+        gate, digest = replace(self.gate, policy=policy), digest_of(policy)
+        # From here on nothing can fail, and nothing waits.
+        for upstream in upstreams.all():
+            self.dialer.permit_explicit(upstream.host, upstream.port)
+        self.metrics.know_users(policy.users)
+        self.policy, self.gate, self.digest = policy, gate, digest
+        self.bypass, self.upstreams = bypass, upstreams
+        return waiting
+
+    def take_locks(self, locks: LockBook) -> None:
+        """Put the locks of the state folder in force, in place of those before."""
+        self.gate = replace(self.gate, locks=locks)
+
+    def lock_of(self, session: Session, now: datetime) -> Lock | None:
+        """Give the lock that holds a session, of the state folder or of the policy."""
+        user = self.policy.users.get(session.user)
+        chained = session.issued.role_arn if session.issued is not None else ""
+        for locks in (self.gate.locks, self.policy.locks.values()):
+            found = lock_on(
+                locks,
+                user=session.user,
+                roles=user.spec.roles if user is not None else (),
+                app=session.app,
+                session=session.id,
+                role_arn=chained or session.role_arn,
+                parent_arn=session.role_arn,
+                now=now,
+            )
+            if found is not None:
+                return found
+        return None
+
     def close(self) -> None:
         """Give back the port, the files and the threads."""
         if self.metrics_server is not None:
@@ -147,6 +203,8 @@ def assemble(settings: Settings) -> Gateway:
     # Clients have a CA already if there is a session key; another one breaks them all.
     lost = settings.state.exists() and not (settings.certs / CA_NAME).exists()
     state = open_state(settings.state)
+    store = LockStore(state.locks_folder)
+    locks = store.open()
     ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
     metrics = Metrics(version=__version__, known_users=policy.users)
     metrics.ca_expiry(ca.not_after.timestamp())
@@ -163,7 +221,9 @@ def assemble(settings: Settings) -> Gateway:
     return Gateway(
         settings=settings,
         policy=policy,
-        gate=Gate(policy, SessionOpener(state.session_keys), count=usage.count),
+        gate=Gate(policy, SessionOpener(state.session_keys), locks=locks, count=usage.count),
+        locks=store,
+        digest=digest_of(policy),
         usage=usage,
         session_keys=state.session_keys,
         credentials=CredentialCache(

@@ -184,7 +184,7 @@ def commands() -> dict[str, tuple[str, ...]]:
         if not children:
             found[" ".join(path)] = path
 
-    walk(typer.main.get_command(cli.app), ())
+    walk(typer.main.get_command(cli.application()), ())
     return found
 
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import signal
 import sys
 from collections.abc import Awaitable, Iterable
+from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -23,9 +25,12 @@ from mitmproxy.proxy import layer, mode_specs
 
 from awsgate.addon import host, patches, tripwire
 from awsgate.addon.hooks import Hooks
+from awsgate.addon.reloading import Reloader
 from awsgate.addon.speaker import seat
+from awsgate.addon.tunnels import cut_client
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
+from awsgate.policywatch import Watch
 from awsgate.wiring import Gateway, Settings, assemble
 
 log = logging.getLogger("awsgate")
@@ -51,6 +56,7 @@ class AwsGate:
 
     def __init__(self) -> None:
         self.hooks: Hooks | None = None
+        self.watch: Watch | None = None
         self._configuring = False
         self._reloaded = False
 
@@ -108,6 +114,18 @@ class AwsGate:
         for name in patches.install(hooks.answers):
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
         self.hooks = hooks
+        self._watch(hooks)
+
+    def _watch(self, hooks: Hooks) -> None:
+        """Follow the files of the policy and the locks; SIGHUP reads them at once."""
+        master, loop = ctx.master, asyncio.get_running_loop()
+        hooks.cut = lambda client: cut_client(master.addons.get("proxyserver"), client)
+        reloader = Reloader(hooks)
+        self.watch = Watch(reloader.sources(), reloader.take, loop)
+        self.watch.start()
+        # Not everywhere is there such a signal, or a loop that takes it.
+        with suppress(AttributeError, NotImplementedError, RuntimeError, ValueError):
+            loop.add_signal_handler(signal.SIGHUP, self.watch.ask)
 
     def running(self) -> Awaitable[None] | None:
         """Listen where the policy says, drop addons that are not needed, say so."""
@@ -137,6 +155,9 @@ class AwsGate:
             self._close(self.hooks)
 
     def _close(self, hooks: Hooks) -> None:
+        if self.watch is not None:
+            self.watch.close()
+            self.watch = None
         if ctx.master.should_exit.is_set():
             hooks.close()
         else:  # a reload: another instance follows

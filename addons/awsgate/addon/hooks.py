@@ -37,6 +37,10 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
+def _leave_open(_: connection.Client) -> None:
+    """Stand in where there is no proxy server: a request that is cut is marked alone."""
+
+
 class Hooks:
     """mitmproxy's events for a gateway that is set up."""
 
@@ -47,6 +51,8 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.cut: Callable[[connection.Client], None] = _leave_open
+        """Ends a client connection at once, and what it leads to. Set by the entry."""
         self._current: dict[str, http.HTTPFlow] = {}
         """The last request of each client connection: HTTP/1 has one at a time."""
 
@@ -111,6 +117,27 @@ class Hooks:
         self.routes.drop(
             client.id, lambda route: self.recorder.closed_tunnel(client, route, self.clock())
         )
+
+    def cut_locked(self) -> None:
+        """End every request that is under way and that a lock holds by now.
+
+        Its audit line is written as its connection goes. A connection that waits for its
+        next request stays: the gate refuses that one in words.
+        """
+        now = self.clock()
+        for flow in list(self._current.values()):
+            trace = trace_of(flow)
+            if trace is None or trace.recorded or trace.refusal is not None:
+                continue
+            session = trace.review.session
+            lock = self.gateway.lock_of(session, now) if session is not None else None
+            if lock is not None:
+                trace.refusal = Refusal(
+                    Code.LOCKED,
+                    f"cut off: {lock.spec.message or 'locked by the operator of the gateway'}",
+                    detail=f"lock/{lock.metadata.name}",
+                )
+                self.cut(flow.client_conn)
 
     def close(self) -> None:
         """Record what is still under way: the gateway goes down."""
@@ -259,6 +286,8 @@ class Hooks:
         return fetch_and_sign()
 
     def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
+        if trace.refusal is not None:  # cut off while it waited for the keys
+            raise trace.refusal
         plan, review = trace.planned, trace.review
         out = outgoing.sign(
             plan,

@@ -1,4 +1,4 @@
-"""CONNECT: intercept, tunnel, or refuse.
+"""CONNECT: intercept, tunnel, or refuse; and the end of a connection that is cut.
 
 An AWS endpoint on 443 is intercepted. A bypass rule tunnels untouched. Anything
 else follows ``non_aws``. A refusal about an AWS host is never given at CONNECT:
@@ -12,6 +12,9 @@ import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
+
+from mitmproxy import connection
 
 from awsgate.aws.endpoint import is_data_plane, looks_like_aws, normalise_host
 from awsgate.bypass import Bypass
@@ -85,3 +88,23 @@ class Routes:
         route = self._routes.pop(client_id, None)
         if route is not None:
             then(route)
+
+
+def cut_client(server: Any, client: connection.Client) -> None:
+    """End a client connection at once, with what is unsent, and all that it leads to.
+
+    ``server`` is mitmproxy's own; what ends here is what its time-out would end.
+    """
+    for handler in list(getattr(server, "connections", {}).values()):
+        if handler.client is not client:
+            continue
+        held = handler.transports.get(client)
+        if held is None:
+            return
+        if held.handler is not None:
+            held.handler.cancel("awsgate: locked")
+        transport = getattr(held.writer, "transport", None)
+        if transport is not None:
+            # Not close(): that waits for a client that may never read what is buffered.
+            transport.abort()
+        return

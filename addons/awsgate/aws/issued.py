@@ -49,7 +49,7 @@ _ISSUING = {
     "ssm": "GetAccessToken",
     "sso": "GetRoleCredentials",
     "sts": "AssumeRole AssumeRoleWithSAML AssumeRoleWithWebIdentity AssumeRoot "
-    "GetDelegatedAccessToken GetFederationToken GetSessionToken",
+    "GetDelegatedAccessToken GetFederationToken GetScopedCredentials GetSessionToken",
 }
 ISSUING_OPERATIONS = frozenset(
     (service, name) for service, names in _ISSUING.items() for name in names.split()

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
-from awsgate.policy.resources import Lock
+from awsgate.policy.resources import Lock, LockTarget
+
+type _Key = tuple[str, str | None]
+
+
+class LockBook(tuple[Lock, ...]):
+    """Locks in the order in which they count, and an index: thousands cost no more than one.
+
+    Immutable. By name, so that it does not matter in which order they were read.
+    """
+
+    _index: dict[_Key, list[int]]
+
+    def __new__(cls, locks: Iterable[Lock] = ()) -> LockBook:
+        """Sort the locks and index each under the narrowest thing that it names."""
+        book = super().__new__(cls, sorted(locks, key=lambda lock: lock.metadata.name))
+        book._index = defaultdict(list)
+        for number, lock in enumerate(book):
+            book._index[_narrowest(lock.spec.target)].append(number)
+        return book
+
+    def about(self, keys: Iterable[_Key]) -> Iterator[Lock]:
+        """Give the locks under these keys, in order: all that can fit are among them."""
+        index = self._index
+        return (self[n] for n in sorted(n for key in keys if key in index for n in index[key]))
 
 
 def lock_on(
@@ -17,20 +42,50 @@ def lock_on(
     session: str,
     role_arn: str,
     now: datetime,
+    parent_arn: str = "",
 ) -> Lock | None:
     """Give the first lock, by name, that fits and has not expired; None: there is none.
 
     All that a lock's target gives must fit. ``roles`` are the user's roles of the policy.
+    ``parent_arn`` is the role from which a session came to ``role_arn``: a lock on either
+    holds it.
     """
-    for lock in sorted(locks, key=lambda lock: lock.metadata.name):
-        target, expires = lock.spec.target, lock.spec.expires
+    book = locks if isinstance(locks, LockBook) else LockBook(locks)
+    keys: list[_Key] = [
+        ("session", session),
+        ("user", user),
+        ("aws_role_arn", role_arn),
+        ("app", app),
+        *(("role", role) for role in set(roles)),
+    ]
+    if parent_arn != role_arn:
+        keys.append(("aws_role_arn", parent_arn))
+    for lock in book.about(keys):
+        target = lock.spec.target
         if (
-            (expires is None or now < expires)
+            in_force(lock, now)
             and target.user in (None, user)
             and (target.role is None or target.role in roles)
             and target.app in (None, app)
             and target.session in (None, session)
-            and target.aws_role_arn in (None, role_arn)
+            and target.aws_role_arn in (None, role_arn, parent_arn)
         ):
             return lock
     return None
+
+
+def in_force(lock: Lock, now: datetime) -> bool:
+    """True until the lock expires."""
+    return lock.spec.expires is None or now < lock.spec.expires
+
+
+def _narrowest(target: LockTarget) -> _Key:
+    """Give one thing that a target names: whoever it fits has that."""
+    found: list[_Key] = [
+        ("session", target.session),
+        ("user", target.user),
+        ("aws_role_arn", target.aws_role_arn),
+        ("app", target.app),
+        ("role", target.role),
+    ]
+    return next((key for key in found if key[1] is not None), found[0])

@@ -1,0 +1,188 @@
+"""``awsgate lock``: shut somebody out at once, and let them in again.
+
+Works on the gateway's state folder, on its machine: no policy is needed, so that a lock
+can be set while the policy is broken. A running gateway sees it within a second.
+"""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+import secrets
+import shlex
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
+from awsgate.cli.revoke import revocation
+from awsgate.errors import SetupError
+from awsgate.locks import BY, CREATED, LockStore
+from awsgate.policy import Lock, Policy
+from awsgate.policy.locks import in_force
+from awsgate.policyfile import load_policy
+from awsgate.state import open_state
+
+app = typer.Typer(
+    name="lock", help="Shut out a user, a role, an app or a session at once.", no_args_is_help=True
+)
+
+_DURATION = re.compile(r"(?=.)(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+
+
+@app.command()
+def add(
+    user: Annotated[str, typer.Option(help="Name of a kind: user document.")] = "",
+    role: Annotated[str, typer.Option(help="Name of a kind: role document: all who have it.")] = "",
+    app_name: Annotated[str, typer.Option("--app", help="Name of a kind: app document.")] = "",
+    session: Annotated[str, typer.Option(help="Session id, as in the audit.")] = "",
+    aws_role_arn: Annotated[str, typer.Option(help="ARN of an IAM role: all who use it.")] = "",
+    reason: Annotated[str, typer.Option(help="Shown to whom it shuts out.")] = "",
+    ttl: Annotated[str, typer.Option(help="How long, like 8h or 2d. Default: for good.")] = "",
+    expires: Annotated[str, typer.Option(help="Until when: 2026-12-24T18:00:00Z.")] = "",
+    name: Annotated[str, typer.Option(help="Name of the lock. Default: made up.")] = "",
+    revoke_aws: Annotated[
+        bool, typer.Option("--revoke-aws", help="Print how to end AWS's own sessions as well.")
+    ] = False,
+    policy: PolicyOption = None,
+    state: StateOption = None,
+) -> None:
+    """Add a lock, and print its name. Where several things are given, all must fit.
+
+    Example: awsgate lock add --user alice --reason "laptop lost" --ttl 8h
+    """
+    named = {"user": user, "role": role, "app": app_name, "session": session}
+    target = {k: v for k, v in {**named, "aws_role_arn": aws_role_arn}.items() if v}
+    if not target:
+        raise typer.BadParameter("name --user, --role, --app, --session or --aws-role-arn")
+    if ttl and expires:
+        raise typer.BadParameter("--ttl and --expires are two ways to say one thing")
+    now = datetime.now(UTC)
+    until = _written(now + _length(ttl)) if ttl else expires
+    name = name or _made_up(target)
+    document = {
+        "kind": "lock",
+        "version": "v1",
+        "metadata": {"name": name, "labels": {CREATED: _written(now), BY: _me()}},
+        "spec": {"target": target, "message": reason} | ({"expires": until} if until else {}),
+    }
+    lock = _store(state).add(document)
+    print(name)
+    rules = _policy(policy)
+    _warn(lock, rules, now)
+    if revoke_aws:
+        print(revocation(lock.spec.target, rules, now))
+
+
+@app.command()
+def rm(
+    name: Annotated[str, typer.Argument(help="Name of the lock, as in awsgate lock ls.")],
+    state: StateOption = None,
+) -> None:
+    """Take a lock away; exit 1 if there is none of that name.
+
+    Example: awsgate lock rm alice-3f9a1c
+    """
+    if not _store(state).remove(name):
+        sys.stderr.write(f"awsgate: no: there is no lock {name!r} (awsgate lock ls)\n")
+        raise typer.Exit(1)
+
+
+@app.command()
+def ls(
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    state: StateOption = None,
+) -> None:
+    """List the locks of the state folder. Those of the policy are in its files.
+
+    Example: awsgate lock ls
+    """
+    now = datetime.now(UTC)
+    rows = [_row(lock, now) for lock in _store(state).read()]
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    for row in rows:
+        target = " ".join(f"{k}={shlex.quote(v)}" for k, v in row["target"].items())
+        until = f"until {row['expires']}" if row["expires"] else "for good"
+        by = f"by {row['by']} at {row['created']}" if row["by"] else ""
+        state_now = "" if row["in_force"] else "expired"
+        print(
+            "  ".join(x for x in (row["name"], target, until, state_now, by, row["message"]) if x)
+        )
+
+
+def _row(lock: Lock, now: datetime) -> dict[str, Any]:
+    expires, labels = lock.spec.expires, lock.metadata.labels
+    return {
+        "name": lock.metadata.name,
+        "target": lock.spec.target.model_dump(exclude_none=True),
+        "message": lock.spec.message,
+        "expires": _written(expires) if expires is not None else None,
+        "in_force": in_force(lock, now),
+        "created": labels.get(CREATED, ""),
+        "by": labels.get(BY, ""),
+    }
+
+
+def _store(state: Path | None) -> LockStore:
+    store = LockStore(open_state(state_folder(state)).locks_folder)
+    if not store.folder.exists():
+        store.open()
+    return store
+
+
+def _policy(path: Path | None) -> Policy | None:
+    """Give the policy, if it is in order: a lock must not depend on that."""
+    try:
+        return load_policy(policy_path(path))
+    except SetupError:
+        sys.stderr.write("awsgate: warning: the policy cannot be read; the lock is set\n")
+        return None
+
+
+def _warn(lock: Lock, rules: Policy | None, now: datetime) -> None:
+    """Tell of a lock that holds nobody: a misspelt name looks like safety."""
+    target, lines = lock.spec.target, []
+    if rules is not None:
+        known = {"user": rules.users, "role": rules.roles, "app": rules.apps}
+        for kind, names in known.items():
+            value = getattr(target, kind)
+            if value is not None and value not in names:
+                lines.append(f"the policy has no {kind} {value!r}; the lock is set")
+    if not in_force(lock, now):
+        lines.append("the lock has expired already")
+    sys.stderr.writelines(f"awsgate: warning: {line}\n" for line in lines)
+
+
+def _length(text: str) -> timedelta:
+    matched = _DURATION.fullmatch(text)
+    found = timedelta()
+    if matched is not None:
+        days, hours, minutes, seconds = (int(part or 0) for part in matched.groups())
+        found = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    if not found:
+        raise typer.BadParameter(f"{text!r} is not a duration like 30m, 8h or 2d")
+    return found
+
+
+def _written(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _made_up(target: dict[str, str]) -> str:
+    """Give a name that says whom: 'alice-3f9a1c'."""
+    value = next(iter(target.values())).rpartition("/")[2]
+    clean = re.sub(r"[^A-Za-z0-9_.@+-]", "_", value).lstrip("_.@+-")[:60] or "lock"
+    return f"{clean}-{secrets.token_hex(3)}"
+
+
+def _me() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return ""
