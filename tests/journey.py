@@ -166,7 +166,7 @@ def run(
     done = subprocess.run(
         command, env=env, input=stdin, capture_output=True, check=False, timeout=timeout_s
     )
-    assert done.returncode == 0, done.stderr.decode("utf-8", "replace")
+    assert done.returncode == 0, (done.stderr + done.stdout).decode("utf-8", "replace")
     return done.stdout
 
 

@@ -1,4 +1,8 @@
-"""Every operation of botocore, as botocore itself puts it on the wire."""
+"""Every operation of botocore, as botocore itself puts it on the wire.
+
+``serialised`` gives each with what is required, ``serialised(..., full=True)`` with all
+optional members too. Texts take turns: plain ones, ARNs, and what has to be encoded.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +12,20 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 import botocore.session
-from botocore.model import OperationModel, ServiceModel, Shape
+from botocore.model import ServiceModel, Shape
 from botocore.serialize import create_serializer
 
 from awsgate.aws.endpoint import Endpoint, resolve_endpoint
 
 REGION = "us-east-1"
+TEXTS = (
+    "Zq9 é+/%x",
+    "arn:aws:iam::123456789012:role/a/b-c_d",
+    "a&b=c?d#e",
+    "plain-1.2_3~",
+    "%2F%2f%00x",
+    "日本語 \"'<>",
+)
 SESSION = botocore.session.get_session()
 LOADER = SESSION.get_component("data_loader")
 RESOLVER = SESSION.get_component("endpoint_resolver")
@@ -39,7 +51,7 @@ def service_names() -> list[str]:
     return list(LOADER.list_available_services("service-2"))
 
 
-def serialised(service: str) -> Iterator[Wire]:
+def serialised(service: str, *, full: bool = False) -> Iterator[Wire]:
     """Give every operation of a service, in each of its protocols, with generated values."""
     raw = LOADER.load_service_model(service, "service-2")
     meta = raw["metadata"]
@@ -50,20 +62,25 @@ def serialised(service: str) -> Iterator[Wire]:
         told = {**raw, "metadata": {**meta, "protocol": protocol, "protocols": [protocol]}}
         model = ServiceModel(told, service)
         serializer = create_serializer(protocol, include_validation=False)
-        for name in model.operation_names:
+        for number, name in enumerate(model.operation_names):
             operation = model.operation_model(name)
             place = endpoint
             if name == "ListDirectoryBuckets":  # the one operation of S3 that is elsewhere
                 place = resolve_endpoint(f"s3express-control.{REGION}.amazonaws.com") or endpoint
-            yield _wire(service, operation, protocol, place, signing, serializer)
+            values = Values(TEXTS[(number + len(service)) % len(TEXTS)], full=full)
+            params = values.of(operation.input_shape) if operation.input_shape else {}
+            if service in ("s3", "s3control") and "Bucket" in params:
+                params["Bucket"] = "a-bucket.of-1"
+            made = serializer.serialize_to_request(params, operation)
+            yield _wire(service, operation.name, protocol, place, signing, made)
 
 
 def endpoint_of(service: str, prefix: str, signing: str) -> Endpoint:
     """Give the endpoint as the gateway knows it; where it has none, one that is made up."""
     known = RESOLVER.construct_endpoint(service, REGION) or {}
     for host in (
-        known.get("hostname"),
         f"{prefix}.{REGION}.amazonaws.com",
+        known.get("hostname"),
         f"{prefix}.amazonaws.com",
     ):
         found = resolve_endpoint(host) if host else None
@@ -74,12 +91,8 @@ def endpoint_of(service: str, prefix: str, signing: str) -> Endpoint:
 
 
 def _wire(
-    service: str, operation: OperationModel, protocol: str, endpoint: Endpoint, signing: str,
-    serializer: Any,
-) -> Wire:  # fmt: skip
-    shape = operation.input_shape
-    params = generate(shape) if shape is not None else {}
-    made = serializer.serialize_to_request(params, operation)
+    service: str, operation: str, protocol: str, endpoint: Endpoint, signing: str, made: Any
+) -> Wire:
     query = made["query_string"]
     if isinstance(query, dict):
         pairs = [(k, v) for k, vs in query.items() for v in (vs if isinstance(vs, list) else [vs])]
@@ -93,38 +106,48 @@ def _wire(
         body = body.encode()
     headers = {str(k).lower().encode(): [str(v).encode()] for k, v in made["headers"].items()}
     return Wire(
-        service, operation.name, protocol, endpoint, signing, made["method"],
+        service, operation, protocol, endpoint, signing, made["method"],
         (urlsplit(path).path + (f"?{query}" if query else "")).encode(), headers,
         body if isinstance(body, bytes) else b"",
     )  # fmt: skip
 
 
-def generate(shape: Shape, depth: int = 0) -> Any:
-    """Give a value of a shape: what is required, and strings that fit their enum."""
-    kind = shape.type_name
-    if kind == "structure":
-        members = shape.members  # type: ignore[attr-defined]
-        wanted = list(shape.required_members) if depth < 6 else []  # type: ignore[attr-defined]
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Makes values of shapes: what is required, or at the top all; enums have their first."""
+
+    text: str
+    full: bool
+
+    def of(self, shape: Shape, depth: int = 0) -> Any:
+        """Give a value of a shape."""
+        kind = shape.type_name
+        if kind == "structure":
+            return self._structure(shape, depth)
+        if kind == "list":
+            return [self.of(shape.member, depth + 1)] if depth < 6 else []  # type: ignore[attr-defined]
+        if kind == "map":
+            key, value = shape.key, shape.value  # type: ignore[attr-defined]
+            return {self.of(key): self.of(value, depth + 1)} if self.full and depth < 3 else {}
+        if kind == "string":
+            enum = getattr(shape, "enum", ())
+            least = int(shape.metadata.get("min", 1))
+            return enum[0] if enum else self.text.ljust(least, "z")
+        if kind in ("integer", "long"):
+            return int(shape.metadata.get("min", 7))
+        if kind in ("double", "float", "bigdecimal"):
+            return 1.5
+        if kind == "timestamp":
+            return "2026-11-24T00:00:00Z"
+        return True if kind == "boolean" else b"blob"
+
+    def _structure(self, shape: Any, depth: int) -> dict[str, Any]:
+        wanted = list(shape.required_members) if depth < 6 else []
+        if self.full and depth == 0:
+            wanted = list(shape.members)
         return {
             name: "abc123"
-            if members[name].serialization.get("hostLabel")
-            else generate(members[name], depth + 1)
+            if shape.members[name].serialization.get("hostLabel")
+            else self.of(shape.members[name], depth + 1)
             for name in wanted
         }
-    if kind == "list":
-        return [generate(shape.member, depth + 1)] if depth < 6 else []  # type: ignore[attr-defined]
-    if kind == "map":
-        return {}
-    if kind == "string":
-        enum = getattr(shape, "enum", ())
-        least = shape.metadata.get("min", 1)
-        return enum[0] if enum else "Zq9 é+/%x".ljust(int(least), "z")
-    if kind in ("integer", "long"):
-        return int(shape.metadata.get("min", 7))
-    if kind in ("double", "float", "bigdecimal"):
-        return 1.5
-    if kind == "boolean":
-        return True
-    if kind == "timestamp":
-        return "2026-11-24T00:00:00Z"
-    return b"blob"

@@ -17,7 +17,8 @@ import pytest
 
 from auditing import GENESIS, fill, records
 from awsgate import audit
-from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable, verify
+from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable
+from awsgate.auditchain import verify
 from awsgate.errors import SetupError
 
 

@@ -16,7 +16,8 @@ from time import perf_counter
 import pytest
 
 from auditing import GENESIS, fill, records
-from awsgate.audit import AuditLog, AuditUnavailable, verify
+from awsgate.audit import AuditLog, AuditUnavailable
+from awsgate.auditchain import verify
 from awsgate.errors import SetupError
 
 

@@ -15,7 +15,8 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from awsgate.errors import Code, SetupError
-from awsgate.metrics import MAX_ACTIONS, MAX_LABEL_SETS, Metrics, start_metrics_server
+from awsgate.metrics import MAX_ACTIONS, MAX_LABEL_SETS, Metrics
+from awsgate.metricsserver import start_metrics_server
 
 REQUEST: dict[str, Any] = {
     "user": "alice",

@@ -1,11 +1,7 @@
-"""The audit log: one JSON object a line, each chained to the one before.
+"""The audit log, written: one line a record, each chained to the one before.
 
-    {"time":...,"id":...,<the fields of AuditRecord>,"prev":P,"hash":H}
-
-P is the ``hash`` of the line before, or 64 zeros on the first line of a file. H is
-the SHA-256, in hex, of P followed by the line's canonical JSON without ``hash``: the
-very bytes of the line, with ``,"hash":"H"}`` at its end replaced by ``}``. All is
-ASCII; no value can bring in a line break. ``verify`` checks a file against this.
+What a line is made of is in ``auditline``; reading the files, and checking the chain, in
+``auditfile`` and ``auditchain``.
 
 Several processes may write one file: each append is under ``flock``. The chain shows
 edits, and lines removed or moved; it has no key, so it does not stop who may write
@@ -13,42 +9,37 @@ the file from making it anew, nor show that its last lines are gone. Ship the li
 elsewhere for that. Written lines survive a crash of the process; there is no fsync,
 so not one of the machine.
 
-Two events are the log's own, with what they say in ``reason``:
-
-    audit.continued  a file begun after rotation: the last hash of the file before
-    audit.recovered  what the line or lines before it, cut short by a crash, hash to
+A file is left for a new one when somebody has renamed it, and replaced by ourselves when
+it has grown to ``Rotation.bytes``. Either way the new file begins with the last hash of
+the old one; also after a restart, when that is read from the file that was written last.
 """
 
 from __future__ import annotations
 
 import errno
 import fcntl
-import hashlib
-import json
+import logging
 import os
-import re
 import stat
+import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
-from operator import attrgetter
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from time import monotonic, sleep
 
+from awsgate.auditfile import end_of_older, read_tail, rotated_by_awsgate, rotated_name
+from awsgate.auditline import CONTINUED, GENESIS, RECOVERED, digest, written
+from awsgate.auditline import AuditRecord as AuditRecord  # what is written
 from awsgate.errors import SetupError
 
-GENESIS = "0" * 64
+log = logging.getLogger("awsgate")
+
 MAX_LOCK_WAIT_S = 0.5
 """An append takes microseconds; whoever holds the lock for longer is stopped or stuck."""
 
-CONTINUED = "audit.continued"
-RECOVERED = "audit.recovered"
-
-_TAIL = 64 * 1024  # read back at first; a record has at most a few KiB
-_END = re.compile(rb',"prev":"([0-9a-f]{64})","hash":"([0-9a-f]{64})"\}')
-_END_CHARS = len(',"prev":"","hash":""}') + 2 * 64
-_HASH_CHARS = len(',"hash":""}') + 64
 _OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
 
@@ -56,51 +47,14 @@ class AuditUnavailable(Exception):
     """A record could not be written; the file is as it was before. Names path and cause."""
 
 
-@dataclass(slots=True, kw_only=True)
-class AuditRecord:
-    """One audit line. What is not known, or does not apply, stays empty.
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a file is full, and how many full ones are kept."""
 
-    Never a secret, a signature, or the query of a URL.
-    """
-
-    time: str = ""
-    """UTC, ISO 8601 with milliseconds and ``Z``."""
-    id: str = ""
-    event: str = ""
-    user: str = ""
-    session: str = ""
-    client: str = ""
-    app: str = ""
-    role_arn: str = ""
-    account: str = ""
-    service: str = ""
-    region: str = ""
-    host: str = ""
-    action: str = ""
-    resource: str = ""
-    access_level: str = ""
-    method: str = ""
-    path: str = ""
-    decision: str = ""
-    rule: str = ""
-    code: str = ""
-    reason: str = ""
-    status: int = 0
-    bytes_in: int = 0
-    bytes_out: int = 0
-    ms: float = 0.0
-    overhead_ms: float = 0.0
-    aws_request_id: str = ""
-    access_key_id: str = ""
-    """The assumed role's key id, as CloudTrail shows it."""
-    session_name: str = ""
-    source_identity: str = ""
-
-
-_NAMES = tuple(field.name for field in fields(AuditRecord))
-_values = attrgetter(*_NAMES)
-# ensure_ascii: line separators of Unicode, and lone surrogates, are escaped too.
-_encode = json.JSONEncoder(ensure_ascii=True, separators=(",", ":"), check_circular=False).encode
+    bytes: int = 0
+    """0: it is never full."""
+    keep: int = 0
+    """0: all. Files that others rotated are never deleted."""
 
 
 class AuditLog:
@@ -110,15 +64,22 @@ class AuditLog:
     may read. A fork must open its own: an open file's lock is shared by its heirs.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, rotation: Rotation = Rotation()) -> None:
         self.path = path
+        self.rotation = rotation
+        """May be changed at any time."""
         self._thread = threading.Lock()
         self._prev = GENESIS
+        self._torn = b""
+        """What followed the last whole line of the file before, and is not yet accounted for."""
         self._end = 0
         """Size of the file after our last line; another size means others wrote."""
         self._file = -1
         self._identity = (0, 0)
+        self._cannot_rotate = False
         self._open()
+        if os.fstat(self._file).st_size == 0:
+            self._find_older()
 
     def write(self, record: AuditRecord) -> None:
         """Append one line.
@@ -143,23 +104,24 @@ class AuditLog:
     def _append(self, record: AuditRecord) -> None:
         if self._file < 0:
             raise OSError(errno.EBADF, "the audit log is closed")
-        with self._locked() as size:
-            prev, notes, lines = self._prev, [], []
+        with self._locked(record.time) as size:
+            prev, torn, notes, lines = self._prev, b"", [], []
             if size == 0:
+                torn = self._torn
                 if prev != GENESIS:
-                    notes.append(_note(record, CONTINUED, prev))
+                    notes.append(_note(record.time, CONTINUED, prev))
                 prev = GENESIS
             elif size != self._end:
-                prev, torn, ended = _read_tail(self._file, size)
-                if torn:
-                    notes.append(_note(record, RECOVERED, _digest(torn)))
+                prev, torn, ended = read_tail(self._file, size)
                 if not ended:
                     lines.append(b"\n")
+            if torn:
+                notes.append(_note(record.time, RECOVERED, digest(torn)))
             for entry in (*notes, record):
-                line, prev = _line(entry, prev)
+                line, prev = written(entry, prev)
                 lines.append(line)
             self._write_whole(b"".join(lines), size)
-            self._prev = prev
+            self._prev, self._torn = prev, b""
 
     def _write_whole(self, data: bytes, size: int) -> None:
         """Append ``data`` with one system call, or leave the file as it was."""
@@ -177,10 +139,11 @@ class AuditLog:
         self._end = size + len(data)
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self, time: str) -> Iterator[int]:
         """Hold the lock of the file that is at the path now. Gives its size in bytes."""
         self._lock()
         try:
+            self._rotate_if_full(time)
             while self._is_replaced():
                 self._reopen()
                 self._lock()
@@ -210,16 +173,78 @@ class AuditLog:
             return True
         return (there.st_dev, there.st_ino) != self._identity
 
+    def _rotate_if_full(self, time: str) -> None:
+        """Put a new file in the place of a full one. Under its lock: one process does it."""
+        full = self.rotation.bytes
+        size = os.fstat(self._file).st_size
+        if not full or size < full or self._is_replaced():
+            return
+        try:
+            self._replace(size, time)
+            for old in rotated_by_awsgate(self.path)[: -self.rotation.keep or None]:
+                if self.rotation.keep:
+                    old.unlink(missing_ok=True)
+        except OSError as exc:
+            # The line itself can be written all the same.
+            if not self._cannot_rotate:
+                log.warning("audit log: %s cannot be rotated: %s", self.path, exc.strerror)
+            self._cannot_rotate = True
+        else:
+            self._cannot_rotate = False
+
+    def _replace(self, size: int, time: str) -> None:
+        """Give the file an older name, and its own to a new one that continues it.
+
+        There is a file at the path all the time, and never an empty one: a process that
+        had missed a file could take that for the continuation of the one it knows.
+        """
+        prev, torn = self._prev, b""
+        if size != self._end:
+            prev, torn, _ = read_tail(self._file, size)
+        first, hashed = written(_note(time, CONTINUED, prev), GENESIS)
+        second = written(_note(time, RECOVERED, digest(torn)), hashed)[0] if torn else b""
+        file, name = tempfile.mkstemp(prefix=f".{self.path.name}.", dir=self.path.parent)
+        following = Path(name)
+        try:
+            if os.write(file, first + second) != len(first + second):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            older = rotated_name(self.path, datetime.now(UTC))
+            older.hardlink_to(self.path)
+            try:
+                following.replace(self.path)
+            except OSError:
+                older.unlink()
+                raise
+        finally:
+            os.close(file)
+            following.unlink(missing_ok=True)
+
+    def _find_older(self, known_ns: int = -1) -> None:
+        """Find what an empty file continues, if that was written after ``known_ns``.
+
+        It may have been begun while no gateway ran, or while another process wrote a
+        file that this one has never seen.
+        """
+        try:
+            found = end_of_older(self.path, after_ns=known_ns, wait_s=MAX_LOCK_WAIT_S)
+        except SetupError as exc:
+            log.warning("audit log: what it continues is not known: %s", exc.message)
+        else:
+            if found is not None:
+                self._prev, self._torn = found
+
     def _reopen(self) -> None:
         """Turn to the new file, with the last hash of the old one in ``_prev``."""
-        size = os.fstat(self._file).st_size
-        if size not in (0, self._end):
-            self._prev, _, _ = _read_tail(self._file, size)
+        known = os.fstat(self._file)
+        if known.st_size not in (0, self._end):
+            self._prev, self._torn, _ = read_tail(self._file, known.st_size)
         old = self._file
         self._open()
         os.close(old)
         # An empty file is begun with the old hash; one that others have begun is read.
         self._end = 0
+        if os.fstat(self._file).st_size == 0:
+            self._find_older(known.st_mtime_ns)
 
     def _open(self) -> None:
         try:
@@ -240,102 +265,8 @@ class AuditLog:
         self._file, self._identity = file, (found.st_dev, found.st_ino)
 
 
-def verify(path: Path) -> tuple[int, str | None]:
-    """Check the chain of a file: how many lines hold, and the first fault or None.
-
-    Lines cut short by a crash are no fault if the line after them accounts for them.
-    May run while the gateway writes. Raises ``SetupError`` if it cannot be read.
-    """
-    prev, count, torn_at = GENESIS, 0, 0
-    torn: list[bytes] = []
-    try:
-        for number, line in _whole_lines(path):
-            matched = _END.fullmatch(line, max(0, len(line) - 1 - _END_CHARS), len(line) - 1)
-            if matched is None or not line.endswith(b"\n"):
-                torn.append(line)
-                torn_at = torn_at or number
-                continue
-            if torn and not _accounts_for(line, b"".join(torn)):
-                return count, f"line {torn_at}: not a whole record"
-            fault = _link_fault(line, matched, prev)
-            if fault:
-                return count, f"line {number}: {fault}"
-            prev, count, torn, torn_at = matched[2].decode(), count + 1, [], 0
-    except OSError as exc:
-        raise SetupError(f"cannot read the audit log {path}: {exc.strerror}") from exc
-    return count, f"line {torn_at}: not a whole record" if torn else None
-
-
-def _link_fault(line: bytes, matched: re.Match[bytes], prev: str) -> str:
-    body = line[: -1 - _HASH_CHARS] + b"}"
-    if _chained(matched[1].decode(), body) != matched[2].decode():
-        return "its content does not match its hash"
-    if matched[1].decode() != prev:
-        return "its prev is not the hash of the line before: lines are missing or moved"
-    return ""
-
-
-def _whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Give the lines as they stand between two appends, from number 1."""
-    with path.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_SH)
-        left = os.fstat(file.fileno()).st_size
-        fcntl.flock(file, fcntl.LOCK_UN)
-        number = 0
-        while left > 0 and (line := file.readline(left)):
-            left -= len(line)
-            number += 1
-            yield number, line
-
-
-def _line(record: AuditRecord, prev: str) -> tuple[bytes, str]:
-    """Give the line of a record, with its newline, and its hash."""
-    values = dict(zip(_NAMES, _values(record), strict=True))
-    values["prev"] = prev
-    body = _encode(values).encode("ascii")
-    hashed = _chained(prev, body)
-    return b'%b,"hash":"%b"}\n' % (body[:-1], hashed.encode("ascii")), hashed
-
-
-def _chained(prev: str, body: bytes) -> str:
-    return hashlib.sha256(prev.encode("ascii") + body).hexdigest()
-
-
-def _note(record: AuditRecord, event: str, reason: str) -> AuditRecord:
-    return AuditRecord(time=record.time, event=event, reason=reason)
-
-
-def _digest(torn: bytes) -> str:
-    return "sha256:" + hashlib.sha256(torn.rstrip(b"\n")).hexdigest()
-
-
-def _accounts_for(line: bytes, torn: bytes) -> bool:
-    """True if ``line`` says that ``torn`` was there when the log was opened again.
-
-    That allows no more than cutting off the last lines does, which no chain shows.
-    """
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return False
-    return (record.get("event"), record.get("reason")) == (RECOVERED, _digest(torn))
-
-
-def _read_tail(file: int, size: int) -> tuple[str, bytes, bool]:
-    """Give the hash of the last whole line, what follows it, and if that ends a line."""
-    length = min(size, _TAIL)
-    while True:
-        tail = os.pread(file, length, size - length)
-        ended = tail.endswith(b"\n")
-        lines = tail if ended else tail + b"\n"
-        end = len(lines)
-        while (end := lines.rfind(b"}\n", 0, end)) >= 0:
-            matched = _END.fullmatch(lines, max(0, end + 1 - _END_CHARS), end + 1)
-            if matched is not None:
-                return matched[2].decode(), lines[end + 2 :], ended
-        if length == size:
-            return GENESIS, lines, ended
-        length = min(size, length * 8)
+def _note(time: str, event: str, reason: str) -> AuditRecord:
+    return AuditRecord(time=time, event=event, reason=reason)
 
 
 def _fault_of(found: os.stat_result) -> str:

@@ -22,14 +22,14 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from awsgate import wire
-from awsgate.aws import postform, presign, sigv2, sigv4, sigv4a
+from awsgate.aws import postform, presign, sigv2, sigv4, sigv4a, uri
 from awsgate.aws.endpoint import Endpoint, bucket_of
 from awsgate.errors import Code, Refusal
 from awsgate.wire import RequestFacts
 
 MAX_SKEW = timedelta(minutes=5)  # AWS's own window for most services; S3 allows 15
 
-S3_SERVICES = sigv4.EXACT_PATH_SERVICES
+S3_SERVICES = uri.EXACT_PATH_SERVICES
 UNSIGNED_PAYLOAD = "UNSIGNED-PAYLOAD"
 EXPRESS_TOKEN = b"x-amz-s3session-token"
 

@@ -76,6 +76,14 @@ class Assumer(Protocol):
         ...
 
 
+class BaseAssumer(Assumer, Protocol):
+    """One that knows whether it has what it assumes roles with."""
+
+    def missing(self) -> list[str]:
+        """Say which of awsgate's own credentials are not there. Blocks."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     credentials: AwsCredentials
@@ -174,16 +182,20 @@ class CredentialCache:
     def forget(self, *, role_arn: str | None, session_name: str | None) -> int:
         """Drop the credentials of a role, of a session name, or of both together.
 
-        None: any. A call to STS that is under way ends as ever. Gives how many were held.
+        None: any. What a call to STS that is under way brings goes to those who wait for
+        it, and is not kept: whoever asks next asks STS. Gives how many were held.
         """
-        fits = [
-            request
-            for request in self._held
-            if role_arn in (None, request.role_arn) and session_name in (None, request.session_name)
-        ]
-        for request in fits:
+
+        def fits(request: RoleRequest) -> bool:
+            role_fits = role_arn in (None, request.role_arn)
+            return role_fits and session_name in (None, request.session_name)
+
+        dropped = list(filter(fits, self._held))
+        for request in dropped:
             del self._held[request]
-        return len(fits)
+        for request in list(filter(fits, self._flights)):
+            del self._flights[request]
+        return len(dropped)
 
     def close(self) -> None:
         """Start no more calls. Those under way end by themselves, within their timeouts."""
@@ -203,11 +215,15 @@ class CredentialCache:
         return flight
 
     def _landed(self, request: RoleRequest, refresh: bool, flight: asyncio.Future[_Answer]) -> None:
-        self._flights.pop(request, None)
+        wanted = self._flights.get(request) is flight
+        if wanted:
+            del self._flights[request]
         if flight.cancelled():
             return
         answer = flight.result()
         self._on_sts(answer.seconds)
+        if not wanted:  # see ``forget``
+            return
         if isinstance(answer.result, Refusal):
             self._remember_refusal(request, answer.result, refresh=refresh)
             return

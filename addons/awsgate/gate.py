@@ -9,24 +9,25 @@ request is audited with all that was known of it. Between ``authorise`` and ``si
 stands the one thing that is not pure: fetching the role's credentials.
 
 Who calls is read by ``caller``, what may pass unsigned by ``passage``, what a client
-may ask STS for by ``chaining``. No mitmproxy, no clock, no I/O: ``addon`` and the
-tests drive the same code.
+may ask STS for by ``chaining``, what of the gateway itself by ``orders``. No mitmproxy,
+no clock, no I/O: ``addon`` and the tests drive the same code.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Protocol
 
-from awsgate import caller, chaining, passage, wire
-from awsgate.aws import action, sigv4, sigv4a, unsigned
+from awsgate import artefacts, caller, chaining, lockout, orders, passage, wire
+from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, needs_body
-from awsgate.aws.endpoint import Endpoint, resolve_endpoint, scope_fits
-from awsgate.caller import Claim, Form
+from awsgate.aws.endpoint import resolve_endpoint
+from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
 from awsgate.forwarded import parse_forwarded_host
+from awsgate.orders import Order
 from awsgate.outgoing import Plan, make_plan
 from awsgate.policy import (
     CallFacts,
@@ -38,14 +39,19 @@ from awsgate.policy import (
     denied_by,
     restricts_resources,
 )
+from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
-from awsgate.policy.locks import lock_on
-from awsgate.proof import announces_body, check_signature, payload_of
+from awsgate.policy.locks import NO_LOCKS, LockBook
+from awsgate.proof import (
+    announces_body,
+    check_express,
+    check_port,
+    check_scope,
+    check_signature,
+    payload_of,
+)
 from awsgate.review import Review as Review
 from awsgate.session import OpenedSession, Session
-
-# Transcribe's WebSockets; every other AWS API is on 443 alone.
-UPGRADE_PORTS = frozenset({443, 8443})
 
 
 class OpenSession(Protocol):
@@ -66,10 +72,20 @@ class Gate:
 
     policy: Policy
     open_session: OpenSession
-    locks: tuple[Lock, ...] = ()
+    locks: LockBook = NO_LOCKS
     """Those of the state folder; the policy's own count as well."""
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
+    _books: tuple[LockBook, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Indexed once a reload: a request must not pay for each lock.
+        books = self.locks, LockBook(self.policy.locks.values())
+        object.__setattr__(self, "_books", tuple(filter(None, books)))
+
+    def lock_of(self, session: Session, now: datetime) -> Lock | None:
+        """Give the lock that holds a session, of the state folder or of the policy."""
+        return lockout.lock_of(self._books, self.policy, session, now)
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
@@ -80,12 +96,15 @@ class Gate:
         review.headers = wire.check_wire(facts, max_header_bytes=limits.max_header_bytes)
         self._check_forwarded(review)
         found = review.found
-        _check_port(review)
+        check_port(review)
         review.action = action.action_of(
             found, target=facts.target, amz_target=review.header(b"x-amz-target"), body=b""
         )
         review.needs_body = found.service == "sts"
         review.claim = caller.read_claim(facts, review.headers, found, now)
+        if orders.is_order(found, facts.target):
+            review.orders = True
+            orders.check_head(facts, review.headers, found, review.claim)
         if review.claim is not None:
             self._open(review, review.claim, now)
         elif caller.may_be_form(facts, review.headers, found):
@@ -110,7 +129,10 @@ class Gate:
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
         payload = check_signature(review, body) if review.passage is None else ""
-        self._check_locks(review, now)
+        lock = self.lock_of(review.session, now) if review.session is not None else None
+        if lock is not None:
+            raise lockout.locked(lock)
+        order = self._read_order(review, body or b"") if review.orders else None
         decision = review.decision = self._decide(review, now)
         if not decision.allowed:
             raise _denied(review, decision)
@@ -134,8 +156,10 @@ class Gate:
             user=decision.user,
             issued=issued,
         )
-        plan = replace(plan, handoff=self._handoff(decision, plan))
-        return self._hold(review, plan, body, now)
+        handoff = self._handoff(decision, plan)
+        if order is not None:
+            return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
+        return self._hold(review, replace(plan, handoff=handoff), body, now)
 
     # --- steps of receive ------------------------------------------------------
 
@@ -183,8 +207,8 @@ class Gate:
             now=int(now.timestamp()),
         )
         review.session, review.secret = opened.session, opened.secret_access_key
-        _check_scope(claim, review.found)
-        _check_express(claim, opened.session, review.found)
+        check_scope(claim, review.found)
+        check_express(claim, opened.session, review.found)
 
     def _find_passage(self, review: Review) -> None:
         review.passage = passage.find_passage(
@@ -197,6 +221,8 @@ class Gate:
 
     def _find_call(self, review: Review, body: bytes | None) -> None:
         """Say what the request asks of AWS, and whether that stands in its body."""
+        if review.orders:
+            return  # nothing; what it stands for is known once its signature is proved
         facts, session, claim = review.facts, review.session, review.claim
         name = claim.service if claim is not None else ""
         method = facts.method.decode("ascii")
@@ -221,28 +247,24 @@ class Gate:
 
     # --- steps of authorise ------------------------------------------------------
 
-    def _check_locks(self, review: Review, now: datetime) -> None:
+    def _read_order(self, review: Review, body: bytes) -> Order:
+        """Read what is ordered, and let the policy judge the call that it stands for."""
         session = review.session
-        if session is None or not (self.locks or self.policy.locks):
-            return
-        user = self.policy.users.get(session.user)
-        lock = lock_on(
-            (*self.locks, *self.policy.locks.values()),
-            user=session.user,
-            roles=user.spec.roles if user is not None else (),
-            app=session.app,
-            session=session.id,
-            role_arn=review.role_arn,
-            now=now,
-        )
-        if lock is not None:
-            until = lock.spec.expires
+        if session is None or not session.user:
             raise Refusal(
-                Code.LOCKED,
-                f"locked: {lock.spec.message or 'by the operator of the gateway'}",
-                hint=f"it ends at {until.isoformat()}" if until else "ask who runs the gateway",
-                detail=f"lock/{lock.metadata.name}",
+                Code.DENIED,
+                "artefacts are made for users of this gateway, and these credentials are of none",
+                detail="gateway/artefacts",
             )
+        order = orders.read_order(
+            body,
+            review.found,
+            account=account_of(review.role_arn),
+            chained=session.issued is not None,
+            spec=self.policy.gateway.artefacts,
+        )
+        review.call, review.also = order.call, order.also
+        return order
 
     def _handoff(self, decision: Decision, plan: Plan) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
@@ -293,6 +315,15 @@ class Gate:
             )
             if rule:
                 return replace(decision, allowed=False, reason="a deny rule matches", rule=rule)
+        if decision.allowed and review.also is not None:
+            also = replace(call, call=review.also)
+            for arn in {session.role_arn, review.role_arn}:
+                rule = denied_by(
+                    policy, user=session.user, app=session.app, role_arn=arn, call=also
+                )
+                if rule:
+                    reason = f"{DENIED_CALL}: {rule}"
+                    return replace(decision, allowed=False, reason=reason, rule=rule)
         return decision
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
@@ -359,40 +390,3 @@ def account_of(role_arn: str) -> str:
 
 def _rule(passed: passage.Passage) -> str:
     return f"gateway/unsigned.{passed}"
-
-
-def _check_port(review: Review) -> None:
-    port = review.facts.connect_port
-    if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
-        return
-    raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)
-
-
-def _check_scope(claim: Claim, found: Endpoint) -> None:
-    if not (claim.region or claim.region_set):
-        return  # SigV2 has no scope
-    if claim.form in (Form.HEADER_V4A, Form.QUERY_V4A):
-        regions = found.regions or (found.region,)
-        fits = claim.service in found.signing_names and all(
-            not region or sigv4a.region_set_allows(claim.region_set, region) for region in regions
-        )
-        where = claim.region_set[:64]
-    else:
-        fits = scope_fits(found, claim.service, claim.region)
-        where = claim.region
-    if not fits:
-        raise Refusal(
-            Code.SCOPE_MISMATCH,
-            f"signed for {claim.service} in {where}, sent to {found.host}",
-            hint="the region and service of the client must be those of the endpoint",
-        )
-
-
-def _check_express(claim: Claim, session: Session, found: Endpoint) -> None:
-    """Keys of an S3 Express session are good for its bucket, in its own header."""
-    issued = session.issued
-    express = issued is not None and issued.express
-    if express != claim.express:
-        raise Refusal(Code.UNKNOWN_KEY, "the session token is in the header of another kind")
-    if issued is not None and express and issued.bucket_host != found.host:
-        raise Refusal(Code.UNKNOWN_KEY, "this S3 Express session is of another bucket")

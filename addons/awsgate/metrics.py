@@ -1,7 +1,4 @@
-"""The gateway's metrics, and the small HTTP server that gives them to Prometheus.
-
-    Metrics               what is counted; one method for each event
-    start_metrics_server  GET /metrics, and nothing else
+"""The gateway's metrics: what is counted, one method for each event.
 
 Every label is bounded: users are named only if the policy knows them, and beyond its
 limit of label sets a metric counts under ``other``. No label carries a path, a
@@ -13,12 +10,7 @@ counted when is decided by ``addon.record`` and ``credentials``.
 
 from __future__ import annotations
 
-import socket
-import threading
-from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass, field
-from typing import Any, ClassVar
-from wsgiref.simple_server import WSGIRequestHandler, make_server
+from collections.abc import Collection, Iterable
 
 from prometheus_client import (
     CollectorRegistry,
@@ -27,13 +19,12 @@ from prometheus_client import (
     Histogram,
     Metric,
     disable_created_metrics,
-    make_wsgi_app,
 )
-from prometheus_client.exposition import ThreadingWSGIServer
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.registry import Collector
 
-from awsgate.errors import Code, SetupError
+from awsgate.errors import Code
 
 NO_USER = "none"
 UNKNOWN_USER = "unknown"
@@ -132,7 +123,13 @@ class Metrics:
         )
 
     def _tunnels_and_refusals(self) -> None:
-        open_tunnels = Gauge("awsgate_tunnels", "Tunnels that are open.", ("user",), registry=None)
+        open_tunnels = Gauge(
+            "awsgate_tunnels",
+            "Tunnels that are open.",
+            ("user",),
+            registry=None,
+            multiprocess_mode="livesum",
+        )
         self.registry.register(_Undescribed(open_tunnels))
         self._tunnels = _Bounded(open_tunnels, ("user",), limit=MAX_NAMES, folds={"user"})
         self._tunnels_total = self._counter(
@@ -169,6 +166,7 @@ class Metrics:
             "awsgate_ca_expiry_seconds",
             "Unix time at which the CA certificate ends. Alert on this - time() < 14 * 86400.",
             registry=self.registry,
+            multiprocess_mode="max",
         )
 
     def know_users(self, users: Collection[str]) -> None:
@@ -253,7 +251,7 @@ class Metrics:
         return _Bounded(metric, labels, limit=limit, folds=set(labels) if folds is None else folds)
 
     def _gauge(self, name: str, text: str, *labels: str) -> _Bounded[Gauge]:
-        metric = Gauge(name, text, labels, registry=self.registry)
+        metric = Gauge(name, text, labels, registry=self.registry, multiprocess_mode="max")
         return _Bounded(metric, labels, limit=MAX_NAMES, folds=set(labels))
 
 
@@ -271,123 +269,16 @@ class _Undescribed(Collector):
         return self._gauge.collect()
 
 
-@dataclass(frozen=True, slots=True)
-class MetricsServer:
-    """A server that answers at ``address`` until it is closed."""
+def shared_registry() -> CollectorRegistry:
+    """Give a registry of what all processes count that share PROMETHEUS_MULTIPROC_DIR.
 
-    address: str
-    """``host:port``, with the real port."""
-    _server: ThreadingWSGIServer = field(repr=False)
-    _thread: threading.Thread = field(repr=False)
-
-    def close(self) -> None:
-        """Stop answering, and free the port."""
-        self._server.shutdown()
-        self._thread.join()
-        self._server.server_close()
-
-
-def start_metrics_server(address: str, registry: CollectorRegistry) -> MetricsServer:
-    """Serve ``registry`` at ``/metrics`` of ``address`` (``host:port``, ``[v6]:port``).
-
-    Port 0 is any free one. No authentication: keep it on loopback, or behind what
-    guards your monitoring. Raises ``SetupError`` if it cannot listen there.
+    It must have been set before this module was imported, in each of them.
     """
-    host, port = _split(address)
-    try:
-        family, _, _, _, found = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        kind = _Server6 if family == socket.AF_INET6 else _Server
-        server = make_server(
-            str(found[0]), port, _only_metrics(registry), server_class=kind, handler_class=_Handler
-        )
-    except OSError as exc:
-        raise SetupError(
-            f"cannot serve metrics on {address}: {exc.strerror or exc}",
-            hint="give another address as metrics_listen in kind: gateway or with "
-            "--set awsgate_metrics=host:port; an empty one turns metrics off",
-        ) from exc
-    thread = threading.Thread(
-        target=server.serve_forever, args=(0.1,), name="awsgate-metrics", daemon=True
-    )
-    thread.start()
-    shown = f"[{host}]" if ":" in host else host
-    return MetricsServer(f"{shown}:{server.server_port}", server, thread)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return registry
 
 
-class _Server(ThreadingWSGIServer):
-    """wsgiref's server, without its reverse look-up of the address it listens on."""
-
-    def server_bind(self) -> None:
-        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
-        self.server_name, self.server_port = "awsgate", self.server_address[1]
-        self.setup_environ()
-
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """Say nothing of a client that went away: stderr is for the operator."""
-
-
-class _Server6(_Server):
-    address_family = socket.AF_INET6
-
-
-class _Handler(WSGIRequestHandler):
-    """One request, which must come within ten seconds; none is logged."""
-
-    timeout: ClassVar[float] = 10.0
-
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - http.server's name
-        pass
-
-
-_StartResponse = Callable[[str, list[tuple[str, str]]], object]
-_App = Callable[[dict[str, Any], _StartResponse], Iterable[bytes]]
-
-
-def _only_metrics(registry: CollectorRegistry) -> _App:
-    """Narrow the client library's app, which answers at any path, to ``/metrics``."""
-    app: _App = make_wsgi_app(registry)
-
-    def answer(environ: dict[str, Any], start_response: _StartResponse) -> Iterable[bytes]:
-        method = environ["REQUEST_METHOD"]
-        if environ["PATH_INFO"] != "/metrics":
-            return _say(start_response, "404 Not Found", "metrics are at /metrics\n", method)
-        environ.pop("HTTP_ACCEPT", None)  # the text format for all, see _Undescribed
-        if method == "HEAD":
-            return _head_of(app, environ, start_response)
-        if method != "GET":
-            return _say(start_response, "405 Method Not Allowed", "use GET or HEAD\n", method)
-        return app(environ, start_response)
-
-    return answer
-
-
-def _head_of(app: _App, environ: dict[str, Any], start: _StartResponse) -> Iterable[bytes]:
-    heads: list[tuple[str, list[tuple[str, str]]]] = []
-    body = app({**environ, "REQUEST_METHOD": "GET"}, lambda *head: heads.append(head))
-    for status, headers in heads:
-        start(status, [*headers, ("Content-Length", str(sum(map(len, body))))])
-    return []
-
-
-def _say(start: _StartResponse, status: str, text: str, method: str) -> Iterable[bytes]:
-    headers = [("Content-Type", "text/plain; charset=utf-8"), ("Content-Length", str(len(text)))]
-    if status.startswith("405"):
-        headers.append(("Allow", "GET, HEAD"))
-    start(status, headers)
-    return [] if method == "HEAD" else [text.encode("ascii")]
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, colon, port = address.rpartition(":")
-    bare = host.removeprefix("[").removesuffix("]")
-    # isascii: int() would take the digits of any script.
-    if not (colon and bare and port.isascii() and port.isdecimal() and int(port) < 65536):
-        raise SetupError(
-            f"{address!r} is not an address to serve metrics on",
-            hint="give host:port, as in 127.0.0.1:9464, or nothing to turn metrics off",
-        )
-    return bare, int(port)
+def forget_process(pid: int) -> None:
+    """Take the open tunnels of a process that has ended out of the sum."""
+    mark_process_dead(pid)  # type: ignore[no-untyped-call]

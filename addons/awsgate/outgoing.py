@@ -16,13 +16,14 @@ from datetime import datetime
 from urllib.parse import unquote_to_bytes
 
 from awsgate import wire
-from awsgate.aws import postform, presign, sigv4, sigv4a
+from awsgate.aws import postform, presign, sigv4, sigv4a, uri
 from awsgate.aws.chunked import ChunkResigner, ChunkSigner
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.eventframes import EventResigner, EventSigner
 from awsgate.aws.partitions import BY_ID
 from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
+from awsgate.orders import Order
 from awsgate.policy.handoff import NOTHING, Handoff
 from awsgate.session import IssuedKeys
 from awsgate.wire import RequestFacts
@@ -77,6 +78,8 @@ class Plan:
     """What goes into AssumeRole beside the role."""
     notes: tuple[tuple[str, str], ...] = ()
     """Response headers that tell the client what was changed."""
+    order: Order | None = None
+    """The gateway answers itself, and nothing goes to AWS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +131,7 @@ def make_plan(
         external_id=external_id,
         user=user,
         form=claim.form if claim is not None else None,
-        target=_without_signature(facts.target, query, rest),
+        target=_target(facts.target, query, rest, claim),
         headers=tuple(kept),
         signed_headers=tuple(
             name
@@ -167,6 +170,8 @@ def sign(
 
     ``client_secret`` verifies the signatures inside a chunk-signed body.
     """
+    if plan.order is not None:
+        raise ValueError("an order for the gateway is never sent to AWS")
     if plan.form is None or claim is None or keys is None:
         if plan.form is not None or keys is not None:
             raise ValueError("a request is signed with keys, or goes as it came")
@@ -278,10 +283,13 @@ def _resigner(
 _DECODED = b"x-amz-decoded-content-length"
 
 
-def _without_signature(target: bytes, query: bytes, rest: bytes) -> bytes:
+def _target(target: bytes, query: bytes, rest: bytes, claim: Claim | None) -> bytes:
+    """Give the target to send: without a signature, and in the one spelling S3 signs."""
+    path, mark, _ = target.partition(b"?")
+    if claim is not None and claim.service in S3_SERVICES:
+        path = uri.encoded_path(path)
     if rest == query:
-        return target
-    path = target.partition(b"?")[0]
+        return path + mark + query
     return path + b"?" + rest if rest else path
 
 

@@ -3,7 +3,8 @@
     files --watchfiles, or a look every half second--> thread --> the event loop
 
 Validation is done in the thread; what comes to the loop is whole and checked, or a
-fault. Nothing is put in force here (``wiring.Gateway``), and nothing is said.
+fault. Nothing is put in force here (``wiring.Gateway``), and nothing is said. Each
+source has a thread of its own: a lock does not wait for a long policy to be read.
 
 A change is what changes the files that are read, through whatever links: an editor's
 rename, a config map's ``..data``, a file that is written in place. The look every half
@@ -15,8 +16,10 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import json
+import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields
@@ -27,10 +30,15 @@ from watchfiles import watch
 
 from awsgate.errors import SetupError
 from awsgate.policy import Policy
-from awsgate.policyfile import SUFFIXES
+from awsgate.policyfile import SUFFIXES, load_policy
 
 POLL_S = 0.5
-DEBOUNCE_MS = 100  # an editor or a config map changes several files at a time
+DEBOUNCE_MS = 50  # more changes than the first are seen by the look at what is still moving
+SETTLE_S = 0.1  # an editor writes a file in two steps: what is empty in between is no policy
+MAX_SETTLE_S = 2.0  # a file that never rests is read all the same
+
+# It reports every change at INFO: a log beside the policy would be a change in its turn.
+logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,8 @@ class Source[T]:
     fingerprint: Callable[[], object]
     load: Callable[[], T]
     """Raises ``SetupError``."""
+    settle_s: float = 0.0
+    """How long it must have been unchanged; 0: its files appear whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +67,16 @@ class Outcome[T]:
     """Somebody asked for it: it is told in any case."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A policy, and the digest of what stands in its files."""
+
+    policy: Policy
+    digest: str
+
+
 class Watch:
-    """A thread that reads sources when they change, and tells the loop.
+    """Threads that read sources when they change, and tell the loop.
 
     The first look reads everything, so that nothing is missed that changed since the
     gateway read it; ``tell`` is to ignore what is in force already.
@@ -70,46 +88,109 @@ class Watch:
         tell: Callable[[Outcome[object]], None],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._sources = tuple(sources)
         self._tell, self._loop = tell, loop
-        self._seen: dict[str, object] = {}
-        self._stop, self._asked = threading.Event(), threading.Event()
-        self._thread = threading.Thread(target=self._run, name="awsgate-watch", daemon=True)
+        self._closed = False
+        self._followers = [_Follower(source, self._hand_over) for source in sources]
 
     def start(self) -> None:
         """Begin to watch."""
-        self._thread.start()
+        for follower in self._followers:
+            follower.thread.start()
 
     def ask(self) -> None:
         """Read everything again, changed or not. May be called from a signal handler."""
-        self._asked.set()
+        for follower in self._followers:
+            follower.wake.set()
 
     def close(self) -> None:
-        """End the thread; what it still finds is not told."""
-        self._stop.set()
-        self._thread.join(5.0)
+        """End the threads; what they still find is not told."""
+        self._closed = True
+        for follower in self._followers:
+            follower.stop.set()
+            follower.wake.set()
+        for follower in self._followers:
+            follower.thread.join(1.0)  # one that reads on ends with the process
+
+    def _hand_over(self, outcome: Outcome[object]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
+            self._loop.call_soon_threadsafe(self._deliver, outcome)
+
+    def _deliver(self, outcome: Outcome[object]) -> None:
+        if not self._closed:
+            self._tell(outcome)
+
+
+class _Follower:
+    """The thread of one source."""
+
+    def __init__(self, source: Source[object], tell: Callable[[Outcome[object]], None]) -> None:
+        self.source = source
+        self.stop, self.wake = threading.Event(), threading.Event()
+        name = f"awsgate-watch-{source.name}"
+        self.thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._tell = tell
+        self._seen: object = self  # equal to no fingerprint
 
     def _run(self) -> None:
         for _ in self._wakeups():
-            asked = self._asked.is_set()
-            self._asked.clear()
-            for source in self._sources:
-                outcome = self._look(source, asked=asked)
-                if outcome is not None and not self._stop.is_set():
-                    with suppress(RuntimeError):  # the loop is closed: nobody is left to tell
-                        self._loop.call_soon_threadsafe(self._deliver, outcome)
+            asked = self.wake.is_set()
+            if asked:
+                self.wake.clear()
+            outcome = None if self.stop.is_set() else self._look(asked=asked)
+            if outcome is not None:
+                self._tell(outcome)
 
-    def _deliver(self, outcome: Outcome[object]) -> None:
-        if not self._stop.is_set():
-            self._tell(outcome)
+    def _wakeups(self) -> Iterator[None]:
+        """Give control at once, at each change, when asked, and twice a second."""
+        while not self.stop.is_set():
+            yield
+            try:
+                yield from self._events()
+            except (OSError, RuntimeError):  # no such folder, or no more watches to be had
+                self.wake.wait(POLL_S)
 
-    def _look(self, source: Source[object], *, asked: bool) -> Outcome[object] | None:
-        """Read a source if it has changed since the last look."""
-        # Before it is read: what changes meanwhile is seen by the next look.
-        now = source.fingerprint()
-        if not asked and source.name in self._seen and self._seen[source.name] == now:
+    def _events(self) -> Iterator[None]:
+        """Watch until something changes, then end: a folder may be another one by now."""
+        for changes in watch(
+            self.source.folder,
+            watch_filter=None,
+            debounce=DEBOUNCE_MS,
+            step=DEBOUNCE_MS // 2,
+            stop_event=self.wake,
+            rust_timeout=int(POLL_S * 1000),
+            yield_on_timeout=True,
+            raise_interrupt=False,
+            recursive=False,
+        ):
+            before = self._seen
+            yield
+            if changes and before != self._seen:
+                return
+
+    def _look(self, *, asked: bool) -> Outcome[object] | None:
+        """Read the source if it has changed since the last look."""
+        if not asked and self.source.fingerprint() == self._seen:
             return None
-        self._seen[source.name] = now
+        latest = time.monotonic() + MAX_SETTLE_S
+        while True:
+            self._seen = self._settled(latest)
+            outcome = self._read(asked=asked)
+            # Files that changed while they were read were read half old, half new.
+            if self.source.fingerprint() == self._seen or time.monotonic() > latest:
+                return outcome
+
+    def _settled(self, latest: float) -> object:
+        """Wait until the files rest, for a while at most."""
+        now = self.source.fingerprint()
+        while self.source.settle_s and time.monotonic() < latest:
+            self.stop.wait(self.source.settle_s)
+            before, now = now, self.source.fingerprint()
+            if before == now:
+                break
+        return now
+
+    def _read(self, *, asked: bool) -> Outcome[object]:
+        source = self.source
         try:
             return Outcome(source.name, source.load(), None, asked)
         except SetupError as exc:
@@ -118,38 +199,18 @@ class Watch:
             fault = SetupError(f"the {source.name} cannot be read: {type(exc).__name__}")
             return Outcome(source.name, None, fault, asked)
 
-    def _wakeups(self) -> Iterator[None]:
-        """Give control at once, at each change, and twice a second."""
-        yield
-        while not self._stop.is_set():
-            try:
-                yield from self._events()
-            except (OSError, RuntimeError):  # no such folder, or no more watches to be had
-                self._stop.wait(POLL_S)
-                yield
 
-    def _events(self) -> Iterator[None]:
-        """Watch until something changes, then end: a folder may be another one by now."""
-        for changes in watch(
-            *{source.folder for source in self._sources},
-            watch_filter=None,
-            debounce=DEBOUNCE_MS,
-            stop_event=self._stop,
-            rust_timeout=int(POLL_S * 1000),
-            yield_on_timeout=True,
-            raise_interrupt=False,
-            recursive=False,
-        ):
-            before = dict(self._seen)
-            yield
-            if changes and before != self._seen:
-                return
-
-
-def policy_source(path: Path, load: Callable[[], object]) -> Source[object]:
-    """Give the source for a policy: a file, or a folder of files."""
+def policy_source(path: Path) -> Source[object]:
+    """Give the source for a policy, a file or a folder of files: it loads a ``Reading``."""
     folder = path if path.is_dir() else path.parent
-    return Source("policy", folder, lambda: policy_fingerprint(path), load)
+    return Source(
+        "policy", folder, lambda: policy_fingerprint(path), lambda: _reading(path), SETTLE_S
+    )
+
+
+def _reading(path: Path) -> Reading:
+    policy = load_policy(path)
+    return Reading(policy, digest_of(policy))
 
 
 def policy_fingerprint(path: Path) -> object:

@@ -1,20 +1,24 @@
-"""What the client signed of the body, and whether its signature holds. Pure."""
+"""What the client signed, of the body and for which endpoint, and whether it holds. Pure."""
 
 from __future__ import annotations
 
 import hashlib
 
-from awsgate import caller
-from awsgate.aws import presign, sigv4
-from awsgate.aws.endpoint import bucket_of
+from awsgate import caller, wire
+from awsgate.aws import presign, sigv4, sigv4a
+from awsgate.aws.endpoint import Endpoint, bucket_of, scope_fits
 from awsgate.caller import UNSIGNED_PAYLOAD, Claim, Form
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import RESIGNED_PAYLOADS
 from awsgate.review import Review
+from awsgate.session import Session
 
 # Keywords that stand for the body in the signature and leave its bytes alone.
 VERBATIM_PAYLOADS = frozenset({UNSIGNED_PAYLOAD, "STREAMING-UNSIGNED-PAYLOAD-TRAILER"})
 KEYWORDS = VERBATIM_PAYLOADS | RESIGNED_PAYLOADS
+
+# Transcribe's WebSockets; every other AWS API is on 443 alone.
+UPGRADE_PORTS = frozenset({443, 8443})
 
 
 def payload_of(review: Review, claim: Claim) -> str | None:
@@ -81,3 +85,42 @@ def check_signature(review: Review, body: bytes | None) -> str:
             "-H 'x-amz-content-sha256: UNSIGNED-PAYLOAD'",
         )
     return payload
+
+
+def check_scope(claim: Claim, found: Endpoint) -> None:
+    """Refuse a request that is signed for another service or region than the endpoint's."""
+    if not (claim.region or claim.region_set):
+        return  # SigV2 has no scope
+    if claim.form in (Form.HEADER_V4A, Form.QUERY_V4A):
+        regions = found.regions or (found.region,)
+        fits = claim.service in found.signing_names and all(
+            not region or sigv4a.region_set_allows(claim.region_set, region) for region in regions
+        )
+        where = claim.region_set[:64]
+    else:
+        fits = scope_fits(found, claim.service, claim.region)
+        where = claim.region
+    if not fits:
+        raise Refusal(
+            Code.SCOPE_MISMATCH,
+            f"signed for {claim.service} in {where}, sent to {found.host}",
+            hint="the region and service of the client must be those of the endpoint",
+        )
+
+
+def check_express(claim: Claim, session: Session, found: Endpoint) -> None:
+    """Keys of an S3 Express session are good for its bucket, in its own header."""
+    issued = session.issued
+    express = issued is not None and issued.express
+    if express != claim.express:
+        raise Refusal(Code.UNKNOWN_KEY, "the session token is in the header of another kind")
+    if issued is not None and express and issued.bucket_host != found.host:
+        raise Refusal(Code.UNKNOWN_KEY, "this S3 Express session is of another bucket")
+
+
+def check_port(review: Review) -> None:
+    """Refuse a port on which no AWS API is."""
+    port = review.facts.connect_port
+    if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
+        return
+    raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)

@@ -36,6 +36,10 @@ class Review:
     """``service:Operation`` as its envelope says; empty: it does not."""
     call: Call | None = None
     """What it asks of AWS, for the policy and the audit."""
+    orders: bool = False
+    """It orders something of the gateway itself, and never goes to AWS."""
+    also: Call | None = None
+    """What is done besides: it needs no allow rule, and a deny rule may mean it."""
     decision: Decision | None = None
 
     @property

@@ -15,6 +15,7 @@ import logging
 import re
 import threading
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import botocore.session
@@ -88,6 +89,20 @@ def sts_region(region: str, partition: str, *, regional: bool = True) -> str:
     return found.global_region
 
 
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What AWS said to a question of the operator's."""
+
+    found: Mapping[str, Any]
+    """The answer; empty if it is no."""
+    code: str = ""
+    """Error code of AWS, or the name of botocore's exception."""
+    message: str = ""
+    """AWS's words, where they cannot quote a signed request."""
+    date: str = ""
+    """The Date header of the answer."""
+
+
 class _Base:
     """awsgate's own credentials of one profile, and an STS client per region."""
 
@@ -121,6 +136,18 @@ class _Base:
                 )
                 self.clients[region] = made
             return self.clients[region]
+
+    def ask(
+        self, service: str, region: str, url: str, operation: str, arguments: dict[str, Any]
+    ) -> dict[str, Any]:
+        """Call one operation of any service. Raises as ``client`` does, and ``ClientError``."""
+        with self.lock:
+            self._check_credentials()
+            made: Any = self.session.create_client(
+                service, region_name=region, endpoint_url=url or None
+            )
+        answer: dict[str, Any] = getattr(made, operation)(**arguments)
+        return answer
 
     def check(self) -> None:
         """Raise ``BotoCoreError`` or ``Refusal`` if there are no credentials to use."""
@@ -190,6 +217,39 @@ class StsAssumer:
                 self._forget(profile)
                 found.append(_no_credentials(profile, exc).detail)
         return found
+
+    def method(self, profile: str) -> str:
+        """Give how botocore came by the credentials of a profile, in its words. Empty: none."""
+        try:
+            found = self._base(profile).session.get_credentials()
+        except BotoCoreError:
+            self._forget(profile)
+            return ""
+        return "" if found is None else str(found.method)
+
+    def ask(
+        self, profile: str, region: str, service: str, operation: str, **arguments: Any
+    ) -> Said:
+        """Ask AWS something with awsgate's own credentials, for the operator. Blocks.
+
+        STS is asked where roles are assumed; others at AWS itself, or the emulator.
+        """
+        try:
+            answer = self._base(profile).ask(
+                service, region, self._endpoint_url, operation, arguments
+            )
+        except ClientError as exc:
+            code = str(exc.response.get("Error", {}).get("Code", ""))
+            # Others may quote the signed request.
+            told = code in ("AccessDenied", "NoSuchEntity")
+            text = str(exc.response["Error"].get("Message", ""))[:500] if told else ""
+            return Said({}, code or "no error code", text, _date(exc.response))
+        except Refusal:
+            return Said({}, "GatewayCredentials")
+        except BotoCoreError as exc:
+            self._forget(profile)
+            return Said({}, type(exc).__name__)
+        return Said(answer, date=_date(answer))
 
     def assume(self, request: RoleRequest) -> AwsCredentials:
         """Call AssumeRole. Blocks for up to half a minute. Raises ``Refusal``."""
@@ -266,6 +326,10 @@ class StsAssumer:
             status=403,
             detail=detail,
         )
+
+
+def _date(answer: Mapping[str, Any]) -> str:
+    return str(answer.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("date", ""))
 
 
 def _handed_on(handoff: Handoff) -> dict[str, Any]:

@@ -7,28 +7,29 @@ and hands each part what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from awsgate.audit import AuditLog
+from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
-from awsgate.credentials import CredentialCache, RoleRequest
+from awsgate.credentials import BaseAssumer, CredentialCache, RoleRequest
 from awsgate.gate import Gate
 from awsgate.locks import LockStore
-from awsgate.metrics import Metrics, MetricsServer, start_metrics_server
+from awsgate.metrics import Metrics
+from awsgate.metricsserver import MetricsServer, start_metrics_server
 from awsgate.outgoing import Plan
-from awsgate.policy import GatewaySpec, Lock, Policy
-from awsgate.policy.locks import LockBook, lock_on
+from awsgate.policy import GatewaySpec, Policy
+from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
-from awsgate.policywatch import digest_of
+from awsgate.policywatch import Reading, digest_of
 from awsgate.resolver import GuardedDialer
-from awsgate.session import Session, SessionKeys, SessionOpener, session_name_for
+from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.usage import Usage
@@ -110,10 +111,10 @@ class Gateway:
     upstreams: Upstreams
     dialer: GuardedDialer
     ca: CertificateAuthority
-    assumer: StsAssumer
+    assumer: BaseAssumer
     locks: LockStore
     digest: str
-    """SHA-256 of the policy in force."""
+    """SHA-256 of the policy in force, as it stands in its files."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
 
@@ -141,12 +142,16 @@ class Gateway:
         """Give the numbers of users, roles and apps in the policy."""
         return len(self.policy.users), len(self.policy.roles), len(self.policy.apps)
 
-    def take_policy(self, policy: Policy) -> list[str]:
+    def cautions(self) -> list[str]:
+        """Give what is valid and probably not meant in what is in force."""
+        return _warnings(self.settings, self.policy)
+
+    def take_policy(self, read: Reading) -> list[str]:
         """Put another policy in force, all of it at once; requests under way keep theirs.
 
         Gives the settings that were changed and stay as they are until a restart.
         """
-        old, spec = self.policy.gateway, policy.gateway
+        old, spec = self.policy.gateway, read.policy.gateway
         waiting = [name for name in FIXED if getattr(old, name) != getattr(spec, name)]
         limits = spec.limits
         if limits.connect_timeout_s != old.limits.connect_timeout_s:
@@ -154,39 +159,21 @@ class Gateway:
             limits = limits.model_copy(update={"connect_timeout_s": old.limits.connect_timeout_s})
         kept = {name: getattr(old, name) for name in FIXED}
         spec = spec.model_copy(update={**kept, "limits": limits})
-        policy = replace(policy, gateway=spec)
+        policy = replace(read.policy, gateway=spec)
         bypass, upstreams = _bypass(spec), _upstreams(spec, self.settings.upstream)
-        gate, digest = replace(self.gate, policy=policy), digest_of(policy)
+        gate = replace(self.gate, policy=policy)
         # From here on nothing can fail, and nothing waits.
         for upstream in upstreams.all():
             self.dialer.permit_explicit(upstream.host, upstream.port)
         self.metrics.know_users(policy.users)
-        self.policy, self.gate, self.digest = policy, gate, digest
+        self.policy, self.gate, self.digest = policy, gate, read.digest
         self.bypass, self.upstreams = bypass, upstreams
+        self.audit.rotation = _rotation(spec)
         return waiting
 
     def take_locks(self, locks: LockBook) -> None:
         """Put the locks of the state folder in force, in place of those before."""
         self.gate = replace(self.gate, locks=locks)
-
-    def lock_of(self, session: Session, now: datetime) -> Lock | None:
-        """Give the lock that holds a session, of the state folder or of the policy."""
-        user = self.policy.users.get(session.user)
-        chained = session.issued.role_arn if session.issued is not None else ""
-        for locks in (self.gate.locks, self.policy.locks.values()):
-            found = lock_on(
-                locks,
-                user=session.user,
-                roles=user.spec.roles if user is not None else (),
-                app=session.app,
-                session=session.id,
-                role_arn=chained or session.role_arn,
-                parent_arn=session.role_arn,
-                now=now,
-            )
-            if found is not None:
-                return found
-        return None
 
     def close(self) -> None:
         """Give back the port, the files and the threads."""
@@ -196,12 +183,19 @@ class Gateway:
         self.audit.close()
 
 
-def assemble(settings: Settings) -> Gateway:
-    """Build the gateway. Raises ``SetupError`` with everything that is wrong."""
+def assemble(
+    settings: Settings,
+    *,
+    assumer: BaseAssumer | None = None,
+    new_cache: Callable[..., CredentialCache] = CredentialCache,
+) -> Gateway:
+    """Build the gateway. Raises ``SetupError`` with everything that is wrong.
+
+    ``assumer`` asks somebody else than STS for role credentials: in a worker, its parent.
+    """
     policy = load_policy(settings.policy)
     spec = policy.gateway
-    # Clients have a CA already if there is a session key; another one breaks them all.
-    lost = settings.state.exists() and not (settings.certs / CA_NAME).exists()
+    lost = lost_ca(settings)
     state = open_state(settings.state)
     store = LockStore(state.locks_folder)
     locks = store.open()
@@ -213,9 +207,9 @@ def assemble(settings: Settings) -> Gateway:
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
     address = spec.metrics_listen if settings.metrics is None else settings.metrics
-    audit = AuditLog(state.audit_path)
+    audit = AuditLog(state.audit_path, _rotation(spec))
     bypass = _bypass(spec)
-    assumer = _assumer(spec, settings.upstream)
+    assumer = assumer or _assumer(spec, settings.upstream)
     usage = Usage()
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
@@ -226,7 +220,7 @@ def assemble(settings: Settings) -> Gateway:
         digest=digest_of(policy),
         usage=usage,
         session_keys=state.session_keys,
-        credentials=CredentialCache(
+        credentials=new_cache(
             assumer,
             on_result=metrics.credentials_result,
             on_sts=metrics.sts_call,
@@ -241,7 +235,7 @@ def assemble(settings: Settings) -> Gateway:
         dialer=dialer,
         ca=ca,
         assumer=assumer,
-        warnings=[*_new_ca(ca, lost=lost), *ca.warnings, *_warnings(settings, policy, bypass)],
+        warnings=start_warnings(settings, policy, ca, lost=lost),
     )
 
 
@@ -261,6 +255,10 @@ def role_request(policy: Policy, plan: Plan) -> RoleRequest:
     )
 
 
+def _rotation(spec: GatewaySpec) -> Rotation:
+    return Rotation(spec.audit.rotate_bytes, spec.audit.keep)
+
+
 def _bypass(spec: GatewaySpec) -> Bypass:
     own = [BypassRule(entry.hosts, entry.reason) for entry in spec.bypass]
     return Bypass([*own, *builtin_rules()])
@@ -272,6 +270,11 @@ def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
         for entry in spec.upstreams
     ]
     return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
+
+
+def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
+    """Give what asks STS, as policy and settings say."""
+    return _assumer(policy.gateway, settings.upstream)
 
 
 def _assumer(spec: GatewaySpec, upstream: str) -> StsAssumer:
@@ -287,8 +290,20 @@ def _new_ca(ca: CertificateAuthority, *, lost: bool) -> list[str]:
 _PROBES = ("sts.us-east-1.amazonaws.com", "iam.amazonaws.com", "s3.eu-west-1.amazonaws.com")
 
 
-def _warnings(settings: Settings, policy: Policy, bypass: Bypass) -> list[str]:
-    found = []
+def lost_ca(settings: Settings) -> bool:
+    """True if a CA has gone: clients have it already, and another one breaks them all."""
+    return settings.state.exists() and not (settings.certs / CA_NAME).exists()
+
+
+def start_warnings(
+    settings: Settings, policy: Policy, ca: CertificateAuthority, *, lost: bool
+) -> list[str]:
+    """Give what an operator should know at the start. ``lost``: the CA had to be made anew."""
+    return [*_new_ca(ca, lost=lost), *ca.warnings, *_warnings(settings, policy)]
+
+
+def _warnings(settings: Settings, policy: Policy) -> list[str]:
+    found, bypass = [], _bypass(policy.gateway)
     if settings.upstream:
         found.append(f"all AWS traffic goes to {settings.upstream}, not to AWS")
     past = [host for host in _PROBES if bypass.match(host, 443) is not None]

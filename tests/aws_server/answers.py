@@ -72,5 +72,8 @@ def other_service(head: Head, body: bytes | None) -> Answer:
             f"</ResponseMetadata></{action}Response>"
         )
         return Answer(body=text.encode(), fields=[("Content-Type", "text/xml"), REQUEST_ID])
+    if (protocol := head.get("smithy-protocol")) == "rpc-v2-cbor":
+        fields = [("Content-Type", "application/cbor"), ("smithy-protocol", protocol), REQUEST_ID]
+        return Answer(body=b"\xbf\xff", fields=fields)  # an empty map
     kind = content_type if content_type.startswith("application/x-amz-json") else "application/json"
     return Answer(body=b"{}", fields=[("Content-Type", kind), REQUEST_ID])

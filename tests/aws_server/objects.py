@@ -42,7 +42,8 @@ class Stored:
 
     @property
     def etag(self) -> str:
-        return f'"{self.sha256[:32]}"'
+        # Of the form that uploads in parts get: another, rclone and s3cmd take for an MD5.
+        return f'"{self.sha256[:32]}-1"'
 
 
 @dataclass

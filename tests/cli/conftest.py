@@ -24,6 +24,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name in (
         *("FORCE_COLOR", "GITHUB_ACTIONS", "PY_COLORS"),
         *("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "HTTP_PROXY", "http_proxy"),
+        *("NO_PROXY", "no_proxy", "AWS_CONFIG_FILE", "AWS_REGION", "AWS_DEFAULT_REGION"),
+        *("AWSGATE_USER", "AWSGATE_APP", "AWSGATE_ROLE", "AWSGATE_ENV"),
     ):
         monkeypatch.delenv(name, raising=False)
     for name, value in {"NO_COLOR": "1", "COLUMNS": "200", "TERMINAL_WIDTH": "200"}.items():

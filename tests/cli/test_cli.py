@@ -19,89 +19,10 @@ from awsgate import cli
 from awsgate.version import __version__
 from commandline import (
     ALICE,
-    POLICY,
     Result,
     Run,
     variables,
 )
-
-# --- check ----------------------------------------------------------------------
-
-
-def test_check_counts_a_policy_in_order(run: Run, home: Path) -> None:
-    result = run("check")
-
-    assert result == Result(0, f"{home / 'policy.yaml'}: 2 users, 2 roles, 1 apps, no faults\n", "")
-
-
-def test_check_shows_every_fault_at_once(run: Run, home: Path) -> None:
-    bad = home / "bad"
-    bad.mkdir()
-    policy = POLICY.replace("[read]", "[raed]").replace("listen:", "colour: red, listen:")
-    (bad / "a.yaml").write_text(policy)
-    (bad / "b.yaml").write_text("kind: spaceship\nmetadata: {name: x}\n")
-    whole = run("check", str(bad))
-    (bad / "c.yaml").write_text("kind: [\n")
-    broken = run("check", str(bad))
-
-    # What a file that cannot be read may hold is not held against the others.
-    for result, faults in (
-        (whole, ("a.yaml", "raed", "colour", "b.yaml", "spaceship")),
-        (broken, ("a.yaml", "colour", "b.yaml", "spaceship", "c.yaml")),
-    ):
-        assert (result.code, result.out) == (1, "")
-        assert result.err.startswith("awsgate: error: ")
-        assert "Traceback" not in result.err
-        assert not [fault for fault in faults if fault not in result.err]
-
-
-def test_check_does_not_hint_at_itself(run: Run, home: Path) -> None:
-    bad = home / "my policy"
-    bad.mkdir()
-    (bad / "a.yaml").write_text("kind: spaceship\n")
-
-    checked = run("check", str(bad))
-    asked = run(*ALICE, "--policy", str(bad))
-
-    assert (checked.code, asked.code) == (1, 2)
-    assert "hint" not in checked.err
-    assert f"awsgate: hint: awsgate check '{bad}' shows faults" in asked.err
-
-
-@pytest.mark.parametrize(("place", "how"), [("nowhere", "at"), ("empty", "in")])
-def test_check_says_if_there_is_nothing_to_check(
-    run: Run, home: Path, place: str, how: str
-) -> None:
-    (home / "empty").mkdir()
-
-    result = run("check", str(home / place))
-
-    assert (result.code, result.out) == (2, "")
-    assert result.err.startswith(f"awsgate: error: no policy {how} {home / place}")
-    assert "awsgate: hint: " in result.err
-
-
-def test_check_shows_warnings_and_finds_no_fault_in_them(run: Run, home: Path) -> None:
-    policy = home / "policy.yaml"
-    policy.write_text(POLICY.replace("aws_account_id", "aws_acount_id").replace("bob", "b/b"))
-
-    result = run("check")
-
-    assert result == Result(
-        0,
-        f"{policy}: 2 users, 2 roles, 1 apps, no faults, 2 warnings\n",
-        "awsgate: warning: policy.yaml document 3: metadata.labels: no 'aws_account_id', so roles "
-        "of any account fit this app: did you mean 'aws_account_id' by 'aws_acount_id'\n"
-        "awsgate: warning: policy.yaml document 5: metadata.name: 'b/b' is no session name of AWS "
-        "(2 to 64 letters, digits and _+=,.@-): CloudTrail will show it changed, with a hash\n",
-    )
-
-
-def test_check_has_nothing_to_say_about_the_example(run: Run) -> None:
-    policy = Path(__file__).parents[2] / "policy"
-
-    assert run("check", str(policy)).err == ""
-
 
 # --- demo -----------------------------------------------------------------------
 
@@ -209,7 +130,7 @@ def test_version_prints_the_version(run: Run) -> None:
 WRONG = {
     "no such command": ("fly",),
     "no such option": ("version", "--fast"),
-    "an option left out": ("env", "--user", "alice"),
+    "an argument left out": ("exec", "--user", "alice"),
     "no such format": (*ALICE, "--format", "xml"),
 }
 

@@ -152,14 +152,18 @@ def test_the_output_for_bash_is_safe_to_eval(
     assert not (home / "pwned").exists()
     assert "AWS_PROFILE" not in found
     first, *lines = result.out.splitlines()
-    assert first == "unset AWS_PROFILE AWS_DEFAULT_PROFILE"
+    assert first.startswith("unset AWS_PROFILE AWS_DEFAULT_PROFILE ")
     assert all(line.startswith("export ") for line in lines)
 
 
 HAZARDS = {
     "a profile, for a program": (
-        "json", {"AWS_PROFILE": "x", "AWS_DEFAULT_PROFILE": "y"},
-        ["AWS_PROFILE is set", "AWS_DEFAULT_PROFILE is set"],
+        "json", {"AWS_PROFILE": "x", "AWS_DEFAULT_PROFILE": "y", "AWS_ENDPOINT_URL_S3": "z"},
+        ["AWS_PROFILE is set", "AWS_DEFAULT_PROFILE is set", "AWS_ENDPOINT_URL_S3 is set"],
+    ),
+    "a profile, for docker, which has none": ("docker", {"AWS_PROFILE": "x"}, []),
+    "AWS that is to go past the gateway": (
+        "bash", {"no_proxy": "corp.example,.amazonaws.com"}, ["NO_PROXY: .amazonaws.com is left"],
     ),
     "a profile, which bash unsets": ("bash", {"AWS_PROFILE": "x"}, []),
     "the gateway for http as well": (
@@ -326,7 +330,7 @@ def test_a_life_longer_than_the_policy_allows_is_a_no(run: Run) -> None:
     assert (result.code, result.out) == (1, "")
     assert result.err.splitlines() == [
         f"awsgate: no: alice may not have {READ_ONLY} in test for 2h1s",
-        "awsgate: hint: at most 2h: --ttl 2h",
+        "awsgate: hint: at most 2h: max_session_ttl of role/read (--ttl 2h)",
     ]
     assert run(*ALICE, "--ttl", "2h").code == 0
 

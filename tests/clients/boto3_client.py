@@ -2,6 +2,7 @@
 
     boto3_client.py [--crt] whoami | put BUCKET KEY <body | get BUCKET KEY >body
                     list BUCKET PREFIX | copy BUCKET FROM TO | delete BUCKET KEY
+                    presign put|get BUCKET KEY | note ID TEXT | message QUEUE_URL TEXT
 
 With ``--crt`` bodies go by the AWS Common Runtime, which takes its CA from
 SSL_CERT_FILE and no other variable.
@@ -32,7 +33,41 @@ def main() -> None:
     )
     if verb == "whoami":
         print(json.dumps(boto3.client("sts").get_caller_identity()["Arn"]))
-        return
+    elif verb == "note":
+        sys.stdout.write(note(*names))
+    elif verb == "message":
+        sys.stdout.write(message(*names))
+    elif verb == "presign":
+        asked = {"Bucket": names[1], "Key": names[2]}
+        print(
+            json.dumps(
+                boto3.client("s3").generate_presigned_url(f"{names[0]}_object", Params=asked)
+            )
+        )
+    else:
+        s3_verb(verb, names, transfer)
+
+
+def note(note_id: str, text: str) -> str:
+    """Put an item into the table, and give the text of what is there then."""
+    table: Any = boto3.client("dynamodb")
+    key = {"id": {"S": note_id}}
+    table.put_item(TableName="notes", Item={**key, "text": {"S": text}})
+    found: str = table.get_item(TableName="notes", Key=key)["Item"]["text"]["S"]
+    return found
+
+
+def message(queue: str, text: str) -> str:
+    """Send, receive, delete; gives what was received."""
+    sqs: Any = boto3.client("sqs")
+    sqs.send_message(QueueUrl=queue, MessageBody=text)
+    received = sqs.receive_message(QueueUrl=queue)["Messages"][0]
+    sqs.delete_message(QueueUrl=queue, ReceiptHandle=received["ReceiptHandle"])
+    return str(received["Body"])
+
+
+def s3_verb(verb: str, names: list[str], transfer: TransferConfig) -> None:
+    """Do what is S3's."""
     s3: Any = boto3.client("s3")
     bucket, key = names[0], names[1]
     if verb == "put":

@@ -6,16 +6,17 @@ one of them is named, and then they fail, not skip, if a program is missing.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from awsgate.demo.embedded_aws import EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
+from clients.places import CLI_V2, CLIENTS_FOLDER
+from clients.programs import make
 from clients.seaweed import BUCKET, KEYS, POLICY, SeaweedFs, Storage, Tap
-from clients.tools import make
+from clients.tools import Tool
 from e2e.conftest import alice, aws, bob, client_env, gateway
 from journey import Stage, stage_for_bob
 
@@ -66,16 +67,16 @@ def storage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Storage]:
 @pytest.fixture(scope="session")
 def cli_v2() -> str:
     """Where the AWS CLI v2 is."""
-    return os.environ["AWSGATE_AWS_CLI_V2"]
+    return CLI_V2
 
 
 @pytest.fixture(scope="session")
 def go_client() -> str:
     """Where the Go client is."""
-    return os.environ["AWSGATE_GO_CLIENT"]
+    return str(CLIENTS_FOLDER / "bin/goclient")
 
 
-@pytest.fixture(scope="session")
-def js_client() -> str:
-    """Where the JavaScript client is."""
-    return str(Path(os.environ["AWSGATE_JS_CLIENT"]) / "client.mjs")
+@pytest.fixture
+def js_client(tmp_path: Path) -> Callable[[dict[str, str]], Tool]:
+    """Make the JavaScript client, its recipe followed, of an environment."""
+    return lambda env: make("JavaScript SDK v3", env, tmp_path)

@@ -13,7 +13,6 @@ import json
 import re
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -26,6 +25,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
+from clients.places import CLIENTS_FOLDER
 
 ROLE = "arn:aws:iam::123456789012:role/storage"
 CHAINED_ROLE = "arn:aws:iam::123456789012:role/deployer"
@@ -95,7 +95,7 @@ class SeaweedFs:
         # gRPC ports are these and 10,000 more: all below 32,768, where clients' begin.
         master, volume, filer = (_low_port() for _ in range(3))
         command = [
-            str(Path(sys.executable).parent / "weed"), "server", f"-dir={folder / 'data'}",
+            str(CLIENTS_FOLDER / "bin/weed"), "server", f"-dir={folder / 'data'}",
             "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-master.port={master}",
             f"-volume.port={volume}", "-filer", f"-filer.port={filer}",
             "-s3", f"-s3.port={self.port}", f"-s3.port.grpc={_low_port()}",

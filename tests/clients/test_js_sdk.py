@@ -6,14 +6,14 @@ headers hoisted into the query. The rest of its work is in ``test_s3_clients.py`
 
 from __future__ import annotations
 
-import json
 import os
 import ssl
 import urllib.request
+from collections.abc import Callable
 
 from clients.seaweed import BUCKET, Storage
-from clients.tools import MIB
-from journey import ROLE_SESSION, Stage, run
+from clients.tools import MIB, Tool
+from journey import ROLE_SESSION, Stage
 
 KEY = "a b+c/é/😀 x%2F.txt"
 
@@ -22,19 +22,20 @@ KEY = "a b+c/é/😀 x%2F.txt"
 NO_CHECKSUM = {"AWS_REQUEST_CHECKSUM_CALCULATION": "when_required"}
 
 
-def test_sts_sees_the_role_and_the_user_by_name(stage: Stage, js_client: str) -> None:
-    said = run(["node", js_client, "whoami"], stage.env)
+Made = Callable[[dict[str, str]], Tool]
 
-    assert json.loads(said).endswith(ROLE_SESSION)
+
+def test_sts_sees_the_role_and_the_user_by_name(stage: Stage, js_client: Made) -> None:
+    assert js_client(stage.env).whoami().endswith(ROLE_SESSION)
     stage.check()
 
 
-def test_a_stream_arrives_as_it_was_sent(storage: Storage, js_client: str) -> None:
-    body = os.urandom(3 * MIB)
+def test_a_stream_arrives_as_it_was_sent(storage: Storage, js_client: Made) -> None:
+    client, body = js_client(storage.bob), os.urandom(3 * MIB)
     before = storage.mark()
 
-    run(["node", js_client, "stream", BUCKET, KEY, str(len(body))], storage.bob, stdin=body)
-    got = run(["node", js_client, "get", BUCKET, KEY], storage.bob)
+    client.call("stream", BUCKET, KEY, str(len(body)), stdin=body)
+    got = client.get(BUCKET, KEY)
 
     assert got == body
     crossed = storage.since(before)
@@ -42,12 +43,9 @@ def test_a_stream_arrives_as_it_was_sent(storage: Storage, js_client: str) -> No
     assert [line["method"] for line in crossed.lines] == ["PUT", "GET"]
 
 
-def test_who_has_a_presigned_url_needs_no_key(storage: Storage, js_client: str) -> None:
+def test_who_has_a_presigned_url_needs_no_key(storage: Storage, js_client: Made) -> None:
     env, body = {**storage.bob, **NO_CHECKSUM}, os.urandom(3000)
-    put, get = (
-        json.loads(run(["node", js_client, "presign", verb, BUCKET, "presigned"], env))
-        for verb in ("put", "get")
-    )
+    put, get = (js_client(env).presign(verb, BUCKET, "presigned") for verb in ("put", "get"))
     before = storage.mark()
 
     fetch(env, put, body)

@@ -1,43 +1,61 @@
-"""S3 clients that are programs, each brought to the same five verbs.
+"""Clients that are programs, each brought to the same verbs.
 
-A tool knows nothing but the variables of ``awsgate env`` and what its own manual asks
-for. ``copy`` is a copy within S3; a body over 8 MiB goes in parts.
+A tool knows nothing but the variables of ``awsgate env``, what ``conformance.table`` says
+it needs beside them, and what its own manual asks for. ``copy`` is a copy within S3; a
+body over 8 MiB goes in parts. Programs with verbs of other kinds: ``clients.programs``.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
-import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, ClassVar
 
 from awsgate.demo.embedded_aws import REGION
 
-HERE = Path(__file__).parent
 TIMEOUT_S = 90
 MIB = 1024 * 1024
+ODD = "a b+c/é 😀 x%2F/q=1&r=2#h?/it's (a) 'key' [1]!.txt"
 
 
 @dataclass
 class Tool:
-    """Programs with the verbs put, get, list, copy and delete of their own."""
+    """Programs with the verbs of their own: put, get, list, copy, delete, and so on."""
 
     command: Sequence[str]
     env: dict[str, str]
     folder: Path
-    more: Mapping[str, str] = field(default_factory=dict)
     copies_spaces = True
+    odd: ClassVar[str] = ODD
+    """A key that is hard to encode, without what the client cannot name."""
+    requests_if_refused: ClassVar[int] = 1
+    presigns: ClassVar[tuple[str, ...]] = ("put", "get")
+    more: ClassVar[dict[str, str]] = {}
+    """Variables that its own manual asks for."""
 
     def call(self, *arguments: str, stdin: bytes = b"") -> bytes:
         done = subprocess.run(
             [*self.command, *arguments], env={**self.env, **self.more}, input=stdin,
             capture_output=True, check=False, timeout=TIMEOUT_S, cwd=self.folder,
         )  # fmt: skip
-        assert done.returncode == 0, done.stderr.decode("utf-8", "replace")[-2000:]
+        said = (done.stderr + done.stdout).decode("utf-8", "replace")[-3000:]
+        assert done.returncode == 0, f"exit {done.returncode}: {said}"
         return done.stdout
+
+    def whoami(self) -> str:
+        return str(json.loads(self.call("whoami")))
+
+    def presign(self, verb: str, bucket: str, key: str) -> str:
+        return str(json.loads(self.call("presign", verb, bucket, key)))
+
+    def note(self, note_id: str, text: str) -> str:
+        return self.call("note", note_id, text).decode()
+
+    def message(self, queue: str, text: str) -> str:
+        return self.call("message", queue, text).decode()
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self.call("put", bucket, key, stdin=body)
@@ -55,6 +73,10 @@ class Tool:
     def delete(self, bucket: str, key: str) -> None:
         self.call("delete", bucket, key)
 
+    def refused(self, bucket: str) -> None:
+        """Do something that shows a refusal's words."""
+        self.put(bucket, "refused", b"body")
+
     def _file(self, body: bytes) -> str:
         path = self.folder / "body"
         path.write_bytes(body)
@@ -62,7 +84,36 @@ class Tool:
 
 
 class AwsCli(Tool):
-    """The AWS CLI, version 1 or 2."""
+    """The AWS CLI, version 1 or 2. It signs URLs for reading alone."""
+
+    # Python 3.11's ASCII locale would mangle keys on the command line.
+    more: ClassVar[dict[str, str]] = {"LC_ALL": "C.UTF-8", "AWS_PAGER": ""}
+    presigns: ClassVar[tuple[str, ...]] = ("get",)
+
+    def whoami(self) -> str:
+        return str(self._json("sts", "get-caller-identity")["Arn"])
+
+    def presign(self, verb: str, bucket: str, key: str) -> str:
+        assert verb == "get"
+        return self.call("s3", "presign", f"s3://{bucket}/{key}").decode().strip()
+
+    def note(self, note_id: str, text: str) -> str:
+        key, item = {"id": {"S": note_id}}, {"id": {"S": note_id}, "text": {"S": text}}
+        table = ("--table-name", "notes")
+        self._json("dynamodb", "put-item", *table, "--item", json.dumps(item))
+        found = self._json("dynamodb", "get-item", *table, "--key", json.dumps(key))
+        return str(found["Item"]["text"]["S"])
+
+    def message(self, queue: str, text: str) -> str:
+        of = ("--queue-url", queue)
+        self._json("sqs", "send-message", *of, "--message-body", text)
+        received = self._json("sqs", "receive-message", *of)["Messages"][0]
+        self._json("sqs", "delete-message", *of, "--receipt-handle", received["ReceiptHandle"])
+        return str(received["Body"])
+
+    def _json(self, *arguments: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.call(*arguments, "--output", "json") or b"{}")
+        return found
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self.call("s3", "cp", self._file(body), f"s3://{bucket}/{key}", "--only-show-errors")
@@ -73,10 +124,8 @@ class AwsCli(Tool):
         return to.read_bytes()
 
     def list(self, bucket: str, prefix: str) -> list[str]:
-        raw = self.call(
-            "s3api", "list-objects-v2", "--bucket", bucket, "--prefix", prefix, "--output", "json"
-        )
-        return [item["Key"] for item in json.loads(raw or "{}").get("Contents", [])]
+        found = self._json("s3api", "list-objects-v2", "--bucket", bucket, "--prefix", prefix)
+        return [item["Key"] for item in found.get("Contents", [])]
 
     def copy(self, bucket: str, key: str, to: str) -> None:
         self.call("s3", "cp", f"s3://{bucket}/{key}", f"s3://{bucket}/{to}", "--only-show-errors")
@@ -91,6 +140,11 @@ class S5cmd(Tool):
     # A space in x-amz-copy-source leaves it in a form that SeaweedFS does not read:
     # NoSuchKey, with no gateway between as well.
     copies_spaces = False
+    presigns: ClassVar[tuple[str, ...]] = ("get",)
+
+    def presign(self, verb: str, bucket: str, key: str) -> str:
+        assert verb == "get"
+        return self.call("presign", f"s3://{bucket}/{key}").decode().strip()
 
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self.call("cp", "--raw", "--part-size", "8", self._file(body), f"s3://{bucket}/{key}")
@@ -118,11 +172,23 @@ class S5cmd(Tool):
 class Rclone(Tool):
     """rclone, its remote given by variables."""
 
+    more: ClassVar[dict[str, str]] = {
+        "RCLONE_CONFIG_GW_TYPE": "s3",
+        "RCLONE_CONFIG_GW_PROVIDER": "AWS",
+        "RCLONE_CONFIG_GW_ENV_AUTH": "true",
+        "RCLONE_CONFIG_GW_REGION": REGION,
+        "RCLONE_S3_NO_CHECK_BUCKET": "true",
+        "RCLONE_S3_UPLOAD_CUTOFF": "8M",
+        "RCLONE_S3_CHUNK_SIZE": "8M",
+    }
+
     def put(self, bucket: str, key: str, body: bytes) -> None:
         self.call("copyto", self._file(body), f"gw:{bucket}/{key}")
 
     def get(self, bucket: str, key: str) -> bytes:
-        return self.call("cat", f"gw:{bucket}/{key}")
+        to = self.folder / "got"
+        self.call("copyto", f"gw:{bucket}/{key}", str(to))
+        return to.read_bytes()
 
     def list(self, bucket: str, prefix: str) -> list[str]:
         keys = self.call("lsf", "-R", "--files-only", f"gw:{bucket}").decode().splitlines()
@@ -134,56 +200,6 @@ class Rclone(Tool):
     def delete(self, bucket: str, key: str) -> None:
         self.call("deletefile", f"gw:{bucket}/{key}")
 
-
-RCLONE = {
-    "RCLONE_CONFIG_GW_TYPE": "s3",
-    "RCLONE_CONFIG_GW_PROVIDER": "AWS",
-    "RCLONE_CONFIG_GW_ENV_AUTH": "true",
-    "RCLONE_CONFIG_GW_REGION": REGION,
-    "RCLONE_S3_NO_CHECK_BUCKET": "true",
-    "RCLONE_S3_UPLOAD_CUTOFF": "8M",
-    "RCLONE_S3_CHUNK_SIZE": "8M",
-}
-
-
-def make(name: str, env: dict[str, str], folder: Path) -> Tool:
-    """Give a tool by its name."""
-    scripts = Path(sys.executable).parent
-    if name.startswith("AWS CLI"):
-        return _cli(name, env, folder)
-    if name.startswith("boto3"):
-        flags = ["--crt"] if "CRT" in name else []
-        return Tool([sys.executable, str(HERE / "boto3_client.py"), *flags], env, folder)
-    if name == "s5cmd":
-        return S5cmd([str(scripts / "s5cmd")], env, folder)
-    if name == "rclone":
-        return Rclone([str(scripts / "rclone")], env, folder, RCLONE)
-    if name == "Go SDK v2":
-        return Tool([os.environ["AWSGATE_GO_CLIENT"]], env, folder)
-    if name == "JS SDK v3":
-        script = Path(os.environ["AWSGATE_JS_CLIENT"]) / "client.mjs"
-        return Tool(["node", str(script)], env, folder)
-    raise ValueError(name)
-
-
-def _cli(name: str, env: dict[str, str], folder: Path) -> Tool:
-    v2 = os.environ["AWSGATE_AWS_CLI_V2"]
-    program = v2 if "v2" in name else str(Path(sys.executable).parent / "aws")
-    if "CRT" not in name:
-        return AwsCli([program], env, folder)
-    config = folder / "config"
-    config.write_text("[default]\ns3 =\n  preferred_transfer_client = crt\n", "utf-8")
-    return AwsCli([program], env, folder, {"AWS_CONFIG_FILE": str(config)})
-
-
-TOOLS = (
-    "boto3",
-    "boto3 with CRT",
-    "AWS CLI v1",
-    "AWS CLI v2",
-    "AWS CLI v2 with CRT",
-    "s5cmd",
-    "rclone",
-    "Go SDK v2",
-    "JS SDK v3",
-)
+    def refused(self, bucket: str) -> None:
+        # An upload begins with HEAD, whose answer has no room for words.
+        self.call("lsf", "--retries", "1", f"gw:{bucket}")

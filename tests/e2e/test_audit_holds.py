@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from awsgate.addon.backlog import DROPPED, MAX_REFUSALS
-from awsgate.audit import verify
+from awsgate.auditchain import verify
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.processes import GatewayProcess
 from e2e.recording import (

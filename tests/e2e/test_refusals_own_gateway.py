@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.audit import verify
+from awsgate.auditchain import verify
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, free_port

@@ -8,15 +8,48 @@ from pathlib import Path
 import pytest
 
 from awsgate.errors import SetupError
+from awsgate.policy.decide import (
+    DENIED,
+    DENIED_CALL,
+    NO_ALLOW,
+    NO_APP,
+    NO_CALL,
+    NO_ROLE_ARN,
+    NO_TENANT_ENDPOINT,
+    NO_USER,
+    OTHER_ACCOUNT,
+    OTHER_PARTITION,
+    decide,
+)
 from awsgate.policyfile import load_policy
 
 ROOT = Path(__file__).parents[2]
+REASONS = (
+    NO_USER,
+    NO_APP,
+    NO_ROLE_ARN,
+    OTHER_ACCOUNT,
+    OTHER_PARTITION,
+    DENIED,
+    NO_ALLOW,
+    NO_TENANT_ENDPOINT,
+    DENIED_CALL,
+    NO_CALL,
+)
+
+
+def _blocks(page: Path) -> list[str]:
+    text = page.read_text("utf-8")
+    return re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
 BLOCKS = [
-    pytest.param(block, id=f"{page.name} {number}")
-    for page in sorted([*(ROOT / "docs").glob("*.md"), ROOT / "README.md"])
-    for number, block in enumerate(
-        re.findall(r"^```yaml\n(.*?)^```", page.read_text("utf-8"), re.DOTALL | re.MULTILINE), 1
-    )
+    pytest.param(block, id=f"{page.relative_to(ROOT)} {number}")
+    for page in sorted([*(ROOT / "docs").glob("*.md"), *ROOT.glob("*.md")])
+    for number, block in enumerate(_blocks(page), 1)
+] + [
+    # Its user has the role of another block: together they are a policy.
+    pytest.param("---\n".join(_blocks(ROOT / "policy/README.md")), id="policy/README.md")
 ]
 
 
@@ -39,3 +72,19 @@ def test_the_policy_page_has_blocks_of_both_kinds() -> None:
 
     assert sum("# fault: " in text for text in texts) >= 3
     assert sum("# fault: " not in text for text in texts) >= 7
+
+
+def test_the_order_of_evaluation_is_that_of_the_reasons() -> None:
+    """In what order ``decide`` asks is held by ``test_decide_order``."""
+    page = (ROOT / "docs/policy.md").read_text("utf-8")
+    section = page.partition("## The order of evaluation\n")[2].partition("\n## ")[0]
+
+    assert re.findall(r"^\| (\d+) \|.*\| `(.*)` \|$", section, re.MULTILINE) == [
+        (str(number), reason) for number, reason in enumerate(REASONS, 1)
+    ]
+
+
+def test_the_docstring_has_as_many_steps_as_the_page() -> None:
+    steps = re.findall(r"^ *(\d+)\. ", decide.__doc__ or "", re.MULTILINE)
+
+    assert steps == [str(number) for number, _ in enumerate(REASONS, 1)]

@@ -163,6 +163,10 @@ FAULTS: dict[str, tuple[object, str]] = {
         "spec.allow.source_networks[0]: '10.0.0.1/8' is not a network like '10.0.0.0/8': "
         "10.0.0.1/8 has host bits set",
     ),
+    "network of ipv4 in the clothes of ipv6": (
+        allow(source_networks=["::ffff:10.0.0.0/104"]),
+        "spec.allow.source_networks[0]: '::ffff:10.0.0.0/104' is IPv4: write '10.0.0.0/8'",
+    ),
     "time of day that yaml reads as a number": (
         allow(hours=[{"from": 480, "to": "18:00"}]),
         "spec.allow.hours[0].from: YAML reads this time as the number 480: quote it",
@@ -601,6 +605,9 @@ def test_nothing_is_a_policy_with_the_defaults() -> None:
         "max_buffered_bytes": 536870912,
         "max_header_bytes": 65536,
         "connect_timeout_s": 10.0,
+        "max_connections": 10000,
+        "head_timeout_s": 30.0,
+        "idle_timeout_s": 600.0,
     }
     assert (spec.session.default_ttl_s, spec.session.max_ttl_s) == (3600, 43200)
     assert (spec.sts.endpoint_url, spec.sts.regional, spec.audit.on_failure) == ("", True, "refuse")

@@ -16,16 +16,15 @@ from mitmproxy import http
 from awsgate import chaining
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import TRACE, Trace
-from awsgate.aws.faults import protocol_of, render_fault, wants_query_errors
+from awsgate.artefacts import make_artefact
+from awsgate.aws.faults import answer_json, protocol_of, render_fault, wants_query_errors
+from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.session import ENTROPY_BYTES
+from awsgate.telling import Telling
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
-
-TELL_AGAIN_S = 60.0
-MAX_TOLD = 100
-_OPERATORS = frozenset({Code.ROLE_UNAVAILABLE})
 
 Clock = Callable[[], datetime]
 
@@ -44,7 +43,8 @@ class Answers:
         self.clock = clock
         self.max_header_bytes: int = gateway.policy.gateway.limits.max_header_bytes
         self._buffered: dict[str, int] = {}
-        self._told: dict[str, float] = {}
+        self.telling: Telling | None = Telling()
+        """None: somebody else tells the operator."""
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Count the body of a request that is over no more."""
@@ -56,27 +56,14 @@ class Answers:
             refusal = exc
         else:
             # The type and place alone: a message may quote what was being handled.
-            log.error("gateway fault in request %s: %s", trace.request_id, _place_of(exc))
+            log.error("gateway fault in request %s: %s", trace.request_id, place_of(exc))
             refusal = Refusal(
                 Code.GATEWAY_FAULT, f"the gateway failed on this request ({trace.request_id})"
             )
         trace.refusal = refusal
-        if refusal.code in _OPERATORS:
-            self._tell_operator(refusal)
+        if self.telling is not None:
+            self.telling.tell(refusal, self.clock().timestamp())
         self._respond(flow, trace, refusal)
-
-    def _tell_operator(self, refusal: Refusal) -> None:
-        """Say on the gateway's terminal what only its operator can mend, once a minute."""
-        now = self.clock().timestamp()
-        text = f"{refusal.code}: {refusal.message}"
-        if refusal.detail:
-            text += f" ({refusal.detail})"
-        if now - self._told.get(text, 0.0) < TELL_AGAIN_S:
-            return
-        if len(self._told) >= MAX_TOLD:
-            self._told.clear()
-        self._told[text] = now
-        log.warning("%s", text)
 
     def _respond(self, flow: http.HTTPFlow, trace: Trace, refusal: Refusal) -> None:
         review = trace.review
@@ -107,6 +94,26 @@ class Answers:
             f"a body without x-amz-content-sha256 may be at most {limit} bytes here",
             hint="send x-amz-content-sha256, then bodies of any size are streamed",
         )
+
+    # --- orders -------------------------------------------------------------------
+
+    def hand_out(
+        self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None, keys_end_s: float
+    ) -> None:
+        """Answer an order with what it asks for. Nothing is signed that could leave."""
+        order, session = trace.planned.order, trace.review.session
+        if order is None or session is None or keys is None:
+            raise Refusal(Code.GATEWAY_FAULT, "there is no order, or nobody and nothing to sign it")
+        made = make_artefact(
+            order,
+            keys,
+            now=self.clock(),
+            session_ends_s=session.expires_at,
+            keys_end_s=keys_end_s,
+        )
+        trace.access_key_id = keys.access_key_id
+        trace.note = f"artefact {order.kind}, good until {made.expires}"
+        flows.respond(flow, answer_json(made.answer, trace.request_id))
 
     # --- AWS's answers ----------------------------------------------------------
 
@@ -225,7 +232,8 @@ class Answers:
             trace.bytes_in += size
 
 
-def _place_of(exc: BaseException) -> str:
+def place_of(exc: BaseException) -> str:
+    """Give an exception's type and where it arose: its text may quote what was handled."""
     place = exc.__traceback__
     while place is not None and place.tb_next is not None:
         place = place.tb_next

@@ -57,6 +57,8 @@ class AwsGate:
     def __init__(self) -> None:
         self.hooks: Hooks | None = None
         self.watch: Watch | None = None
+        self.speaks = True
+        """Of reloads. False: another process does."""
         self._configuring = False
         self._reloaded = False
 
@@ -95,7 +97,7 @@ class AwsGate:
         options = ctx.options
         if self.hooks is not None:  # its port and its files must be free for the next one
             self._close(self.hooks)
-        gateway = assemble(
+        gateway = self.assembled(
             Settings(
                 policy=_path(options.awsgate_policy) or default_policy_path(),
                 state=_path(options.awsgate_state) or default_state_folder(),
@@ -116,11 +118,15 @@ class AwsGate:
         self.hooks = hooks
         self._watch(hooks)
 
+    def assembled(self, settings: Settings) -> Gateway:
+        """Build the gateway."""
+        return assemble(settings)
+
     def _watch(self, hooks: Hooks) -> None:
         """Follow the files of the policy and the locks; SIGHUP reads them at once."""
         master, loop = ctx.master, asyncio.get_running_loop()
-        hooks.cut = lambda client: cut_client(master.addons.get("proxyserver"), client)
-        reloader = Reloader(hooks)
+        hooks.cut = lambda client_id: cut_client(master.addons.get("proxyserver"), client_id)
+        reloader = Reloader(hooks, speaks=self.speaks)
         self.watch = Watch(reloader.sources(), reloader.take, loop)
         self.watch.start()
         # Not everywhere is there such a signal, or a loop that takes it.

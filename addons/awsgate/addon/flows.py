@@ -8,6 +8,7 @@ normalise or rewrite.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from http import HTTPStatus
 
 from mitmproxy import connection, http
@@ -43,8 +44,13 @@ def facts_of(
 
 def is_local(client: connection.Client) -> bool:
     """True if the client connection comes from this machine."""
+    return _is_loopback(str(client.peername[0]))
+
+
+@lru_cache(maxsize=4096)
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(client.peername[0].partition("%")[0]).is_loopback
+        return ipaddress.ip_address(address.partition("%")[0]).is_loopback
     except ValueError:
         return False
 

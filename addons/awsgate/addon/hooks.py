@@ -29,6 +29,7 @@ from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
+from awsgate.lockout import cut_off
 from awsgate.wiring import Gateway, role_request
 
 
@@ -37,7 +38,7 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def _leave_open(_: connection.Client) -> None:
+def _leave_open(_: str) -> None:
     """Stand in where there is no proxy server: a request that is cut is marked alone."""
 
 
@@ -51,8 +52,8 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
-        self.cut: Callable[[connection.Client], None] = _leave_open
-        """Ends a client connection at once, and what it leads to. Set by the entry."""
+        self.cut: Callable[[str], None] = _leave_open
+        """Ends a client connection at once, and what it leads to. By id; set by the entry."""
         self._current: dict[str, http.HTTPFlow] = {}
         """The last request of each client connection: HTTP/1 has one at a time."""
 
@@ -130,14 +131,16 @@ class Hooks:
             if trace is None or trace.recorded or trace.refusal is not None:
                 continue
             session = trace.review.session
-            lock = self.gateway.lock_of(session, now) if session is not None else None
+            lock = self.gateway.gate.lock_of(session, now) if session is not None else None
             if lock is not None:
-                trace.refusal = Refusal(
-                    Code.LOCKED,
-                    f"cut off: {lock.spec.message or 'locked by the operator of the gateway'}",
-                    detail=f"lock/{lock.metadata.name}",
-                )
-                self.cut(flow.client_conn)
+                trace.refusal = cut_off(lock)
+                self.cut(flow.client_conn.id)
+
+    def cut_closed_tunnels(self) -> None:
+        """End every tunnel that the policy would not open any more."""
+        bypass, non_aws = self.gateway.bypass, self.gateway.policy.gateway.non_aws
+        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws):
+            self.cut(client_id)
 
     def close(self) -> None:
         """Record what is still under way: the gateway goes down."""
@@ -195,7 +198,7 @@ class Hooks:
         plan = trace.plan
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
-        if plan is None or not plan.issues:
+        if plan is None or not (plan.issues or plan.order):
             flow.response.stream = trace.count_out
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -271,23 +274,34 @@ class Hooks:
         """Sign at once with keys that are at hand, or later with fetched ones."""
         plan = trace.planned
         if plan.form is None or plan.issued is not None:
-            self._sign(flow, trace, plan.issued.keys if plan.issued is not None else None)
+            issued = plan.issued
+            keys, end_s = (issued.keys, issued.expires_at) if issued is not None else (None, 0)
+            self._proceed(flow, trace, keys, end_s)
             return None
         wanted = role_request(self.gateway.policy, plan)
         cached = self.gateway.credentials.peek(wanted)
         if cached is not None:
-            self._sign(flow, trace, cached.signing_keys())
+            self._proceed(flow, trace, cached.signing_keys(), cached.expires_at)
             return None
 
         async def fetch_and_sign() -> None:
             fetched = await self.gateway.credentials.get(wanted)
-            self._sign(flow, trace, fetched.signing_keys())
+            self._proceed(flow, trace, fetched.signing_keys(), fetched.expires_at)
 
         return fetch_and_sign()
 
-    def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
+    def _proceed(
+        self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None, keys_end_s: float
+    ) -> None:
+        """Sign the request, or answer it if it is for the gateway itself."""
         if trace.refusal is not None:  # cut off while it waited for the keys
             raise trace.refusal
+        if trace.planned.order is not None:
+            self.answers.hand_out(flow, trace, keys, keys_end_s)
+        else:
+            self._sign(flow, trace, keys)
+
+    def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
         plan, review = trace.planned, trace.review
         out = outgoing.sign(
             plan,

@@ -62,7 +62,7 @@ def apply(options: OptManager) -> None:
     """Set every required option. Raises ``SetupError`` if the operator chose otherwise."""
     chosen = [
         f"{name}={getattr(options, name)!r}: {reason}; needs {wanted!r}"
-        for name, (wanted, reason) in REQUIRED.items()
+        for name, wanted, reason in _required(options)
         if options.has_changed(name) and _value(options, name) != wanted
     ]
     chosen += _bad_modes(options.mode)
@@ -72,11 +72,19 @@ def apply(options: OptManager) -> None:
             faults=tuple(chosen),
             hint="leave these options out: awsgate sets them",
         )
-    options.update(**{name: wanted for name, (wanted, _) in REQUIRED.items()})
+    options.update(**{name: wanted for name, wanted, _ in _required(options)})
     # tools/main.py sets the root logger to DEBUG; each suppressed record still costs.
     logging.getLogger("mitmproxy").setLevel(logging.WARNING)
     logging.getLogger("mitmproxy.proxy.server").addFilter(_cut)
     _speak_on_stderr()
+
+
+def _required(options: OptManager) -> list[tuple[str, Any, str]]:
+    """Give the settings, with their reasons, that this host has.
+
+    The lean host lacks some, with the addons that they are of.
+    """
+    return [(name, *row) for name, row in REQUIRED.items() if name in options]
 
 
 def _cut(record: logging.LogRecord) -> bool:
@@ -107,7 +115,7 @@ def _speak_on_stderr() -> None:
 
 def verify(options: OptManager) -> None:
     """Check that all of it still holds. Raises ``OptionsError``, which rolls back."""
-    for name, (wanted, reason) in REQUIRED.items():
+    for name, wanted, reason in _required(options):
         if _value(options, name) != wanted:
             raise exceptions.OptionsError(f"awsgate needs {name}={wanted!r}: {reason}")
     for fault in _bad_modes(options.mode):

@@ -18,6 +18,7 @@ from awsgate import gate as gates
 from awsgate.addon.backlog import Backlog
 from awsgate.addon.tunnels import Route, Way
 from awsgate.audit import AuditRecord, AuditUnavailable
+from awsgate.auditline import resource_text
 from awsgate.aws.chunked import ChunkError
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
@@ -53,6 +54,8 @@ class Trace:
     recorded: bool = False
     stopped: bool = False
     """The gateway went down while the answer was awaited."""
+    note: str = ""
+    """What the gateway itself gave out. For the audit."""
 
     @property
     def planned(self) -> Plan:
@@ -185,23 +188,23 @@ def _request_record(
 ) -> AuditRecord:
     review, decision, session = trace.review, trace.review.decision, trace.review.session
     call = review.call
-    found, plan, refusal = review.endpoint, trace.plan, trace.refusal
+    plan, refusal = trace.plan, trace.refusal
     issued = session.issued if session is not None else None
     return AuditRecord(
         time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         id=trace.request_id,
-        event="request",
+        event="artefact" if review.orders else "request",
         user=session.user if session is not None else "",
         session=session.id if session is not None else "",
         client=_peer(flow.client_conn),
         app=session.app if session is not None else "",
         role_arn=review.role_arn,
         account=decision.account if decision is not None else "",
-        service=found.service if found is not None else "",
-        region=review.claim.region if review.claim is not None else "",
+        service=_service(review),
+        region=_signed_region(review),
         host=review.host,
         action=_action(review),
-        resource=" ".join(call.resources)[:MAX_RESOURCE_CHARS] if call is not None else "",
+        resource=resource_text(call.resources) if call is not None else "",
         access_level=call.access_level if call is not None and call.actions else "",
         method=review.facts.method.decode("latin-1")[:32],
         path=review.facts.target.partition(b"?")[0].decode("latin-1")[:2048],
@@ -217,6 +220,7 @@ def _request_record(
         aws_request_id=_aws_request_id(flow) if refusal is None else "",
         access_key_id=trace.access_key_id,
         session_name=_session_name(plan, issued),
+        granted_role_arn=session.role_arn if session is not None else "",
     )
 
 
@@ -224,6 +228,18 @@ def _action(review: gates.Review) -> str:
     """Give the IAM actions, or the operation as the request names it."""
     call = review.call
     return " ".join(call.actions) if call is not None and call.actions else review.action
+
+
+def _service(review: gates.Review) -> str:
+    if review.orders and review.call is not None:
+        return review.call.service
+    return review.endpoint.service if review.endpoint is not None else ""
+
+
+def _signed_region(review: gates.Review) -> str:
+    """Give the region of the signature; of SigV4a, its region set."""
+    claim = review.claim
+    return (claim.region or claim.region_set)[:256] if claim is not None else ""
 
 
 def _session_name(plan: Plan | None, issued: IssuedKeys | None) -> str:
@@ -250,7 +266,6 @@ def _tunnel_record(
 
 
 MAX_REASON_CHARS = 500
-MAX_RESOURCE_CHARS = 4096
 
 
 def _passed(trace: Trace) -> bool:
@@ -270,7 +285,7 @@ def _reason(flow: http.HTTPFlow, trace: Trace) -> str:
         return "client or server closed the connection before the answer was complete"
     if decision is not None and decision.reported:
         return f"report mode: enforce would refuse: {decision.reported}"
-    return ""
+    return trace.note
 
 
 def _peer(client: connection.Client) -> str:

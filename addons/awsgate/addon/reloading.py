@@ -9,101 +9,138 @@ from __future__ import annotations
 import sys
 import uuid
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import datetime
 
 from awsgate.addon.hooks import Hooks
+from awsgate.addon.record import MAX_REASON_CHARS
 from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
-from awsgate.locks import BY
-from awsgate.policy import Lock, Policy
+from awsgate.lockout import rule_of
+from awsgate.locks import BY, Found
+from awsgate.policy import Lock
 from awsgate.policy.locks import LockBook, in_force
-from awsgate.policyfile import load_policy
-from awsgate.policywatch import Outcome, Source, policy_source
+from awsgate.policywatch import Outcome, Reading, Source, policy_source
 from awsgate.session import session_name_for
 from awsgate.wiring import Gateway
 
 POLICY_RELOAD, LOCKS_RELOAD = "policy.reload", "locks.reload"
 LOCK_ADDED, LOCK_REMOVED = "lock.add", "lock.remove"
 
+_STAYS = {
+    "policy": "the policy in force stays as it was",
+    "locks": "locks that cannot be read stay as they were; the others are in force",
+}
+
 
 class Reloader:
-    """Takes what ``policywatch.Watch`` has read, for one gateway and its hooks."""
+    """Takes what ``policywatch.Watch`` has read, for one gateway and its hooks.
 
-    def __init__(self, hooks: Hooks) -> None:
-        self.hooks = hooks
+    ``speaks``: of several processes that share policy, audit and metrics, one says,
+    records and counts what all of them do.
+    """
+
+    def __init__(self, hooks: Hooks, *, speaks: bool = True) -> None:
+        self.hooks, self.speaks = hooks, speaks
         self.gateway: Gateway = hooks.gateway
         self._policy_on_disk = self.gateway.policy
         self._faults: dict[str, str] = {}
-        self._waiting: set[str] = set()
+        self._told = set(self.gateway.cautions())
 
     def sources(self) -> tuple[Source[object], ...]:
         """Give what is to be watched."""
-        path, store = self.gateway.settings.policy, self.gateway.locks
+        store = self.gateway.locks
         return (
-            policy_source(path, lambda: load_policy(path)),
+            policy_source(self.gateway.settings.policy),
             Source("locks", store.folder, store.fingerprint, store.read),
         )
 
     def take(self, outcome: Outcome[object]) -> None:
-        """Take what came of reading a source again."""
+        """Take what came of reading a source again. Must not raise: nobody would hear."""
+        try:
+            self._take(outcome)
+        except Exception as exc:  # noqa: BLE001 - what is in force stays, and that is said
+            fault = SetupError(f"the {outcome.source} cannot be taken: {type(exc).__name__}")
+            self._refuse(outcome.source, fault, asked=True)
+
+    def _take(self, outcome: Outcome[object]) -> None:
         if outcome.fault is not None:
             self._refuse(outcome.source, outcome.fault, asked=outcome.asked)
-        elif isinstance(outcome.value, Policy):
+        elif isinstance(outcome.value, Reading):
             self._take_policy(outcome.value, asked=outcome.asked)
-        elif isinstance(outcome.value, LockBook):
-            self._take_locks(outcome.value)
+        elif isinstance(outcome.value, Found):
+            self._take_locks(outcome.value, asked=outcome.asked)
 
     def _refuse(self, source: str, fault: SetupError, *, asked: bool) -> None:
         """What is in force stays."""
         text = fault.render()
         if asked or self._faults.get(source) != text:
-            _say([text, f"awsgate: the {source} in force stay as they were"])
+            self._say([text, f"awsgate: {_STAYS[source]}"])
         self._faults[source] = text
         faults = max(1, len(fault.faults))
-        event = POLICY_RELOAD if source == "policy" else LOCKS_RELOAD
-        self._note(event, "refused", f"{faults} fault{'s' * (faults > 1)}; {self._in_force()}")
-        self.gateway.metrics.policy_reload("failed")
+        counted = f"{faults} fault{'s' * (faults > 1)}"
+        if source == "policy":
+            self._note(POLICY_RELOAD, "refused", f"{counted}; {self._in_force()}")
+        else:
+            self._note(LOCKS_RELOAD, "refused", counted)
+        self._count("failed")
 
-    def _take_policy(self, policy: Policy, *, asked: bool) -> None:
+    # --- the policy -------------------------------------------------------------
+
+    def _take_policy(self, read: Reading, *, asked: bool) -> None:
         mended = self._faults.pop("policy", None) is not None
-        if policy == self._policy_on_disk and not asked and not mended:
+        if read.policy == self._policy_on_disk and not asked and not mended:
             return
-        waiting = self.gateway.take_policy(policy)
-        self._policy_on_disk = policy
+        waiting = self.gateway.take_policy(read)
+        # First what the policy shuts out, then what is to be said of it.
         self.hooks.answers.max_header_bytes = self.gateway.policy.gateway.limits.max_header_bytes
+        self._enforce(read.policy.locks.values())
+        self.hooks.cut_closed_tunnels()
+        self._policy_on_disk = read.policy
         users, roles, apps = self.gateway.counts()
-        lines = [f"awsgate: policy read again: {users} users, {roles} roles, {apps} apps"]
-        lines += [
-            f"awsgate: warning: {name} of kind: gateway needs a restart: it stays as it was"
-            for name in waiting
-            if name not in self._waiting
-        ]
-        self._waiting = set(waiting)
-        _say(lines)
-        self._note(
-            POLICY_RELOAD,
-            "allowed",
-            f"{users} users, {roles} roles, {apps} apps; {self._in_force()}",
-        )
-        self.gateway.metrics.policy_reload("ok")
-        self._enforce(policy.locks.values())
+        counted = f"{users} users, {roles} roles, {apps} apps"
+        self._say([f"awsgate: policy read again: {counted}", *self._cautions(waiting)])
+        self._note(POLICY_RELOAD, "allowed", f"{counted}; {self._in_force()}")
+        self._count("ok")
 
-    def _take_locks(self, locks: LockBook) -> None:
-        if self._faults.pop("locks", None) is not None:
-            self._note(LOCKS_RELOAD, "allowed", f"{len(locks)} locks; {self._in_force()}")
-            _say([f"awsgate: locks read again: {len(locks)}"])
+    def _cautions(self, waiting: Iterable[str]) -> list[str]:
+        """Give the warnings of which the policy before had none."""
+        now = [
+            *self.gateway.cautions(),
+            *(f"{name} of kind: gateway needs a restart: it stays as it was" for name in waiting),
+        ]
+        new = [f"awsgate: warning: {text}" for text in now if text not in self._told]
+        self._told = set(now)
+        return new
+
+    # --- the locks of the state folder ---------------------------------------------
+
+    def _take_locks(self, found: Found, *, asked: bool) -> None:
+        # Who is locked by a file that cannot be read any more stays locked.
+        kept = [lock for lock in self.gateway.gate.locks if lock.metadata.name in found.unread]
+        self._put_in_force(LockBook([*found.locks, *kept]) if kept else found.locks)
+        fault = found.fault(self.gateway.locks.folder)
+        if fault is not None:
+            self._refuse("locks", fault, asked=asked)
+        elif self._faults.pop("locks", None) is not None:
+            counted = f"{len(found.locks)} in all"
+            self._say([f"awsgate: locks read again: {counted}"])
+            self._note(LOCKS_RELOAD, "allowed", counted)
+            self._count("ok")
+
+    def _put_in_force(self, locks: LockBook) -> None:
         before = {lock.metadata.name: lock for lock in self.gateway.gate.locks}
         after = {lock.metadata.name: lock for lock in locks}
         if before == after:
             return
         self.gateway.take_locks(locks)
         added = [lock for name, lock in after.items() if before.get(name) != lock]
+        self._enforce(added)
         for lock in added:
-            self._note(LOCK_ADDED, "allowed", describe(lock), rule=f"lock/{lock.metadata.name}")
+            self._note(LOCK_ADDED, "allowed", describe(lock), rule=rule_of(lock))
         for name, lock in before.items():
             if name not in after:
-                self._note(LOCK_REMOVED, "allowed", describe(lock), rule=f"lock/{name}")
-        self._enforce(added)
+                self._note(LOCK_REMOVED, "allowed", describe(lock), rule=rule_of(lock))
 
     def _enforce(self, locks: Iterable[Lock]) -> None:
         """Cut what is under way of whom a lock holds, and forget their credentials."""
@@ -114,7 +151,11 @@ class Reloader:
                 self._forget(lock)
 
     def _forget(self, lock: Lock) -> None:
-        """Drop role credentials that nobody but the locked may use."""
+        """Drop the role credentials of the locked; more than theirs costs a call to STS.
+
+        Those of an app or of one session serve the user's others too, and stay: the gate
+        hands them to nobody who is locked.
+        """
         target, forget = lock.spec.target, self.gateway.credentials.forget
         if target.user is not None:
             forget(role_arn=target.aws_role_arn, session_name=session_name_for(target.user))
@@ -125,10 +166,22 @@ class Reloader:
                 if target.role in user.spec.roles:
                     forget(role_arn=None, session_name=session_name_for(name))
 
+    # --- what is told -----------------------------------------------------------------
+
     def _in_force(self) -> str:
         return f"in force: sha256:{self.gateway.digest}"
 
+    def _say(self, lines: Iterable[str]) -> None:
+        if self.speaks:
+            _say(lines)
+
+    def _count(self, result: str) -> None:
+        if self.speaks:
+            self.gateway.metrics.policy_reload(result)
+
     def _note(self, event: str, decision: str, reason: str, *, rule: str = "") -> None:
+        if not self.speaks:
+            return
         now: datetime = self.hooks.clock()
         self.hooks.recorder.backlog.add(
             AuditRecord(
@@ -137,7 +190,7 @@ class Reloader:
                 event=event,
                 decision=decision,
                 rule=rule,
-                reason=reason[:500],
+                reason=reason[:MAX_REASON_CHARS],
             )
         )
         self.hooks.recorder.flush()
@@ -154,5 +207,7 @@ def describe(lock: Lock) -> str:
 
 
 def _say(lines: Iterable[str]) -> None:
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
+    # A terminal that is gone must not keep a lock from being enforced.
+    with suppress(OSError, ValueError):
+        sys.stderr.write("\n".join(lines) + "\n")
+        sys.stderr.flush()

@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from mitmproxy import connection
-
 from awsgate.aws.endpoint import is_data_plane, looks_like_aws, normalise_host
 from awsgate.bypass import Bypass
 
@@ -83,6 +81,16 @@ class Routes:
         """Give the route, or None where no CONNECT was seen (origin form)."""
         return self._routes.get(client_id)
 
+    def closed(self, *, bypass: Bypass, non_aws: str) -> list[str]:
+        """Give the connections that are tunnels and would be none by these rules."""
+        return [
+            client_id
+            for client_id, route in self._routes.items()
+            if route.way is Way.TUNNEL
+            and decide_route(route.host, route.port, bypass=bypass, non_aws=non_aws).way
+            is not Way.TUNNEL
+        ]
+
     def drop(self, client_id: str, then: Callable[[Route], None]) -> None:
         """Forget a closed connection, telling ``then`` of its route."""
         route = self._routes.pop(client_id, None)
@@ -90,19 +98,19 @@ class Routes:
             then(route)
 
 
-def cut_client(server: Any, client: connection.Client) -> None:
+def cut_client(server: Any, client_id: str) -> None:
     """End a client connection at once, with what is unsent, and all that it leads to.
 
     ``server`` is mitmproxy's own; what ends here is what its time-out would end.
     """
     for handler in list(getattr(server, "connections", {}).values()):
-        if handler.client is not client:
+        if handler.client.id != client_id:
             continue
-        held = handler.transports.get(client)
+        held = handler.transports.get(handler.client)
         if held is None:
             return
         if held.handler is not None:
-            held.handler.cancel("awsgate: locked")
+            held.handler.cancel("awsgate: cut off")
         transport = getattr(held.writer, "transport", None)
         if transport is not None:
             # Not close(): that waits for a client that may never read what is buffered.

@@ -142,6 +142,7 @@ DATA_PLANE_LABELS = frozenset(
         "elb",
         "fsx",
         "git-codecommit",
+        "git-codecommit-fips",
         "kafka",
         "kafka-serverless",
         "memorydb",

@@ -245,6 +245,18 @@ def render_fault(
     return FaultResponse(status, tuple(headers), body)
 
 
+def answer_json(body: bytes, request_id: str) -> FaultResponse:
+    """Give an answer of the gateway's own that is no fault. It may not be kept by anybody."""
+    headers = (
+        ("Content-Type", "application/json"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("x-amzn-RequestId", _token(request_id)),
+        ("x-awsgate-request-id", _token(request_id)),
+    )
+    return FaultResponse(200, headers, body)
+
+
 def _scope_service(headers: Mapping[str, str]) -> str:
     """Give the service the client signed for. Unverified: good for a shape, no more."""
     credential = headers.get("authorization", "").partition("Credential=")[2].partition(",")[0]

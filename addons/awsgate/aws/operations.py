@@ -3,14 +3,14 @@
 Data: ``operations/<signing name>.json`` and ``operations/levels/<IAM prefix>.json``,
 made by ``scripts/build_operations.py`` from botocore's models and the Service
 Authorization Reference. Read when a service is first asked for, and kept: all of them
-are 4 MB of text, most gateways see a dozen services.
+are 2 MB of text, most gateways see a dozen services.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib import resources
@@ -24,43 +24,50 @@ LEVELS: Mapping[str, AccessLevel] = {
 }  # fmt: skip
 """By letter, the most dangerous first."""
 
+ANY_NAME = "*"
+"""Among the names of a query: whatever stands there."""
+
 _NAME = re.compile(r"[a-z0-9-]{1,64}")
 
 
 @dataclass(frozen=True, slots=True)
 class Resource:
-    """How the ARN of an operation's resource is made."""
+    """Of what kind an operation's resource is, and what in the request names it."""
 
-    template: str
-    places: tuple[tuple[str, str, str], ...]
-    """Variable, where its value stands (label, query, header, body), and its name there."""
+    kind: str
+    """As in ``resource``: IAM prefix and type."""
+    places: tuple[tuple[str, str], ...]
+    """Where it may stand (label, query, body), and its name there; ``!``: unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
     """One operation of a REST service."""
 
-    method: str
-    segments: tuple[str | None, ...]
-    """Decoded; None is a label."""
-    labels: tuple[str, ...]
-    greedy: int
-    """Index of the label that takes several segments, or -1."""
     operation: str
+    labels: tuple[str, ...]
+    weight: tuple[int, int, int]
+    """Order of preference among the routes that match: the most particular last."""
     literals: tuple[tuple[str, str], ...]
     """Query parameters with their values that the template holds."""
-    query: tuple[str, ...]
+    query: frozenset[str]
+    """Names that must be in the query."""
+    known: frozenset[str]
+    """All names that may."""
     headers: tuple[bytes, ...]
 
-    @property
-    def weight(self) -> tuple[int, int, int]:
-        """Order of preference among the routes that match: the most particular last."""
-        fixed = sum(segment is not None for segment in self.segments)
-        return (
-            fixed,
-            -int(self.greedy >= 0),
-            2 * len(self.literals) + len(self.query) + len(self.headers),
-        )
+
+@dataclass(slots=True)
+class Node:
+    """What may follow in a path."""
+
+    fixed: dict[str, Node] = field(default_factory=dict)
+    label: Node | None = None
+    greedy: Node | None = None
+    """After a label that takes several segments."""
+    tails: set[int] = field(default_factory=set)
+    """How many segments may follow that label."""
+    routes: list[Route] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,18 +81,11 @@ class Service:
     protocols: frozenset[str]
     target: str
     """Of X-Amz-Target, and of the path in CBOR."""
-    actions: Mapping[str, str | None] = field(repr=False)
-    """Operation -> IAM actions; empty: the one of its own name; None: not known."""
-    routes: Mapping[str, tuple[Route, ...]] = field(repr=False)
-    """Method -> routes, the most particular first."""
+    actions: Mapping[str, tuple[str, ...]] = field(repr=False)
+    """Operation -> IAM actions; none: they are not known."""
+    routes: Mapping[str, Node] = field(repr=False)
+    """Method -> the tree of its paths."""
     resources: Mapping[str, Resource] = field(repr=False)
-
-    def actions_of(self, operation: str) -> tuple[str, ...]:
-        """Give the IAM actions of one of the operations; nothing: they are not known."""
-        named = self.actions[operation]
-        if named is None:
-            return ()
-        return tuple(named.split()) or (f"{self.iam}:{operation}",)
 
 
 @lru_cache(maxsize=512)
@@ -110,6 +110,7 @@ def levels_of(prefix: str) -> Mapping[str, str]:
     return {name.lower(): letter for name, letter in json.loads(file.read_text("utf-8")).items()}
 
 
+@lru_cache(maxsize=8192)
 def level_of(action: str) -> AccessLevel | None:
     """Give the access level of an IAM action; None: there is no such action."""
     prefix, _, name = action.partition(":")
@@ -117,46 +118,77 @@ def level_of(action: str) -> AccessLevel | None:
     return LEVELS[letter] if letter else None
 
 
+def matches(root: Node, path: Sequence[str]) -> Iterator[tuple[Route, tuple[str, ...]]]:
+    """Give each route below ``root`` that has this path, with the values of its labels."""
+    todo: list[tuple[Node, int, tuple[str, ...]]] = [(root, 0, ())]
+    while todo:
+        node, place, values = todo.pop()
+        if place == len(path):
+            for route in node.routes:
+                yield route, values
+            continue
+        text = path[place]
+        if text in node.fixed:
+            todo.append((node.fixed[text], place + 1, values))
+        if node.label is not None and text:
+            todo.append((node.label, place + 1, (*values, text)))
+        if node.greedy is not None:
+            ends = {len(path) - tail for tail in node.tails if len(path) - tail > place}
+            taken = {end: "/".join(path[place:end]) for end in ends}
+            todo += [(node.greedy, end, (*values, text)) for end, text in taken.items() if text]
+
+
 def _service(entry: Mapping[str, Any]) -> Service:
-    by_method: dict[str, list[Route]] = {}
-    for row in entry["routes"]:
-        by_method.setdefault(row[0], []).append(_route(*row))
+    roots: dict[str, Node] = {}
+    for method, uri, *rest in entry["routes"]:
+        _plant(roots.setdefault(method, Node()), uri, *rest)
     return Service(
         id=entry["id"],
         host=entry["host"],
         iam=entry["iam"],
         protocols=frozenset(entry["protocols"]),
         target=entry["target"],
-        actions=entry["ops"],
-        routes={
-            method: tuple(sorted(routes, key=lambda r: r.weight, reverse=True))
-            for method, routes in by_method.items()
+        actions={
+            name: () if named is None else tuple(named.split()) or (f"{entry['iam']}:{name}",)
+            for name, named in entry["ops"].items()
         },
+        routes=roots,
         resources={
-            name: Resource(template, tuple((p[0], p[1], p[2]) for p in places))
-            for name, (template, places) in entry["resources"].items()
+            name: Resource(kind, tuple((where, member) for where, member in places))
+            for name, (kind, places) in entry["resources"].items()
         },
     )
 
 
-def _route(
-    method: str, uri: str, operation: str, query: Sequence[str], headers: Sequence[str]
-) -> Route:
+def _plant(
+    root: Node,
+    uri: str,
+    operation: str,
+    must: Sequence[str],
+    may: Sequence[str],
+    headers: Sequence[str],
+) -> None:
+    """Add a route to the tree of its method."""
     path, _, literal = uri.partition("?")
-    segments: list[str | None] = []
+    parts = path.strip("/").split("/") if path.strip("/") else []
     labels: list[str] = []
-    greedy = -1
-    for text in path.strip("/").split("/") if path.strip("/") else ():
-        if text.startswith("{") and text.endswith("}"):
-            if text.endswith("+}"):
-                greedy = len(segments)
-            labels.append(text.strip("{+}"))
-            segments.append(None)
+    node, fixed = root, 0
+    for index, text in enumerate(parts):
+        if not (text.startswith("{") and text.endswith("}")):
+            fixed += 1
+            segment = unquote_to_bytes(text).decode("utf-8")
+            node = node.fixed.setdefault(segment, Node())
+            continue
+        labels.append(text.strip("{+}"))
+        if text.endswith("+}"):
+            node.tails.add(len(parts) - index - 1)
+            node.greedy = node = node.greedy or Node()
         else:
-            segments.append(unquote_to_bytes(text).decode("utf-8"))
+            node.label = node = node.label or Node()
     pairs = (pair.partition("=") for pair in literal.split("&") if pair)
     literals = tuple((name, value) for name, _, value in pairs if name != "x-id")
-    return Route(
-        method, tuple(segments), tuple(labels), greedy, operation, literals,
-        tuple(query), tuple(name.encode() for name in headers),
-    )  # fmt: skip
+    weight = (fixed, -path.count("+}"), 2 * len(literals) + len(must) + len(headers))
+    query = frozenset(must)
+    known = query | {name for name, _ in literals} | set(may)
+    required = tuple(name.encode() for name in headers)
+    node.routes.append(Route(operation, tuple(labels), weight, literals, query, known, required))

@@ -27,7 +27,7 @@ from datetime import datetime
 from functools import lru_cache
 from urllib.parse import quote, unquote_to_bytes
 
-from awsgate.aws import sigv4
+from awsgate.aws import sigv4, uri
 from awsgate.aws.sigv4 import SignatureSyntaxError
 
 MAX_EXPIRES_S = 604800  # seven days: the signing key is not good for longer
@@ -247,9 +247,8 @@ def matches(
     for S3, for others the hash of the body. ``request.query`` is not read:
     ``presigned.signed_query`` is what the signature covers. Compared in constant time.
 
-    Paths as in ``sigv4.matches``: S3's as sent, others' in both forms. For
-    iotdevicegateway also without the session token, which AWS IoT wants appended after
-    signing.
+    Paths as in ``sigv4.matches``. For iotdevicegateway also without the session token,
+    which AWS IoT wants appended after signing.
 
     Raises ``KeyError`` with the name of a signed header that is not there, and
     ``ValueError`` for ECDSA.
@@ -259,8 +258,7 @@ def matches(
     auth = presigned.authorization
     key = sigv4.signing_key(secret, auth.day, auth.region, auth.service)
     headers = sigv4.canonical_headers(request.headers, auth.signed_headers)
-    paths = {sigv4.canonical_path(request.path, auth.service)}
-    paths.add(sigv4.canonical_path(request.path, auth.service, normalise=False))
+    paths = uri.signed_paths(request.path, auth.service)
     queries = [presigned.signed_query]
     if not presigned.token_signed:
         queries.append(_without_token(presigned.signed_query))
@@ -325,7 +323,7 @@ def presign(
     unsigned = b"&".join([*([query] if query else []), _encoded(parameters)])
     canonical = sigv4.canonical_request(
         method,
-        sigv4.canonical_path(path, service),
+        uri.canonical_path(path, service),
         sigv4.canonical_query(unsigned),
         sigv4.canonical_headers(by_name, names),
         names,

@@ -5,9 +5,11 @@
     Action= in the query or the body    query and EC2
     method, path, query, headers        REST-JSON and REST-XML
 
-A service may speak several. Two of these marks in one request, or one of them twice, is
-a request that AWS and this router could read differently: then no operation is known.
-Total and pure.
+A service may speak several, and AWS's servers take protocols that no model names. So two
+of these marks in one request, one of them twice, or one that the service does not speak
+is a request that AWS and this router could read differently: then no operation is known.
+The same goes for query parameters that the operation does not have. A path that a server
+might read otherwise (``%2F`` as ``/``) asks for the actions of both. Total and pure.
 """
 
 from __future__ import annotations
@@ -15,55 +17,27 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qsl, unquote_to_bytes
+from functools import lru_cache
+from urllib.parse import unquote_to_bytes
 
 from awsgate.aws.endpoint import Endpoint, bucket_of
-from awsgate.aws.operations import Route, Service, services_signing_as
+from awsgate.aws.operations import ANY_NAME, Route, Service, matches, services_signing_as
+from awsgate.aws.request import Asked
 
-type Headers = Mapping[bytes, Sequence[bytes]]
-
-MAX_FORM_BYTES = 1024 * 1024
-_CBOR_PATH = re.compile(rb"/service/([^/]+)/operation/([^/]+)")
-_FORM = b"application/x-www-form-urlencoded"
 _CLASSIC = frozenset({"query", "ec2"})
-# Names in the query of S3 that choose an operation. AWS's own signing rules list most
-# of them as sub-resources; one that no route of ours has makes the operation unknown.
-_S3_SUBRESOURCES = frozenset(
-    {
-        "abac", "accelerate", "acl", "analytics", "attributes", "cors", "delete", "encryption",
-        "intelligent-tiering", "inventory", "legal-hold", "lifecycle", "list-type", "location",
-        "logging", "metadataConfiguration", "metadataInventoryTable", "metadataJournalTable",
-        "metadataTable", "metrics", "notification", "object-lock", "ownershipControls",
-        "partNumber", "policy", "policyStatus", "publicAccessBlock", "renameObject",
-        "replication", "requestPayment", "restore", "retention", "select", "session", "tagging",
-        "torrent", "uploadId", "uploads", "versioning", "versions", "website",
-    }
-)  # fmt: skip
-
-
+_REST = frozenset({"rest-json", "rest-xml"})
+_JSON_TYPES = (b"application/x-amz-json-", b"application/json", b"application/x-amz-cbor-")
+# What a path may hold that some servers read as its end, or as another path.
+_UNCLEAR_PATH = re.compile(rb"[;\\]|%00|%3b|%5c", re.IGNORECASE)
+_TWO_READINGS = re.compile(rb"//|%2f|%25", re.IGNORECASE)
+_DOTS = frozenset({".", ".."})
+# Old buckets have capitals and underscores; none has anything else.
+_BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
+_SIGNED_QUERY = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
 # Signing names of endpoints that speak another service's API.
 _MODELS = {"s3express": "s3", "s3-object-lambda": "s3"}
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """The parts of a request that name its operation."""
-
-    endpoint: Endpoint
-    method: str
-    target: bytes
-    headers: Headers
-    body: bytes | None
-
-    @property
-    def path(self) -> bytes:
-        """Give the path as it came."""
-        return self.target.partition(b"?")[0]
-
-    @property
-    def query(self) -> list[tuple[str, str]]:
-        """Give the query's pairs, decoded."""
-        return pairs_of(self.target.partition(b"?")[2])
+ACCESS_POINT = "?"
+"""Stands for the bucket where the host names an access point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,178 +47,236 @@ class Routed:
     service: Service
     operation: str
     labels: Mapping[str, str]
+    alone: bool = True
+    """No other model of this endpoint has it."""
+    also: tuple[str, ...] = ()
+    """IAM actions of what the path would mean to a server that decodes it otherwise."""
 
 
 def route(asked: Asked, signing_name: str) -> Routed | None:
     """Give the operation of a request; None: it is not known."""
-    found = [
-        routed
-        for service in candidates(asked.endpoint, signing_name)
-        if (routed := _route_in(service, asked)) is not None
-    ]
-    if not found:
+    if asked.odd:
         return None
-    # Several models of one endpoint (rds, docdb, neptune) may have it: one action, no doubt.
-    actions = {r.service.actions_of(r.operation) for r in found}
-    return found[0] if len(actions) == 1 and len({r.operation for r in found}) == 1 else None
+    services = candidates(asked.endpoint, signing_name)
+    if len(services) == 1:
+        return _route_in(services[0], asked)
+    found = [routed for s in services if (routed := _route_in(s, asked)) is not None]
+    if len(found) < 2:
+        return found[0] if found else None
+    # Several models of one endpoint (rds, docdb, neptune) have it: one action, no doubt.
+    first = found[0]
+    actions = first.service.actions[first.operation]
+    for other in found[1:]:
+        if other.operation != first.operation or other.service.actions[other.operation] != actions:
+            return None
+    also = tuple(dict.fromkeys(action for routed in found for action in routed.also))
+    return Routed(first.service, first.operation, first.labels, alone=False, also=also)
 
 
 def candidates(endpoint: Endpoint, signing_name: str) -> tuple[Service, ...]:
     """Give the services that may answer at ``endpoint``: 38 signing names are shared."""
     names = (signing_name,) if signing_name else endpoint.signing_names
+    return _candidates(endpoint.host, endpoint.service, names)
+
+
+@lru_cache(maxsize=4096)
+def _candidates(host: str, service: str, names: tuple[str, ...]) -> tuple[Service, ...]:
     models = dict.fromkeys(_MODELS.get(name, name.lower()) for name in names)
     found = tuple(service for name in models for service in services_signing_as(name))
     if len(found) < 2:
         return found
-    if endpoint.service in ("s3", *_MODELS):
-        control = ".s3-control" in f".{endpoint.host}"
+    if service in ("s3", *_MODELS):
+        control = ".s3-control" in f".{host}"
         return tuple(s for s in found if (s.id == "s3control") == control)
-    narrowed = tuple(s for s in found if _is_host_of(s, endpoint.host))
+    narrowed = tuple(s for s in found if host.startswith((f"{s.host}.", f"{s.host}-fips.")))
     return narrowed or found
 
 
-def pairs_of(form: bytes) -> list[tuple[str, str]]:
-    """Give the pairs of a query or form, decoded as AWS does; nothing if it is too long."""
-    if len(form) > MAX_FORM_BYTES:
-        return []
-    try:
-        return parse_qsl(form.decode("latin-1"), keep_blank_values=True, max_num_fields=10_000)
-    except ValueError:
-        return []
-
-
-def _is_host_of(service: Service, host: str) -> bool:
-    return host.startswith((f"{service.host}.", f"{service.host}-fips."))
-
-
 def _route_in(service: Service, asked: Asked) -> Routed | None:
-    marks = list(_marks(service, asked))
-    if len(marks) > 1:
-        return None
-    if marks:
-        name = marks[0]
-        return Routed(service, name, {}) if name in service.actions else None
-    if any(p.startswith("rest") for p in service.protocols):
+    targets = asked.headers.get(b"x-amz-target")
+    if service.id == "s3":  # an object may be called anything
+        return None if targets else _by_path(service, asked)
+    if targets or asked.cbor is not None:
+        name = _rpc(service, asked, targets or ())
+    elif _CLASSIC & service.protocols:
+        actions = asked.actions
+        if actions is None or len(actions) > 1:
+            return None
+        if not actions:
+            return _by_path(service, asked) if _REST & service.protocols else None
+        name = actions[0]
+    elif _REST & service.protocols:
         return _by_path(service, asked)
-    return None
+    else:
+        return None
+    return Routed(service, name, {}) if name in service.actions else None
 
 
-def _marks(service: Service, asked: Asked) -> Iterator[str]:
-    """Give every operation that the request names by a mark of the service's protocols."""
-    targets = asked.headers.get(b"x-amz-target", ())
-    rest = not service.protocols.isdisjoint({"rest-json", "rest-xml"})
-    if "json" in service.protocols or (targets and not rest):
-        for value in targets:
-            prefix, _, name = value.decode("latin-1").rpartition(".")
-            yield name if "json" in service.protocols and prefix == service.target else ""
-    if "smithy-rpc-v2-cbor" in service.protocols:
-        cbor = _CBOR_PATH.fullmatch(asked.path)
-        if cbor is not None:
-            right = cbor[1].decode("latin-1") == service.target
-            yield cbor[2].decode("latin-1") if right else ""
-    if _CLASSIC & service.protocols:
-        yield from (value for name, value in asked.query if name == "Action")
-        kind = (asked.headers.get(b"content-type") or (b"",))[0].lower()
-        if asked.body and (kind.startswith(_FORM) or not targets):
-            yield from (value for name, value in pairs_of(asked.body) if name == "Action")
+def _rpc(service: Service, asked: Asked, targets: Sequence[bytes]) -> str:
+    """Give the operation that X-Amz-Target or a smithy path names; empty: it is unclear."""
+    if asked.method != "POST" or asked.query_actions or asked.is_form:
+        return ""
+    if not targets:
+        named = asked.cbor or ("", "")
+        spoken = "smithy-rpc-v2-cbor" in service.protocols and named[0] == service.target
+        return named[1] if spoken else ""
+    if asked.cbor is not None or len(targets) > 1 or "json" not in service.protocols:
+        return ""
+    kind = asked.content_type
+    if kind and not kind.startswith(_JSON_TYPES):
+        return ""
+    if not kind and _CLASSIC & service.protocols and asked.actions != []:
+        return ""  # without a type the body may be a form
+    prefix, _, name = targets[0].decode("latin-1").rpartition(".")
+    return name if prefix == service.target else ""
+
+
+# --- REST: method, path, query ---
 
 
 def _by_path(service: Service, asked: Asked) -> Routed | None:
-    segments = _segments(service, asked)
-    if segments is None:
+    root = service.routes.get(asked.method)
+    if root is None:
         return None
-    query = asked.query
-    names = {name for name, _ in query}
-    best: tuple[Route, Mapping[str, str]] | None = None
-    for candidate in service.routes.get(asked.method, ()):
-        if best is not None and candidate.weight < best[0].weight:
-            break
-        labels = _labels(candidate, segments)
-        if labels is None or not _asks(candidate, query, names, asked.headers):
-            continue
-        if not _is_at_home(candidate.operation, asked.endpoint.host):
-            continue
-        if best is None:
-            best = candidate, labels
-        elif not _is_same(service, best[0], candidate):
-            return None  # two that are equally particular
-    if best is None or not _is_whole(service, best[0], names):
+    s3 = service.id == "s3"
+    if not s3 and _UNCLEAR_PATH.search(asked.path):
         return None
-    return Routed(service, best[0].operation, best[1])
+    readings = _readings(asked, s3=s3)
+    segments = next(readings)
+    if segments is None or (not s3 and not _DOTS.isdisjoint(segments)):
+        return None
+    found = _best(service, asked, segments)
+    if len(found) != 1 or not _is_whole(found[0][0], asked, s3=s3):
+        return None
+    route, values = found[0]
+    labels = dict(zip(route.labels, values, strict=True))
+    if s3 and labels and not _is_bucket(labels.get("Bucket", "")):
+        return None
+    also = _also(service, asked, route.operation, readings)
+    return None if also is None else Routed(service, route.operation, labels, also=also)
 
 
-def _segments(service: Service, asked: Asked) -> tuple[str, ...] | None:
-    """Give the decoded parts of the path; of S3 with the bucket first, wherever it stood."""
+def _also(
+    service: Service, asked: Asked, operation: str, readings: Iterator[tuple[str, ...] | None]
+) -> tuple[str, ...] | None:
+    """Give the actions of all other readings; None: they are not known."""
+    also: dict[str, None] = {}
+    for segments in readings:
+        if segments is None or not _DOTS.isdisjoint(segments):
+            return None
+        for route, _ in _best(service, asked, segments):
+            actions = service.actions[route.operation]
+            if route.operation != operation:
+                if not actions:
+                    return None
+                also.update(dict.fromkeys(actions))
+    return tuple(also)
+
+
+def _best(
+    service: Service, asked: Asked, segments: tuple[str, ...]
+) -> list[tuple[Route, tuple[str, ...]]]:
+    """Give the most particular route that fits; several, if they are alike in that."""
+    best: list[tuple[Route, tuple[str, ...]]] = []
+    for candidate in matches(service.routes[asked.method], segments):
+        route = candidate[0]
+        if not _asks(route, asked) or not _is_at_home(route.operation, asked.endpoint.host):
+            continue
+        if not best or route.weight > best[0][0].weight:
+            best = [candidate]
+        elif route.weight == best[0][0].weight:
+            # Two names of one thing: S3 has its older lifecycle and notification calls.
+            actions = service.actions[route.operation]
+            if not actions or actions != service.actions[best[0][0].operation]:
+                best.append(candidate)
+    return best
+
+
+def _readings(asked: Asked, *, s3: bool) -> Iterator[tuple[str, ...] | None]:
+    """Give the decoded parts of the path, and then the other ways to read them.
+
+    Of S3 with the bucket first, wherever it stood. Other servers may decode before they
+    split, or twice, or take ``//`` as one.
+    """
     parts = asked.path.split(b"/")[1:]
-    if service.id == "s3":
-        express = asked.endpoint.host.startswith("s3express-control.")
-        bucket = "" if express else bucket_of(asked.endpoint)
-        if bucket != "":  # in the host; of an access point it has no name here
-            parts = [(bucket or "?").encode(), *parts]
-        if len(parts) == 2 and parts[1] == b"":
-            parts.pop()
-        if parts == [b""]:
-            parts = []
-    elif parts and parts[-1] == b"":
+    if s3:
+        yield _decoded(_with_bucket(parts, asked.endpoint))
+        return
+    if parts and parts[-1] == b"":
         parts.pop()
+    yield _decoded(parts)
+    if _TWO_READINGS.search(asked.path):
+        path = asked.path
+        for _ in range(2):
+            yield _decoded([part for part in path.split(b"/") if part])
+            path = unquote_to_bytes(path)
+            yield _split_after_decoding(path)
+
+
+def _with_bucket(parts: list[bytes], endpoint: Endpoint) -> list[bytes]:
+    express = endpoint.host.startswith("s3express-control.")
+    bucket = "" if express else bucket_of(endpoint)
+    if bucket != "":  # in the host; of an access point it has no name here
+        parts = [(bucket or ACCESS_POINT).encode(), *parts]
+    if len(parts) == 2 and parts[1] == b"":
+        parts.pop()
+    return [] if parts == [b""] else parts
+
+
+def _decoded(parts: list[bytes]) -> tuple[str, ...] | None:
     try:
-        return tuple(unquote_to_bytes(part).decode("utf-8") for part in parts)
+        return tuple(
+            unquote_to_bytes(part).decode("utf-8") if b"%" in part else part.decode("utf-8")
+            for part in parts
+        )
     except UnicodeDecodeError:
         return None
 
 
-def _labels(candidate: Route, segments: tuple[str, ...]) -> Mapping[str, str] | None:
-    wanted, extra = candidate.segments, 0
-    if candidate.greedy >= 0:
-        extra = len(segments) - len(wanted)
-        if extra < 0:
-            return None
-    elif len(wanted) != len(segments):
+def _split_after_decoding(path: bytes) -> tuple[str, ...] | None:
+    try:
+        return tuple(part for part in path.decode("utf-8").split("/") if part)
+    except UnicodeDecodeError:
         return None
-    values, place = [], 0
-    for index, fixed in enumerate(wanted):
-        width = 1 + extra * (index == candidate.greedy)
-        text = "/".join(segments[place : place + width])
-        place += width
-        if fixed is None:
-            if not text:
-                return None
-            values.append(text)
-        elif fixed != text:
-            return None
-    return dict(zip(candidate.labels, values, strict=True))
 
 
-def _asks(
-    candidate: Route, query: Sequence[tuple[str, str]], names: set[str], headers: Headers
-) -> bool:
-    return (
-        all(
-            (name, value) in query if value else name in names for name, value in candidate.literals
-        )
-        and names.issuperset(candidate.query)
-        and all(name in headers for name in candidate.headers if name.startswith(b"x-amz-copy"))
-    )
-
-
-def _is_same(service: Service, one: Route, other: Route) -> bool:
-    """True for two names of one thing: S3 has its older lifecycle and notification calls."""
-    return service.actions_of(one.operation) == service.actions_of(other.operation) != ()
+def _asks(route: Route, asked: Asked) -> bool:
+    if route.literals:
+        for name, value in route.literals:
+            if ((name, value) not in asked.query) if value else name not in asked.names:
+                return False
+    if route.query and not route.query <= asked.names:
+        return False
+    return all(asked.has(name) for name in route.headers)
 
 
 def _is_at_home(operation: str, host: str) -> bool:
     """True unless the operation is at another host: ``GET /`` lists two kinds of buckets."""
-    express = host.startswith("s3express-control")
-    return operation not in ("ListBuckets", "ListDirectoryBuckets") or (
-        express == (operation == "ListDirectoryBuckets")
+    if operation not in ("ListBuckets", "ListDirectoryBuckets"):
+        return True
+    return host.startswith("s3express-control") == (operation == "ListDirectoryBuckets")
+
+
+def _is_whole(route: Route, asked: Asked, *, s3: bool) -> bool:
+    """True unless the query may choose an operation that the route knows nothing of.
+
+    Names in ``x-`` are a signature's, an SDK's note, or for S3's access log.
+    """
+    if not asked.query:
+        return True
+    if s3:
+        # One that is there twice, or whose name is spelt in another way than SDKs do.
+        if len(asked.names) < len(asked.query) or asked.has_encoded_names:
+            return False
+    elif any(sum(n == name for n, _ in asked.query) > 1 for name, _ in route.literals):
+        return False
+    if ANY_NAME in route.known:
+        return True
+    return all(
+        name in route.known or name[:2] in ("x-", "X-") or (s3 and name in _SIGNED_QUERY)
+        for name in asked.names
     )
 
 
-def _is_whole(service: Service, found: Route, names: set[str]) -> bool:
-    """True unless the query chooses an operation that the route knows nothing of."""
-    if service.id != "s3":
-        return True
-    known = {name for name, _ in found.literals} | set(found.query)
-    if found.operation in ("GetObject", "HeadObject"):
-        known |= {"partNumber"}
-    return not (names & _S3_SUBRESOURCES) - known
+def _is_bucket(name: str) -> bool:
+    return name == ACCESS_POINT or (_BUCKET.fullmatch(name) is not None and name not in _DOTS)

@@ -27,13 +27,11 @@ from functools import lru_cache
 from itertools import pairwise
 from urllib.parse import quote_from_bytes, unquote_to_bytes
 
+from awsgate.aws import uri
+
 ALGORITHM = "AWS4-HMAC-SHA256"
 TERMINATOR = "aws4_request"
 EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
-
-# "Each path segment must be URI-encoded twice (except for Amazon S3 which only
-# gets URI-encoded once)", and S3 alone does not normalise: `a//b` is a key.
-EXACT_PATH_SERVICES = frozenset({"s3", "s3express", "s3-object-lambda", "s3-outposts"})
 
 AUTH_HEADERS = frozenset(
     {b"authorization", b"x-amz-content-sha256", b"x-amz-date", b"x-amz-security-token"}
@@ -81,6 +79,7 @@ _TOKEN = r"[!#$%&'*+.^_`|~0-9a-z-]{1,128}"  # noqa: S105 - RFC 9110 token, not a
 _SIGNED_HEADERS = re.compile(rf"{_TOKEN}(;{_TOKEN}){{0,127}}")
 _SIGNATURE = re.compile(r"[0-9a-f]{64}")
 _AMZ_DATE = re.compile(r"[0-9]{8}T[0-9]{6}Z")
+_AMZ_DATE_PARTS = ((0, 4), (4, 6), (6, 8), (9, 11), (11, 13), (13, 15))
 
 
 def parse_authorization(value: bytes) -> Authorization:
@@ -151,50 +150,19 @@ def parse_amz_date(value: bytes) -> datetime:
     text = value.decode("ascii", "replace")
     if _AMZ_DATE.fullmatch(text) is None:
         raise SignatureSyntaxError("x-amz-date is not YYYYMMDDTHHMMSSZ")
-    try:
-        return datetime.strptime(text, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    try:  # not strptime: that costs as much as the signature
+        return datetime(*(int(text[a:b]) for a, b in _AMZ_DATE_PARTS), tzinfo=UTC)  # type: ignore[arg-type,misc]
     except ValueError:
         raise SignatureSyntaxError("x-amz-date is not a date") from None
 
 
 def amz_date(when: datetime) -> str:
     """Give ``when`` (aware) as ``YYYYMMDDTHHMMSSZ``."""
-    return when.astimezone(UTC).strftime("%Y%m%dT%H%M%SZ")
+    w = when.astimezone(UTC)
+    return f"{w.year:04}{w.month:02}{w.day:02}T{w.hour:02}{w.minute:02}{w.second:02}Z"
 
 
 # --- step 1: the canonical request -------------------------------------------
-
-
-def normalise_path(path: bytes) -> bytes:
-    """Remove dot segments and empty segments, as AWS does for all but S3.
-
-    RFC 3986, section 5.2.4, and "AWS services require consecutive slashes to be
-    removed" (botocore). A trailing slash stays.
-    """
-    kept: list[bytes] = []
-    for segment in path.split(b"/"):
-        if segment == b"..":
-            if kept:
-                kept.pop()
-        elif segment not in (b"", b"."):
-            kept.append(segment)
-    if not kept:
-        return b"/"
-    return b"/" + b"/".join(kept) + (b"/" if path.endswith(b"/") else b"")
-
-
-def canonical_path(path: bytes, service: str, *, normalise: bool = True) -> bytes:
-    """Give the canonical URI of a wire path (without the query).
-
-    S3: the bytes of the wire, untouched. Others: normalised unless ``normalise`` is
-    false (Go signs without), and every byte that is not unreserved encoded once
-    more, so ``%3A`` on the wire is ``%253A`` here.
-    """
-    if service in EXACT_PATH_SERVICES:
-        return path or b"/"
-    if normalise:
-        path = normalise_path(path)
-    return quote_from_bytes(path or b"/", safe="/~").encode()
 
 
 def canonical_query(query: bytes) -> bytes:
@@ -301,14 +269,15 @@ def matches(
     keyword that stands for the body. Non-S3 paths are tried in the forms seen in the
     field: normalised (botocore, Java, JS) and as sent (Go), which name the same resource
     at AWS; and unencoded (curl 7), where that is the canonical form of no other path.
+    S3's as sent, and encoded where they are not.
 
     Raises ``KeyError`` with the name of a signed header that is not there.
     """
     key = signing_key(secret, auth.day, auth.region, auth.service)
     headers = canonical_headers(request.headers, auth.signed_headers)
     query = canonical_query(request.query)
-    paths = {canonical_path(request.path, auth.service, normalise=n) for n in (True, False)}
-    if b"%" not in request.path and auth.service not in EXACT_PATH_SERVICES:
+    paths = uri.signed_paths(request.path, auth.service)
+    if b"%" not in request.path and auth.service not in uri.EXACT_PATH_SERVICES:
         # With a byte that is to be encoded and no "%" it is canonical of nothing else.
         paths.add(request.path)
     found = False
@@ -375,7 +344,7 @@ def sign(
     path, _, query = target.partition(b"?")
     canonical = canonical_request(
         method,
-        canonical_path(path, service),
+        uri.canonical_path(path, service),
         canonical_query(query),
         canonical_headers(by_name, order),
         order,

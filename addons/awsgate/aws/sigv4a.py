@@ -38,7 +38,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import (
 )
 from cryptography.hazmat.primitives.hashes import SHA256
 
-from awsgate.aws import sigv4
+from awsgate.aws import sigv4, uri
 
 ALGORITHM = "AWS4-ECDSA-P256-SHA256"
 
@@ -201,11 +201,7 @@ def matches(
     headers = _signed_headers(request, auth)
     query = sigv4.canonical_query(request.query) if query is None else query
     key = derive_key(secret, auth.access_key_id).public_key()
-    paths = [sigv4.canonical_path(request.path, auth.service)]
-    as_sent = sigv4.canonical_path(request.path, auth.service, normalise=False)
-    if as_sent not in paths:
-        paths.append(as_sent)
-    for path in paths:
+    for path in uri.signed_paths(request.path, auth.service):
         canonical = sigv4.canonical_request(
             request.method, path, query, headers, auth.signed_headers, payload
         )
@@ -286,7 +282,7 @@ def sign(
     path, _, query = target.partition(b"?")
     canonical = sigv4.canonical_request(
         method,
-        sigv4.canonical_path(path, service),
+        uri.canonical_path(path, service),
         sigv4.canonical_query(query),
         sigv4.canonical_headers(by_name, order),
         order,

@@ -4,32 +4,56 @@ Results on stdout, all else on stderr. Exit 0: done; 1: the answer is no; 2: use
 wrongly, or awsgate is not set up.
 
 A command's module is imported when that command is called, and not before: an
-``exec`` in a shell loop must not pay for the demo.
+``exec`` in a shell loop must not pay for the demo, nor for typer (``quick``).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-
-import typer
+from typing import TYPE_CHECKING
 
 from awsgate.errors import SetupError
 from awsgate.version import __version__
 
+if TYPE_CHECKING:
+    import typer
+
 COMMANDS = {
+    "run": "run",
     "env": "env",
+    "exec": "exec_",
+    "aws": "aws",
+    "credentials": "credentials",
+    "profiles": "profiles",
     "check": "check",
+    "explain": "explain",
+    "schema": "schema",
+    "status": "status",
     "lock": "lock",
+    "audit": "audit",
     "ca": "ca",
+    "presign": "presign",
+    "eks-token": "eks_token",
+    "rds-token": "rds_token",
+    "codecommit": "codecommit",
+    "init": "init",
+    "doctor": "doctor",
     "demo": "demo",
+    "completion": "completion",
 }
 """Command -> module here. It holds the command as a function of its name, or as ``app``."""
+
+QUICK = frozenset({"exec", "aws", "credentials"})
+"""Commands that others call in a loop: ``quick`` reads them, if it can."""
 
 
 def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
     """Give the program with these commands alone."""
+    import typer
+
     app = typer.Typer(
         name="awsgate",
         help="AWS access without AWS keys: an intercepting gateway for AWS.",
@@ -37,13 +61,15 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,  # its tracebacks show local variables: secrets
     )
+    app.callback()(lambda: None)  # with one command alone it is a program of commands too
     app.command()(version)
     for name in names:
         module = import_module(f"awsgate.cli.{COMMANDS[name]}")
         if isinstance(getattr(module, "app", None), typer.Typer):
             app.add_typer(module.app, name=name)
         else:
-            app.command(name)(getattr(module, COMMANDS[name]))
+            context = getattr(module, "CONTEXT", None)
+            app.command(name, context_settings=context)(getattr(module, COMMANDS[name]))
     return app
 
 
@@ -58,8 +84,13 @@ def version() -> None:
 def main() -> None:
     """Run the command line and end the process."""
     called = sys.argv[1] if len(sys.argv) > 1 else ""
+    names = [called] if called in COMMANDS else () if called == "version" else COMMANDS
     try:
-        application([called] if called in COMMANDS else COMMANDS)(prog_name="awsgate")
+        if "_AWSGATE_COMPLETE" in os.environ:
+            import_module("awsgate.cli.completion").complete()
+        if called in QUICK:
+            import_module("awsgate.cli.quick").call(called, sys.argv[2:])
+        application(names)(prog_name="awsgate")
     except SetupError as exc:
         sys.stderr.write(exc.render() + "\n")
         sys.exit(2)

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from awsgate.cli.options import policy_path
+from awsgate.cli.terminal import Style, painted
 from awsgate.errors import SetupError
+from awsgate.policy import Policy
+from awsgate.policy.findings import Finding
+from awsgate.policy.lint import lint
 from awsgate.policyfile import load_policy
 
 
@@ -17,11 +24,14 @@ def check(
     path: Annotated[
         Path | None, typer.Argument(help="Policy file or folder.", envvar="AWSGATE_POLICY")
     ] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there is a warning.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
 ) -> None:
     """Read the policy and report every fault at once; exit 1 if there is one.
 
-    Warnings are about what is valid and probably not meant; they do not change the exit
-    code. No policy there at all is exit 2.
+    Warnings are about what is valid and probably not meant: rules that can never match,
+    actions that AWS does not have, roles that no user has. Without --strict they do not
+    change the exit code. No policy there at all is exit 2.
 
     Example: awsgate check policy/
     """
@@ -31,16 +41,51 @@ def check(
     except SetupError as exc:
         if not exc.faults:  # nothing there to check
             raise
-        # Without the hint, which is to run this command.
-        sys.stderr.write(SetupError(exc.message, faults=exc.faults).render() + "\n")
+        if as_json:
+            _print_json(place, None, [Finding.parse(fault) for fault in exc.faults], [])
+        else:
+            # Without the hint, which is to run this command.
+            sys.stderr.write(SetupError(exc.message, faults=exc.faults).render() + "\n")
         raise typer.Exit(1) from None
-    for warning in policy.warnings:
-        sys.stderr.write(f"awsgate: warning: {warning}\n")
-    print(
-        f"{place}: {len(policy.users)} users, {len(policy.roles)} roles, "
-        f"{len(policy.apps)} apps, no faults" + _counted(len(policy.warnings))
-    )
+    warnings = [*map(Finding.parse, policy.warnings), *lint(policy, datetime.now(UTC))]
+    if as_json:
+        _print_json(place, policy, [], warnings)
+    else:
+        for warning in warnings:
+            sys.stderr.write(f"awsgate: {_shown(warning)}\n")
+        print(f"{place}: {_counts(policy)}, no faults" + _counted(len(warnings)))
+    raise typer.Exit(1 if strict and warnings else 0)
+
+
+def _shown(warning: Finding) -> str:
+    word = painted("warning", Style.WARN, sys.stderr)
+    place = painted(warning.place, Style.STRONG, sys.stderr)
+    return f"{word}: {place}{warning.removeprefix(warning.place)}"
+
+
+def _counts(policy: Policy) -> str:
+    return f"{len(policy.users)} users, {len(policy.roles)} roles, {len(policy.apps)} apps"
 
 
 def _counted(warnings: int) -> str:
     return "" if not warnings else f", {warnings} warning{'s' if warnings > 1 else ''}"
+
+
+def _print_json(
+    place: Path, policy: Policy | None, faults: Sequence[Finding], warnings: Sequence[Finding]
+) -> None:
+    counts = None
+    if policy is not None:
+        kinds = ("users", "roles", "apps", "locks")
+        counts = {kind: len(getattr(policy, kind)) for kind in kinds}
+    report: dict[str, Any] = {
+        "policy": str(place),
+        "documents": counts,
+        "faults": [_parts(fault) for fault in faults],
+        "warnings": [_parts(warning) for warning in warnings],
+    }
+    print(json.dumps(report, indent=2))
+
+
+def _parts(finding: Finding) -> dict[str, str]:
+    return {name: getattr(finding, name) for name in ("place", "path", "what", "todo")}

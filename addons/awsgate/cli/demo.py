@@ -3,21 +3,71 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awsgate.cli.options import (
+    CertsOption,
+    PolicyOption,
+    StateOption,
+    certs_folder,
+    policy_path,
+    state_folder,
+)
+from awsgate.cli.waiting import waiting
 from awsgate.errors import SetupError
+
+if TYPE_CHECKING:
+    from awsgate.demo.serving import Serving
 
 # What the extra brings and a plain install does not. Most of it is imported by the
 # processes that the demo starts, so it is looked for before any of them is.
 _NEEDED = ("moto", "flask_cors", "awscli")
 
 
-def demo() -> None:
+def demo(
+    start: Annotated[
+        bool, typer.Option("--start", help="Leave an embedded AWS and a gateway running.")
+    ] = False,
+    stop: Annotated[bool, typer.Option("--stop", help="End what --start left running.")] = False,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Like --start, but stay in the foreground.")
+    ] = False,
+    policy: PolicyOption = None,
+    state: StateOption = None,
+    certs: CertsOption = None,
+) -> None:
     """Start an embedded AWS and a gateway, send real calls, show what became of them.
+
+    With --start both stay, with the policy and the CA of this set-up, for calls of your own.
 
     Example: awsgate demo
     """
+    if start + stop + serve > 1:
+        raise typer.BadParameter("--start, --stop and --serve: one of them")
+    if not stop:
+        _check_needed()
+    if not (start or stop or serve):
+        from awsgate.demo.story import tell
+
+        raise typer.Exit(tell())
+    from awsgate.demo import serving
+
+    places = serving.Places(policy_path(policy), state_folder(state), certs_folder(certs))
+    if serve:
+        serving.serve(places, _tell)
+    elif start:
+        with waiting("starting an embedded AWS and a gateway"):
+            found = serving.start_in_background(places)
+        _tell(found)
+    elif serving.stop(places):
+        print("ended")
+    else:
+        print("no demo was running")
+
+
+def _check_needed() -> None:
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
         raise SetupError(
@@ -25,6 +75,7 @@ def demo() -> None:
             hint="pip install 'awsgate[demo]' (in a checkout: pip install -e '.[demo]'), "
             "or run scripts/demo",
         )
-    from awsgate.demo.story import tell
 
-    raise typer.Exit(tell())
+
+def _tell(found: Serving) -> None:
+    print("\n".join(found.lines()), flush=True)

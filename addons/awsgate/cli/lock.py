@@ -6,8 +6,9 @@ can be set while the policy is broken. A running gateway sees it within a second
 
 from __future__ import annotations
 
-import getpass
 import json
+import os
+import pwd
 import re
 import secrets
 import shlex
@@ -23,9 +24,10 @@ from awsgate.cli.revoke import revocation
 from awsgate.errors import SetupError
 from awsgate.locks import BY, CREATED, LockStore
 from awsgate.policy import Lock, Policy
+from awsgate.policy.fields import account_and_partition
 from awsgate.policy.locks import in_force
 from awsgate.policyfile import load_policy
-from awsgate.state import open_state
+from awsgate.state import KEY_NAME, open_state
 
 app = typer.Typer(
     name="lock", help="Shut out a user, a role, an app or a session at once.", no_args_is_help=True
@@ -53,6 +55,9 @@ def add(
 ) -> None:
     """Add a lock, and print its name. Where several things are given, all must fit.
 
+    With --revoke-aws the output is a shell script that ends what AWS itself has begun:
+    the gateway changes nothing at AWS.
+
     Example: awsgate lock add --user alice --reason "laptop lost" --ttl 8h
     """
     named = {"user": user, "role": role, "app": app_name, "session": session}
@@ -71,7 +76,7 @@ def add(
         "spec": {"target": target, "message": reason} | ({"expires": until} if until else {}),
     }
     lock = _store(state).add(document)
-    print(name)
+    print(f"# lock {name}" if revoke_aws else name)
     rules = _policy(policy)
     _warn(lock, rules, now)
     if revoke_aws:
@@ -99,21 +104,22 @@ def ls(
 ) -> None:
     """List the locks of the state folder. Those of the policy are in its files.
 
+    Exit 2 if something in the folder cannot be read; the rest is listed all the same.
+
     Example: awsgate lock ls
     """
-    now = datetime.now(UTC)
-    rows = [_row(lock, now) for lock in _store(state).read()]
+    now, store = datetime.now(UTC), _store(state)
+    found = store.read()
+    rows = [_row(lock, now) for lock in found.locks]
     if as_json:
         print(json.dumps(rows, indent=2))
-        return
-    for row in rows:
-        target = " ".join(f"{k}={shlex.quote(v)}" for k, v in row["target"].items())
-        until = f"until {row['expires']}" if row["expires"] else "for good"
-        by = f"by {row['by']} at {row['created']}" if row["by"] else ""
-        state_now = "" if row["in_force"] else "expired"
-        print(
-            "  ".join(x for x in (row["name"], target, until, state_now, by, row["message"]) if x)
-        )
+    elif rows:
+        print("\n".join(_table(rows)))
+    elif not found.faults:
+        sys.stderr.write("awsgate: there are no locks\n")
+    fault = found.fault(store.folder)
+    if fault is not None:
+        raise fault
 
 
 def _row(lock: Lock, now: datetime) -> dict[str, Any]:
@@ -129,8 +135,29 @@ def _row(lock: Lock, now: datetime) -> dict[str, Any]:
     }
 
 
+def _table(rows: list[dict[str, Any]]) -> list[str]:
+    cells = [("NAME", "LOCKED OUT", "UNTIL", "BY", "ADDED", "REASON")]
+    for row in rows:
+        target = " ".join(f"{k}={shlex.quote(v)}" for k, v in row["target"].items())
+        until = row["expires"] or "for good"
+        until += "" if row["in_force"] else " (over)"
+        message = " ".join(row["message"].split())
+        cells.append((row["name"], target, until, row["by"], row["created"], message))
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in cells
+    ]
+
+
 def _store(state: Path | None) -> LockStore:
-    store = LockStore(open_state(state_folder(state)).locks_folder)
+    folder = state_folder(state)
+    if not (folder / KEY_NAME).exists():
+        raise SetupError(
+            f"no gateway keeps its state in {folder}: a lock there would lock nobody",
+            hint="name the folder that the gateway uses (its awsgate_state) with --state",
+        )
+    store = LockStore(open_state(folder).locks_folder)
     if not store.folder.exists():
         store.open()
     return store
@@ -141,7 +168,9 @@ def _policy(path: Path | None) -> Policy | None:
     try:
         return load_policy(policy_path(path))
     except SetupError:
-        sys.stderr.write("awsgate: warning: the policy cannot be read; the lock is set\n")
+        sys.stderr.write(
+            "awsgate: warning: the policy cannot be read, so no name was checked; the lock is set\n"
+        )
         return None
 
 
@@ -154,6 +183,10 @@ def _warn(lock: Lock, rules: Policy | None, now: datetime) -> None:
             value = getattr(target, kind)
             if value is not None and value not in names:
                 lines.append(f"the policy has no {kind} {value!r}; the lock is set")
+    if target.session is not None and not re.fullmatch(r"[0-9a-f]{20}", target.session):
+        lines.append(f"{target.session!r} looks like no session id; the lock is set")
+    if target.aws_role_arn is not None and not account_and_partition(target.aws_role_arn):
+        lines.append(f"{target.aws_role_arn!r} is not the ARN of an IAM role; the lock is set")
     if not in_force(lock, now):
         lines.append("the lock has expired already")
     sys.stderr.writelines(f"awsgate: warning: {line}\n" for line in lines)
@@ -182,7 +215,12 @@ def _made_up(target: dict[str, str]) -> str:
 
 
 def _me() -> str:
+    """Give who runs this, for people to read: nothing is decided by it."""
     try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return ""
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:  # a container's user need not have a name
+        name = f"uid {os.getuid()}"
+    sudo = os.environ.get("SUDO_USER", "")
+    if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", sudo):
+        return f"{sudo} as {name}"
+    return name

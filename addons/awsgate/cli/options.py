@@ -7,12 +7,47 @@ from typing import Annotated
 
 import typer
 
-from awsgate.ca import CA_NAME
-from awsgate.errors import SetupError
-from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
+from awsgate.cli.places import certs_folder as certs_folder
+from awsgate.cli.places import certs_folder_in_use as certs_folder_in_use
+from awsgate.cli.places import existing_ca as existing_ca
+from awsgate.cli.places import policy_path as policy_path
+from awsgate.cli.places import state_folder as state_folder
 
 PolicyOption = Annotated[
     Path | None, typer.Option("--policy", help="Policy file or folder.", envvar="AWSGATE_POLICY")
+]
+UserOption = Annotated[
+    str,
+    typer.Option(
+        "--user",
+        help="Name of a kind: user document. Default: your login name, or the only user.",
+        envvar="AWSGATE_USER",
+    ),
+]
+AppOption = Annotated[
+    str,
+    typer.Option(
+        "--app",
+        help="Name of a kind: app document. Default: the only one you may use.",
+        envvar="AWSGATE_APP",
+    ),
+]
+RoleOption = Annotated[
+    str,
+    typer.Option(
+        "--role",
+        help="Role ARN, or its name. Default: the only one you may have.",
+        envvar="AWSGATE_ROLE",
+    ),
+]
+TtlOption = Annotated[
+    str, typer.Option("--ttl", help="Life, like 30m or 8h. Default: the policy's.")
+]
+RegionOption = Annotated[
+    str, typer.Option("--region", help="Sets AWS_REGION as well, like us-east-1.")
+]
+ProxyOption = Annotated[
+    str, typer.Option("--proxy", help="URL of the gateway. Default: where the policy says.")
 ]
 StateOption = Annotated[
     Path | None,
@@ -21,40 +56,3 @@ StateOption = Annotated[
 CertsOption = Annotated[
     Path | None, typer.Option("--certs", help="Folder of the CA.", envvar="AWSGATE_CERTS")
 ]
-
-
-def policy_path(given: Path | None) -> Path:
-    """Give the policy to read."""
-    return (given or default_policy_path()).expanduser().absolute()
-
-
-def state_folder(given: Path | None) -> Path:
-    """Give the state folder."""
-    return (given or default_state_folder()).expanduser().absolute()
-
-
-def certs_folder(given: Path | None) -> Path:
-    """Give the folder of the CA."""
-    return (given or default_certs_folder()).expanduser().absolute()
-
-
-def certs_folder_in_use(given: Path | None) -> Path:
-    """Give the folder of the CA that a gateway uses. A folder that was named has one.
-
-    Raises ``SetupError`` if it has none: another CA there would be one that no gateway
-    signs with.
-    """
-    folder = certs_folder(given)
-    if given is None:
-        return folder
-    try:
-        (folder / CA_NAME).lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        raise SetupError(
-            f"no CA in {folder}",
-            hint="name the folder that the gateway uses (its awsgate_certs); "
-            "the gateway makes the CA when it first starts",
-        ) from None
-    except OSError as exc:
-        raise SetupError(f"cannot read the CA in {folder}: {exc.strerror}") from exc
-    return folder

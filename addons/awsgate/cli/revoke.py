@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from awsgate.policy import Policy, grantable_roles
 from awsgate.policy.resources import LockTarget
@@ -25,12 +25,14 @@ def revocation(target: LockTarget, policy: Policy | None, now: datetime) -> str:
     roles = roles_of(target, policy)
     if not roles:
         return "# no AWS role is known that this lock is about: name --aws-role-arn or --user"
-    document = json.dumps(revoking(target, now), separators=(",", ":"))
+    names = session_names_of(target, policy)
+    document = json.dumps(revoking(names, now), separators=(",", ":"))
     name = _policy_name(target)
+    whose = "of all who use the role" if names is None else f"called {', '.join(names)}"
     lines = [
-        "# ends sessions that AWS began before now"
-        + (" as this user" if target.user else ": those of all who use the role"),
-        "# run it with rights to iam:PutRolePolicy in the account of the role",
+        f"# denies all to sessions {whose} that AWS began before now;",
+        "# later ones are not touched, so it need not be taken back. Run it with rights to",
+        "# iam:PutRolePolicy in the account of the role.",
     ]
     for arn in roles:
         command = ["aws", "iam", "put-role-policy", "--role-name", arn.rpartition("/")[2]]
@@ -39,19 +41,39 @@ def revocation(target: LockTarget, policy: Policy | None, now: datetime) -> str:
     return "\n".join(lines)
 
 
-def revoking(target: LockTarget, now: datetime) -> dict[str, object]:
-    """Give the inline policy: deny all to sessions that are older than ``now``."""
-    condition: dict[str, object] = {
-        "DateLessThan": {"aws:TokenIssueTime": now.strftime("%Y-%m-%dT%H:%M:%SZ")}
-    }
-    if target.user:  # aws:userid is "<role id>:<session name>"
-        condition["StringLike"] = {"aws:userid": f"*:{session_name_for(target.user)}"}
+def revoking(session_names: list[str] | None, now: datetime) -> dict[str, object]:
+    """Give the inline policy: deny all to sessions of these names that are older than ``now``.
+
+    None: of any name. AWS dates sessions by the second, so what began in this very
+    second is taken along.
+    """
+    until = (now + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    condition: dict[str, object] = {"DateLessThan": {"aws:TokenIssueTime": until}}
+    if session_names is not None:  # aws:userid is "<role id>:<session name>"
+        condition["StringLike"] = {"aws:userid": [f"*:{name}" for name in session_names]}
     return {
         "Version": "2012-10-17",
         "Statement": [
             {"Effect": "Deny", "Action": ["*"], "Resource": ["*"], "Condition": condition}
         ],
     }
+
+
+def session_names_of(target: LockTarget, policy: Policy | None) -> list[str] | None:
+    """Give the session names of whoever a lock may hold; None: they can have any.
+
+    The gateway serves others with the same IAM role, and holds their credentials: they
+    must not be revoked with those of the locked.
+    """
+    if target.user is not None:
+        return [session_name_for(target.user)]
+    if target.role is None or policy is None:
+        return None
+    return sorted(
+        session_name_for(name)
+        for name, user in policy.users.items()
+        if target.role in user.spec.roles
+    )
 
 
 def roles_of(target: LockTarget, policy: Policy | None) -> list[str]:
@@ -73,5 +95,6 @@ def roles_of(target: LockTarget, policy: Policy | None) -> list[str]:
 
 
 def _policy_name(target: LockTarget) -> str:
-    # A name of its own for each user, so that one lock does not undo another's.
-    return f"{POLICY_NAME}-{session_name_for(target.user)}" if target.user else POLICY_NAME
+    # A name of its own for each user or role, so that one lock does not undo another's.
+    whose = target.user or target.role
+    return f"{POLICY_NAME}-{session_name_for(whose)}" if whose else POLICY_NAME

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from awsgate.policy import Policy, grantable_roles
+from awsgate.policy import Policy, grantable_roles, max_ttl_s
 from awsgate.policy.fields import account_and_partition
 
 
@@ -27,6 +27,29 @@ def role_meant(policy: Policy, user: str, app: str, role: str) -> tuple[str, str
         return (granted or here)[0], ""
     where = f" in account {account}" if account else ""
     return role, f"the policy names no iam role {role!r}{where}"
+
+
+def pairs_meant(
+    policy: Policy, user: str, app: str, role: str
+) -> tuple[list[tuple[str, str]], str]:
+    """Give the (app, role ARN) pairs that are meant, and why there is none, or not that role.
+
+    What is left out stands for all that the user may have; what is named stands for
+    itself, allowed or not.
+    """
+    if app and role:
+        role_arn, unclear = role_meant(policy, user, app, role)
+        return [(app, role_arn)], unclear
+    granted = grantable_roles(policy, user, app or None)
+    if not role:
+        return granted, ""
+    found = [(name, arn) for name, arn in granted if arn == role or _is_called(arn, role)]
+    if found:
+        return found, ""
+    # A pattern may allow it, or nothing: ask for each app.
+    meant = [(name, role_meant(policy, user, name, role)[0]) for name in policy.apps]
+    arns = [(name, arn) for name, arn in meant if arn.startswith("arn:")]
+    return [p for p in arns if max_ttl_s(policy, user, *p)] or arns, ""
 
 
 def _is_called(arn: str, name: str) -> bool:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 import urllib.request
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,9 +30,12 @@ _NO_CHECKS = "1000000000"
 
 
 class EmbeddedAws:
-    """A running moto server with IAM checks on."""
+    """A running moto server with IAM checks on.
 
-    def __init__(self, folder: Path) -> None:
+    ``roles``: more roles of its account, which may do everything.
+    """
+
+    def __init__(self, folder: Path, roles: Iterable[str] = ()) -> None:
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
         self.record = folder / "aws-requests.jsonl"
@@ -45,6 +49,8 @@ class EmbeddedAws:
         self.gateway_keys: dict[str, str] = {}
         """Environment for the gateway: credentials that may assume roles."""
         self._fill()
+        for arn in sorted({*roles} - {READ_ONLY_ROLE, POWER_ROLE}):
+            _role(self._client("iam"), arn, ["*"])
         self.seen_before = len(self.requests())
         self._post("/moto-api/reset-auth", b"0")
 
@@ -113,7 +119,7 @@ class EmbeddedAws:
 
 
 def _role(iam: Any, arn: str, actions: list[str]) -> None:
-    name = arn.rpartition("/")[2]
+    path, _, name = arn.partition(":role")[2].rpartition("/")
     trust = {
         "Version": "2012-10-17",
         "Statement": [
@@ -124,7 +130,7 @@ def _role(iam: Any, arn: str, actions: list[str]) -> None:
             }
         ],
     }
-    iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))
+    iam.create_role(RoleName=name, Path=f"{path}/", AssumeRolePolicyDocument=json.dumps(trust))
     iam.put_role_policy(RoleName=name, PolicyName="may", PolicyDocument=_policy(actions, "*"))
 
 

@@ -79,6 +79,10 @@ def clean_env(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, s
     return {**env, "HOME": str(home), "AWS_DEFAULT_REGION": "us-east-1", **(extra or {})}
 
 
+HOST_VARIABLE = "AWSGATE_TEST_HOST"
+"""``run``: gateways are started with ``awsgate run`` instead, as tests of it want."""
+
+
 class GatewayProcess:
     """A gateway as users run it: ``mitmdump -s addons/awsgate.py``."""
 
@@ -91,36 +95,55 @@ class GatewayProcess:
         upstream: str = "",
         script: Path | None = None,
         options: Sequence[str] = (),
+        workers: int = 0,
+        extra: Sequence[str] = (),
     ) -> None:
+        """Start it. ``workers``: with ``awsgate run``, and ``extra`` options of that."""
         self.folder, self.policy = folder, policy
         self.state, self.certs = folder / "state", folder / "certs"
         self.port, self.metrics_port = free_port(), free_port()
         self.proxy = f"http://127.0.0.1:{self.port}"
         self.home = folder / "home"
         self.home.mkdir(exist_ok=True)
+        if not workers and os.environ.get(HOST_VARIABLE) == "run" and not (script or options):
+            workers = 1
+        if workers:
+            command = [*self._server(upstream, workers), *extra]
+        else:
+            command = [*self._mitmdump(upstream, script or entry_script(folder)), *options]
+        self.log = folder / "gateway.log"
+        # The metrics port opens last but one: when it answers, the addon is set up.
+        self._running = start(
+            command,
+            log=self.log,
+            env=clean_env(self.home, keys),
+            port=self.metrics_port,
+        )
+        self._wait_for_announcement()
+
+    def _mitmdump(self, upstream: str, script: Path) -> list[str]:
         settings = {
-            "awsgate_policy": policy,
+            "awsgate_policy": self.policy,
             "awsgate_state": self.state,
             "awsgate_certs": self.certs,
             "awsgate_metrics": f"127.0.0.1:{self.metrics_port}",
             "awsgate_upstream": upstream,
         }
         command = [
-            str(Path(sys.executable).parent / "mitmdump"),
-            "-s", str(script or entry_script(folder)),
+            str(Path(sys.executable).parent / "mitmdump"), "-s", str(script),
             "--listen-host", "127.0.0.1", "--listen-port", str(self.port),
         ]  # fmt: skip
         for name, value in settings.items():
             command += ["--set", f"{name}={value}"]
-        self.log = folder / "gateway.log"
-        # The metrics port opens last but one: when it answers, the addon is set up.
-        self._running = start(
-            [*command, *options],
-            log=self.log,
-            env=clean_env(self.home, keys),
-            port=self.metrics_port,
-        )
-        self._wait_for_announcement()
+        return command
+
+    def _server(self, upstream: str, workers: int) -> list[str]:
+        return [
+            sys.executable, "-m", "awsgate", "run", "--workers", str(workers), "--drain", "5",
+            "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream,
+            "--metrics", f"127.0.0.1:{self.metrics_port}", "--policy", str(self.policy),
+            "--state", str(self.state), "--certs", str(self.certs),
+        ]  # fmt: skip
 
     def stop(self) -> None:
         """End the gateway."""

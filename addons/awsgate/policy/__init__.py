@@ -5,6 +5,8 @@
     conditions  what rules say about an AWS call
     parse       parsed documents in, one ``Policy`` or every fault out
     decide      may this user be this role, in this app, for this call?
+    explain     why, and what the nearest rule lacks; ``ttl`` how long a session lasts
+    lint        what is valid and probably not meant: ``unreachable`` rules, ``misnamed`` actions
 
 Reading files is in ``awsgate.policyfile``.
 """
@@ -14,14 +16,11 @@ from __future__ import annotations
 from awsgate.policy.conditions import CallFacts
 from awsgate.policy.decide import (
     Decision,
-    Verdict,
     decide,
     decide_federated,
     denied_by,
     grantable_roles,
-    max_ttl_s,
     restricts_resources,
-    verdicts,
 )
 from awsgate.policy.parse import parse_policy
 from awsgate.policy.resources import (
@@ -34,6 +33,8 @@ from awsgate.policy.resources import (
     UnsignedSpec,
     User,
 )
+from awsgate.policy.ttl import TtlLimit, max_ttl_s, ttl_limit
+from awsgate.policy.verdicts import Verdict, verdicts
 
 __all__ = [
     "App",
@@ -44,6 +45,7 @@ __all__ = [
     "Lock",
     "Policy",
     "Role",
+    "TtlLimit",
     "UnsignedSpec",
     "User",
     "Verdict",
@@ -54,5 +56,6 @@ __all__ = [
     "max_ttl_s",
     "parse_policy",
     "restricts_resources",
+    "ttl_limit",
     "verdicts",
 ]

@@ -9,7 +9,7 @@ import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from ipaddress import ip_network
+from ipaddress import IPv6Network, ip_network
 from typing import Annotated, Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -50,9 +50,13 @@ def _checked(pattern: re.Pattern[str], what: str) -> AfterValidator:
 
 def _network(value: str) -> str:
     try:
-        ip_network(value)
+        found = ip_network(value)
     except ValueError as exc:
         raise ValueError(f"{value[:80]!r} is not a network like '10.0.0.0/8': {exc}") from None
+    mapped = isinstance(found, IPv6Network) and found.network_address.ipv4_mapped
+    if mapped and found.prefixlen >= 96:
+        # Addresses are compared as IPv4, so it would match nothing: open, in a deny.
+        raise ValueError(f"{value[:80]!r} is IPv4: write '{mapped}/{found.prefixlen - 96}'")
     return value
 
 

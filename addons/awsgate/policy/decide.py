@@ -24,7 +24,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
 from awsgate.policy.fields import (
@@ -77,18 +76,6 @@ class Decision:
         return self.reason.startswith((DENIED_CALL, NO_CALL))
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What one rule says about one call."""
-
-    rule: str
-    """``role/<name>``."""
-    effect: Literal["allow", "deny"]
-    matches: bool
-    unmet: tuple[str, ...] = ()
-    """The fields that do not match, by their names."""
-
-
 def decide(
     policy: Policy,
     *,
@@ -123,7 +110,7 @@ def decide(
     def answer(
         reason: str, role: Role | None = None, *, external_id: str | None = None
     ) -> Decision:
-        rule, allowed = _rule(role) if role else "", external_id is not None
+        rule, allowed = rule_of(role) if role else "", external_id is not None
         return Decision(allowed, reason, rule, user, role_arn, external_id or "", account)
 
     who, what = policy.users.get(user), policy.apps.get(app)
@@ -134,7 +121,7 @@ def decide(
     if not allowing:
         return answer(NO_ALLOW)
     if tenant_controlled:
-        allowing = [role for role in allowing if _lists(role, endpoint_service)]
+        allowing = [role for role in allowing if lists_endpoint(role, endpoint_service)]
         if not allowing:
             return answer(NO_TENANT_ENDPOINT)
     allowed = answer(ALLOWED, allowing[0], external_id=what.spec.aws.external_id)
@@ -187,56 +174,17 @@ def _on_call(
     policy: Policy, user: User, app: App, role_arn: str, allowing: list[Role], call: CallFacts
 ) -> _OnCall:
     """Decide on the call alone, by the roles that allow ``role_arn`` already."""
-    for role in _roles(policy, user):
-        if _denies_call(role.spec.deny, user, app, role_arn, call):
-            return _OnCall(DENIED_CALL, _rule(role))
+    for role in roles_of(policy, user):
+        if denies_call(role.spec.deny, user, app, role_arn, call):
+            return _OnCall(DENIED_CALL, rule_of(role))
     nearest: _OnCall | None = None
     for role in allowing:
-        missing = _unmet(role, user, call)
+        missing = unmet_by(role, user, call)
         if not missing:
-            return _OnCall(ALLOWED, _rule(role))
+            return _OnCall(ALLOWED, rule_of(role))
         if nearest is None or len(missing) < len(nearest.unmet):
-            nearest = _OnCall(NO_CALL, _rule(role), missing)
+            nearest = _OnCall(NO_CALL, rule_of(role), missing)
     return nearest or _OnCall(NO_CALL, "")
-
-
-def verdicts(
-    policy: Policy,
-    *,
-    user: str,
-    app: str,
-    role_arn: str,
-    endpoint_service: str,
-    tenant_controlled: bool,
-    call: CallFacts | None = None,
-) -> tuple[Verdict, ...]:
-    """Give what each rule of the user says, in the order in which they are asked.
-
-    For explanations; ``decide`` decides. A role with no deny has no verdict of one.
-    """
-    who, what = policy.users.get(user), policy.apps.get(app)
-    if who is None or what is None:
-        return ()
-    found = []
-    for role in _roles(policy, who):
-        deny = role.spec.deny
-        if deny.about_calls:
-            matches = call is not None and _denies_call(deny, who, what, role_arn, call)
-            found.append(Verdict(_rule(role), "deny", matches))
-        elif deny.app_labels or deny.aws_role_arns:
-            found.append(Verdict(_rule(role), "deny", any(matches_both(deny, who, what, role_arn))))
-    for role in _roles(policy, who):
-        allow = role.spec.allow
-        if not (allow.app_labels or allow.aws_role_arns):
-            continue
-        labels, arn = matches_both(allow, who, what, role_arn)
-        missing = [*["app_labels"] * (not labels), *["aws_role_arns"] * (not arn)]
-        if tenant_controlled and not _lists(role, endpoint_service):
-            missing.append("aws_tenant_endpoints")
-        if call is not None:
-            missing += _unmet(role, who, call)
-        found.append(Verdict(_rule(role), "allow", not missing, tuple(missing)))
-    return tuple(found)
 
 
 def restricts_resources(policy: Policy, user: str) -> bool:
@@ -244,7 +192,7 @@ def restricts_resources(policy: Policy, user: str) -> bool:
     who = policy.users.get(user)
     return who is not None and any(
         role.spec.allow.aws_resources or role.spec.deny.aws_resources
-        for role in _roles(policy, who)
+        for role in roles_of(policy, who)
     )
 
 
@@ -261,11 +209,11 @@ def denied_by(
         return ""
     denying = _denying(policy, who, what, role_arn)
     if denying is None and call is not None and policy.gateway.mode == "enforce":
-        roles = _roles(policy, who)
+        roles = roles_of(policy, who)
         denying = next(
-            (r for r in roles if _denies_call(r.spec.deny, who, what, role_arn, call)), None
+            (r for r in roles if denies_call(r.spec.deny, who, what, role_arn, call)), None
         )
-    return _rule(denying) if denying is not None else ""
+    return rule_of(denying) if denying is not None else ""
 
 
 def decide_federated(policy: Policy, *, role_arn: str, tenant_controlled: bool) -> Decision:
@@ -306,7 +254,7 @@ def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[t
         return []
     arns = {
         arn
-        for role in _roles(policy, who)
+        for role in roles_of(policy, who)
         for listed in role.spec.allow.aws_role_arns
         for arn in expand(listed, who.spec.traits)
     }
@@ -314,17 +262,11 @@ def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[t
     return sorted((name, arn) for name in apps for arn in arns if _may(policy, user, name, arn))
 
 
-def max_ttl_s(policy: Policy, user: str, app: str, role_arn: str) -> int:
-    """Give how many seconds a session for this may last; 0 if it is not allowed at all.
-
-    The smallest ``max_session_ttl`` of the roles that allow it, and never more than
-    the gateway's own limit.
-    """
+def allowing_roles(policy: Policy, user: str, app: str, role_arn: str) -> tuple[Role, ...]:
+    """Give the roles that let ``user`` be ``role_arn`` in ``app``; none if anything denies it."""
     if not _may(policy, user, app, role_arn):
-        return 0
-    roles = _allowing(policy, policy.users[user], policy.apps[app], role_arn)
-    limits = (role.spec.options.max_session_ttl_s for role in roles)
-    return min([policy.gateway.session.max_ttl_s, *(s for s in limits if s is not None)])
+        return ()
+    return tuple(_allowing(policy, policy.users[user], policy.apps[app], role_arn))
 
 
 def _may(policy: Policy, user: str, app: str, role_arn: str) -> bool:
@@ -338,32 +280,35 @@ def _may(policy: Policy, user: str, app: str, role_arn: str) -> bool:
     ).allowed
 
 
-def _roles(policy: Policy, user: User) -> Iterator[Role]:
-    """Give the user's roles, in the order in which they were given."""
+def roles_of(policy: Policy, user: User) -> Iterator[Role]:
+    """Give the roles of a user, in the order in which they were given."""
     for name in user.spec.roles:
         role = policy.roles.get(name)
         if role is not None:
             yield role
 
 
-def _rule(role: Role) -> str:
+def rule_of(role: Role) -> str:
+    """Give ``role/<name>``."""
     return f"role/{role.metadata.name}"
 
 
-def _unmet(role: Role, user: User, call: CallFacts) -> tuple[str, ...]:
+def unmet_by(role: Role, user: User, call: CallFacts) -> tuple[str, ...]:
+    """Give the fields of a role that keep it from allowing a call."""
     spec = role.spec
     return (*unmet(spec.allow, call, user.spec.traits), *over_limit(spec.options, call))
 
 
 def _denying(policy: Policy, user: User, app: App, role_arn: str) -> Role | None:
-    for role in _roles(policy, user):
+    for role in roles_of(policy, user):
         deny = role.spec.deny
         if not deny.about_calls and any(matches_both(deny, user, app, role_arn)):
             return role
     return None
 
 
-def _denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFacts) -> bool:
+def denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFacts) -> bool:
+    """True if a deny has conditions on the call, and all of them may hold."""
     if not deny.about_calls:
         return False
     anywhere = not (deny.app_labels or deny.aws_role_arns)
@@ -373,11 +318,12 @@ def _denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFact
 
 
 def _allowing(policy: Policy, user: User, app: App, role_arn: str) -> Iterator[Role]:
-    for role in _roles(policy, user):
+    for role in roles_of(policy, user):
         if all(matches_both(role.spec.allow, user, app, role_arn)):
             yield role
 
 
-def _lists(role: Role, service: str) -> bool:
+def lists_endpoint(role: Role, service: str) -> bool:
+    """True if a role allows endpoints of ``service`` that anybody can own."""
     listed = role.spec.allow.aws_tenant_endpoints
     return "*" in listed or service in listed

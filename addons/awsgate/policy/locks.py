@@ -33,8 +33,11 @@ class LockBook(tuple[Lock, ...]):
         return (self[n] for n in sorted(n for key in keys if key in index for n in index[key]))
 
 
+NO_LOCKS = LockBook()
+
+
 def lock_on(
-    locks: Iterable[Lock],
+    book: LockBook,
     *,
     user: str,
     roles: Collection[str],
@@ -50,7 +53,6 @@ def lock_on(
     ``parent_arn`` is the role from which a session came to ``role_arn``: a lock on either
     holds it.
     """
-    book = locks if isinstance(locks, LockBook) else LockBook(locks)
     keys: list[_Key] = [
         ("session", session),
         ("user", user),
@@ -81,11 +83,12 @@ def in_force(lock: Lock, now: datetime) -> bool:
 
 def _narrowest(target: LockTarget) -> _Key:
     """Give one thing that a target names: whoever it fits has that."""
-    found: list[_Key] = [
-        ("session", target.session),
-        ("user", target.user),
-        ("aws_role_arn", target.aws_role_arn),
-        ("app", target.app),
-        ("role", target.role),
-    ]
-    return next((key for key in found if key[1] is not None), found[0])
+    if target.session is not None:
+        return "session", target.session
+    if target.user is not None:
+        return "user", target.user
+    if target.aws_role_arn is not None:
+        return "aws_role_arn", target.aws_role_arn
+    if target.app is not None:
+        return "app", target.app
+    return "role", target.role

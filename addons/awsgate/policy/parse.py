@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 
 from awsgate.errors import SetupError
 from awsgate.policy.fields import is_name
+from awsgate.policy.findings import Finding
 from awsgate.policy.handoff import handoff_faults, handoff_faults_for
 from awsgate.policy.reference import leave_out_foreign
 from awsgate.policy.resources import (
@@ -81,9 +82,10 @@ def parse_policy(
         if isinstance(document, Mapping):
             document, foreign = leave_out_foreign(document)
             if foreign:
-                notes.append(f"{place}: not about AWS access, left out: {', '.join(foreign)}")
+                left_out = f"not about AWS access, left out: {', '.join(foreign)}"
+                notes.append(Finding(place, "", left_out))
         resource, broken = _resource(document)
-        found += [f"{place}: {fault}" for fault in broken]
+        found += [Finding.of(place, fault) for fault in broken]
         if resource is not None:
             resources.append((place, resource))
     found += _duplicates(documents)
@@ -103,14 +105,14 @@ def _handoff_faults(placed: Sequence[tuple[str, Resource]]) -> Iterator[str]:
     for place, role in roles.values():
         for fault in handoff_faults(role):
             told.add(f"{place}: {fault}")
-            yield f"{place}: {fault}"
+            yield Finding.of(place, fault)
     for _, user in placed:
         if not isinstance(user, User):
             continue
         for place, role in filter(None, map(roles.get, user.spec.roles)):
             for fault in handoff_faults_for(role, user):
                 if f"{place}: {fault}" not in told:
-                    yield f"{place}: for user {user.metadata.name!r}: {fault}"
+                    yield Finding(place, "", f"for user {user.metadata.name!r}: {fault}")
 
 
 def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Policy:
@@ -123,6 +125,7 @@ def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Pol
         apps=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, App)}),
         locks=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Lock)}),
         warnings=(*notes, *warnings_about(placed)),
+        places=MappingProxyType({f"{r.kind}/{r.metadata.name}": place for place, r in placed}),
     )
 
 
@@ -248,7 +251,7 @@ def _duplicates(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
             continue
         if found in first:
             what = f"{found[0]} {found[1]!r}" if found[1] else "a gateway document"
-            yield f"{place}: {what} is already in {first[found]}"
+            yield Finding(place, "", f"{what} is already in {first[found]}")
         first.setdefault(found, place)
 
 
@@ -261,7 +264,7 @@ def _unknown_roles(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
         for index, role in _roles_of_user(document):
             if role not in known:
                 near = _did_you_mean(role, sorted(known))
-                yield f"{place}: spec.roles[{index}]: there is no role {role!r}{near}"
+                yield Finding(place, f"spec.roles[{index}]", f"there is no role {role!r}{near}")
 
 
 def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, model_validator
+from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from awsgate.policy.callfields import Moment
 from awsgate.policy.fields import (
@@ -43,6 +43,8 @@ from awsgate.policy.rules import Model, PositiveInt, RoleSpec
 
 NOT_SUPPORTED_KINDS = frozenset({"oidc", "github", "saml"})
 """Kinds of later versions."""
+
+MIN_ROTATE_BYTES = 64 * 1024
 
 
 class Metadata(Model):
@@ -85,6 +87,12 @@ class AppAws(Model):
     external_id: ExternalId = ""
 
 
+class AppOptions(Model):
+    """Limits that come with an app, whichever role is used in it."""
+
+    max_session_ttl_s: Seconds | None = Field(default=None, alias="max_session_ttl")
+
+
 class AppSpec(Model):
     """The body of an app."""
 
@@ -93,6 +101,7 @@ class AppSpec(Model):
     labels: Labels = Field(default_factory=empty)
     """The reference's ``app_service`` entries have them here; both places count."""
     aws: AppAws = Field(default_factory=AppAws)
+    options: AppOptions = Field(default_factory=AppOptions)
 
 
 class App(Model):
@@ -195,6 +204,12 @@ class Limits(Model):
     """All bodies that are held at a time."""
     max_header_bytes: PositiveInt = 64 * 1024
     connect_timeout_s: Annotated[float, Field(strict=True, gt=0, le=300)] = 10.0
+    max_connections: PositiveInt = 10_000
+    """Client connections of one process."""
+    head_timeout_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 30.0
+    """How long a client may take for TLS, or for the head of a request."""
+    idle_timeout_s: Annotated[float, Field(strict=True, gt=0, le=86_400)] = 600.0
+    """How long a connection may wait for its next request."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:
@@ -222,9 +237,26 @@ class SessionSpec(Model):
 
 
 class AuditSpec(Model):
-    """What happens if a request cannot be recorded."""
+    """What happens if a request cannot be recorded, and when the log's file is full."""
 
     on_failure: Literal["refuse", "continue"] = "refuse"
+    rotate_bytes: Annotated[StrictInt, Field(ge=0)] = 100 * 1024**2
+    """A file of this size is renamed, and a new one begun. 0: never."""
+    keep: Annotated[StrictInt, Field(ge=0)] = 0
+    """How many of the renamed files stay; 0: all, nothing is deleted."""
+
+    @model_validator(mode="after")
+    def _check_size(self) -> Self:
+        if 0 < self.rotate_bytes < MIN_ROTATE_BYTES:
+            raise ValueError(
+                f"rotate_bytes {self.rotate_bytes} is less than {MIN_ROTATE_BYTES}, "
+                "a file for a few lines: 0 turns rotation off"
+            )
+        if self.keep and not self.rotate_bytes:
+            raise ValueError(
+                "keep without rotate_bytes: only files that awsgate rotates are deleted"
+            )
+        return self
 
 
 class UnsignedSpec(Model):
@@ -237,6 +269,20 @@ class UnsignedSpec(Model):
     """S3 URLs and POST forms that somebody else signed."""
     bearer_tokens: StrictBool = False
     websockets: StrictBool = False
+
+
+class ArtefactsSpec(Model):
+    """What the gateway makes for clients with a role's real keys (``awsgate.orders``)."""
+
+    kinds: tuple[Literal["s3", "eks", "rds", "codecommit"], ...] = (
+        "s3",
+        "eks",
+        "rds",
+        "codecommit",
+    )
+    """Empty: none."""
+    presign_max_ttl_s: Seconds = Field(default=900, alias="presign_max_ttl")
+    """The most of a presigned S3 URL: the others live for 15 minutes, as AWS has it."""
 
 
 class ChainedSpec(Model):
@@ -264,6 +310,7 @@ class GatewaySpec(Model):
     audit: AuditSpec = Field(default_factory=AuditSpec)
     unsigned: UnsignedSpec = Field(default_factory=UnsignedSpec)
     chained: ChainedSpec = Field(default_factory=ChainedSpec)
+    artefacts: ArtefactsSpec = Field(default_factory=ArtefactsSpec)
     mode: Literal["enforce", "report"] = "enforce"
     """``report``: rules about AWS calls refuse nothing, and the audit tells what they
     would have refused. Who may be which role is enforced either way."""
@@ -302,3 +349,5 @@ class Policy:
     locks: Mapping[str, Lock] = field(default_factory=empty)
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is valid and probably not meant, with its place: for the operator alone."""
+    places: Mapping[str, str] = field(default_factory=empty, compare=False)
+    """``role/<name>``, and so of every kind -> file and document."""

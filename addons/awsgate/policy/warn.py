@@ -1,7 +1,8 @@
 """What is valid in the documents and probably not meant. Pure.
 
 A warning is one line like a fault: the place of the document, the path in it, what is
-odd. It stops nothing, so only what can be told from the documents alone is one.
+odd. It stops nothing, so only what can be told from the documents alone is one. These
+are cheap, and every start looks for them; ``awsgate check`` looks further (``lint``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import re
 from collections.abc import Iterable, Iterator
 
 from awsgate.policy.fields import account_and_partition, is_account, partition_of_uri
+from awsgate.policy.findings import Finding
 from awsgate.policy.handoff import handoff_warnings
 from awsgate.policy.resources import App, Resource, Role, User
 
@@ -33,7 +35,7 @@ def warnings_about(resources: Iterable[tuple[str, Resource]]) -> Iterator[str]:
             found = _role(resource, apps)
         else:
             continue
-        yield from (f"{place}: {line}" for line in found)
+        yield from (Finding.of(place, line) for line in found)
 
 
 def _app(app: App) -> Iterator[str]:

@@ -1,25 +1,34 @@
 // A client of the AWS SDK for JavaScript v3, configured by its environment alone.
 //
-//   client.mjs whoami | put BUCKET KEY <body | get BUCKET KEY >body
+//   client.mjs [--agent] whoami | put BUCKET KEY <body | get BUCKET KEY >body
 //              list BUCKET PREFIX | copy BUCKET FROM TO | delete BUCKET KEY
 //              stream BUCKET KEY LENGTH <body | presign put|get BUCKET KEY
+//              note ID TEXT | message QUEUE_URL TEXT
 //
-// The SDK ignores HTTPS_PROXY, so it is given an agent. Bodies over 8 MiB go in parts.
+// The SDK ignores HTTPS_PROXY: with --agent it is given an agent that does not; without,
+// awsgate's preload.cjs has to be there. Bodies over 8 MiB go in parts.
+import { DynamoDBClient, GetItemCommand, PutItemCommand } from "@aws-sdk/client-dynamodb";
 import { S3Client, GetObjectCommand, ListObjectsV2Command, CopyObjectCommand,
          DeleteObjectCommand, PutObjectCommand } from "@aws-sdk/client-s3";
+import { SQSClient, DeleteMessageCommand, ReceiveMessageCommand,
+         SendMessageCommand } from "@aws-sdk/client-sqs";
 import { STSClient, GetCallerIdentityCommand } from "@aws-sdk/client-sts";
 import { Upload } from "@aws-sdk/lib-storage";
 import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { NodeHttpHandler } from "@smithy/node-http-handler";
 import { HttpsProxyAgent } from "https-proxy-agent";
 
-const httpsAgent = new HttpsProxyAgent(process.env.HTTPS_PROXY);
-const options = {
-  region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION,
-  requestHandler: new NodeHttpHandler({ httpsAgent }),
-};
+const words = process.argv.slice(2);
+const options = { region: process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION };
+if (words[0] === "--agent") {
+  words.shift();
+  // (docs: agent)
+  const httpsAgent = new HttpsProxyAgent(process.env.HTTPS_PROXY);
+  options.requestHandler = new NodeHttpHandler({ httpsAgent });
+  // (docs: end)
+}
 const s3 = new S3Client(options);
-const [verb, Bucket, Key, more] = process.argv.slice(2);
+const [verb, Bucket, Key, more] = words;
 
 async function stdin() {
   const pieces = [];
@@ -44,6 +53,22 @@ const verbs = {
     const Command = { put: PutObjectCommand, get: GetObjectCommand }[Bucket];
     const url = await getSignedUrl(s3, new Command({ Bucket: Key, Key: more }));
     console.log(JSON.stringify(url));
+  },
+  async note() {
+    const table = { TableName: "notes" }, id = { S: Bucket };
+    const client = new DynamoDBClient(options);
+    await client.send(new PutItemCommand({ ...table, Item: { id, text: { S: Key } } }));
+    const { Item } = await client.send(new GetItemCommand({ ...table, Key: { id } }));
+    process.stdout.write(Item.text.S);
+  },
+  async message() {
+    const queue = { QueueUrl: Bucket };
+    const client = new SQSClient(options);
+    await client.send(new SendMessageCommand({ ...queue, MessageBody: Key }));
+    const { Messages } = await client.send(new ReceiveMessageCommand(queue));
+    const [{ Body, ReceiptHandle }] = Messages;
+    await client.send(new DeleteMessageCommand({ ...queue, ReceiptHandle }));
+    process.stdout.write(Body);
   },
   async get() {
     const { Body } = await s3.send(new GetObjectCommand({ Bucket, Key }));

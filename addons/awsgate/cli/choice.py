@@ -1,0 +1,144 @@
+"""Who calls, in which app, as which role: as far as it is told, and else what is clear.
+
+    user   as told; else the login name, if the policy has it; else the only user there is
+    app, role  as told; else the only pair that the user may have
+
+What is not clear is no guess: ``No`` with the table to choose from.
+"""
+
+from __future__ import annotations
+
+import getpass
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from awsgate.cli.no import No
+from awsgate.cli.roles import role_meant
+from awsgate.policy import Decision, Policy, decide, grantable_roles
+from awsgate.policy.decide import NO_ROLE_ARN
+
+MAX_SHOWN = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """What credentials are for."""
+
+    user: str
+    app: str
+    role_arn: str
+
+
+def choose(policy: Policy, user: str, app: str, role: str) -> Choice:
+    """Give what is meant. Empty is what was not told. Raises ``No``."""
+    user = user or default_user(policy)
+    if app and role:
+        return Choice(user, app, _allowed_role(policy, user, app, role))
+    found = choices(policy, user, app, role)
+    if len(found) == 1:
+        return found[0]
+    told = f" in {app}" if app else f" as {role}" if role else ""
+    if not found:
+        raise No(f"{user} may have no role{told}", hints=_may_have(policy, user))
+    left = "--role" if app else "--app" if role else "--app and --role"
+    raise No(
+        f"{user} may have {len(found)} roles{told}: say which with {left}",
+        _table(policy, found),
+        hints=[_example(found)],
+    )
+
+
+def choices(policy: Policy, user: str, app: str = "", role: str = "") -> list[Choice]:
+    """Give every pair of app and role that ``user`` may have, as far as told.
+
+    A role that only a pattern allows is found if it is told, and not listed otherwise.
+    """
+    if not role:
+        pairs = grantable_roles(policy, user, app or None)
+    else:
+        meant = ((name, role_meant(policy, user, name, role)[0]) for name in policy.apps)
+        pairs = sorted((name, arn) for name, arn in meant if _may(policy, user, name, arn))
+    return [Choice(user, name, arn) for name, arn in pairs]
+
+
+def default_user(policy: Policy) -> str:
+    """Give the user who is meant where none is named. Raises ``No`` if that is not clear."""
+    try:
+        login = getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        login = ""
+    if login in policy.users:
+        return login
+    if len(policy.users) == 1:
+        return next(iter(policy.users))
+    known = sorted(policy.users)
+    raise No(
+        f"the policy has {len(known)} users, and none is called {login!r} as you are here"
+        if known
+        else "the policy has no user",
+        [f"  {name}" for name in known[:MAX_SHOWN]],
+        hints=["say who with --user, or set AWSGATE_USER"] if known else [],
+    )
+
+
+def short_role(arn: str, others: Sequence[str]) -> str:
+    """Give the name of a role if no other of ``others`` has it, else its ARN."""
+    name = arn.rpartition("/")[2]
+    twins = {other for other in others if other.rpartition("/")[2] == name}
+    return name if len(twins | {arn}) == 1 else arn
+
+
+def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:
+    rows = [("APP", "ACCOUNT", "ROLE")]
+    for choice in found[:MAX_SHOWN]:
+        app = policy.apps[choice.app]
+        account = app.labels.get("aws_account_id") or choice.role_arn.split(":")[4]
+        rows.append((choice.app, account, short_role(choice.role_arn, _arns(found, choice.app))))
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    lines = [f"  {app:<{widths[0]}}  {account:<{widths[1]}}  {role}" for app, account, role in rows]
+    more = len(found) - MAX_SHOWN
+    return [*lines, f"  and {more} more"] if more > 0 else lines
+
+
+def _example(found: Sequence[Choice]) -> str:
+    first = found[0]
+    role = short_role(first.role_arn, _arns(found, first.app))
+    words = ("--user", first.user, "--app", first.app, "--role", role)
+    return f"for the first: {shlex.join(words)}"
+
+
+def _arns(found: Sequence[Choice], app: str) -> list[str]:
+    return [choice.role_arn for choice in found if choice.app == app]
+
+
+def _allowed_role(policy: Policy, user: str, app: str, role: str) -> str:
+    """Give the ARN of a role that the user may have, or say no."""
+    role_arn, unclear = role_meant(policy, user, app, role)
+    decision = _decision(policy, user, app, role_arn)
+    if decision.allowed:
+        return role_arn
+    reason = unclear if unclear and decision.reason == NO_ROLE_ARN else decision.reason
+    hints = _may_have(policy, user)
+    if role in policy.roles and role_arn == role:
+        hints.insert(0, f"{role} is a role of the policy: ask for one of the IAM roles it allows")
+    raise No(f"{user} may not have {role} in {app}: {reason}", hints=hints)
+
+
+def _may_have(policy: Policy, user: str) -> list[str]:
+    return [f"{user} may have {arn} in {name}" for name, arn in grantable_roles(policy, user)[:10]]
+
+
+def _may(policy: Policy, user: str, app: str, role_arn: str) -> bool:
+    return _decision(policy, user, app, role_arn).allowed
+
+
+def _decision(policy: Policy, user: str, app: str, role_arn: str) -> Decision:
+    return decide(
+        policy,
+        user=user,
+        app=app,
+        role_arn=role_arn,
+        endpoint_service="sts",
+        tenant_controlled=False,
+    )

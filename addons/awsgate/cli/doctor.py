@@ -1,0 +1,173 @@
+"""``awsgate doctor``: finds what is wrong with a set-up, and says what mends it."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from awsgate.cli.checking import check_upstream
+from awsgate.cli.options import (
+    CertsOption,
+    PolicyOption,
+    StateOption,
+    certs_folder,
+    policy_path,
+    state_folder,
+)
+from awsgate.cli.terminal import Style, painted
+from awsgate.cli.variables import ENDPOINT, KEYS, MARK
+from awsgate.cli.waiting import waiting
+from awsgate.demo.serving import Places, first_way, served
+from awsgate.doctor.finding import Finding, Severity, count
+from awsgate.errors import SetupError
+from awsgate.policy import decide, grantable_roles
+from awsgate.policyfile import load_policy
+from awsgate.session import KEY_PREFIX
+
+_PROXY = re.compile(r"(?:http://)?((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})/?")
+_STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT: Style.BAD}
+
+
+def doctor(
+    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    user: Annotated[str, typer.Option(help="Make a call through the gateway as this user.")] = "",
+    app: Annotated[str, typer.Option(help="In this app. Default: the first there is.")] = "",
+    role: Annotated[str, typer.Option(help="As this role: its ARN, or its name.")] = "",
+    proxy: Annotated[
+        str, typer.Option(help="Where the gateway is. Default: where the policy says.")
+    ] = "",
+    upstream: Annotated[
+        str,
+        typer.Option(
+            help="The gateway's awsgate_upstream: an emulator.", envvar="AWSGATE_UPSTREAM"
+        ),
+    ] = "",
+    offline: Annotated[bool, typer.Option("--offline", help="Look at files alone.")] = False,
+    timeout: Annotated[float, typer.Option(min=1, max=600, help="Seconds for all of it.")] = 20,
+    policy: PolicyOption = None,
+    state: StateOption = None,
+    certs: CertsOption = None,
+) -> None:
+    """Check the gateway, its files, this shell, AWS and the programs here; exit 1 on a fault.
+
+    Nothing is changed. The gateway and STS are asked, and nobody else; each role that the
+    policy gives is assumed once, under the name awsgate-doctor. Warnings leave the exit
+    code at 0.
+
+    Example: awsgate doctor --user alice
+    """
+    from awsgate.doctor.examine import Patient, examine
+
+    address = _address(proxy)
+    check_upstream(upstream)
+    path = policy_path(policy)
+    found = served(Places(path, state_folder(state), certs_folder(certs)))
+    user, app, role_arn = _whom(path, user, app, role) if user or app or role else ("", "", "")
+    if found is not None and not upstream:
+        # awsgate demo --start has keys that only it knows: ask by a call.
+        upstream = found.upstream
+        with suppress(SetupError):  # a policy with faults is among the findings
+            way = None if user else first_way(load_policy(path))
+            user, app, role_arn = way or (user, app, role_arn)
+    patient = Patient(
+        policy=path,
+        state=state_folder(state),
+        certs=certs_folder(certs),
+        environ=dict(os.environ),
+        proxy=address,
+        upstream=upstream,
+        user=user,
+        app=app,
+        role_arn=role_arn,
+        offline=offline,
+        timeout_s=timeout,
+    )
+    _forget_gateway_keys()
+    with waiting("awsgate doctor") as say:
+        findings = examine(patient, say)
+    _print_json(findings) if as_json else _print(findings)
+    raise typer.Exit(1 if count(findings, Severity.FAULT) else 0)
+
+
+def _forget_gateway_keys() -> None:
+    """Keep botocore from taking the keys of a client's shell for awsgate's own."""
+    if MARK in os.environ or os.environ.get("AWS_ACCESS_KEY_ID", "").startswith(KEY_PREFIX):
+        for name in (*KEYS, *ENDPOINT):
+            os.environ.pop(name, None)
+
+
+def _address(url: str) -> str:
+    matched = _PROXY.fullmatch(url)
+    if url and matched is None:
+        # Not repeated: it may hold a password.
+        raise typer.BadParameter("--proxy is not a URL like http://127.0.0.1:8080")
+    return matched[1] if matched else ""
+
+
+def _whom(path: Path, user: str, app: str, role: str) -> tuple[str, str, str]:
+    """Give user, app and role ARN in full, or say no as ``awsgate env`` does."""
+    if not user:
+        raise typer.BadParameter("--app and --role need --user")
+    rules = load_policy(path)
+    ways = grantable_roles(rules, user, app or None)
+    fits = [(a, arn) for a, arn in ways if role in ("", arn) or arn.endswith(f"/{role}")]
+    if fits:
+        return user, *fits[0]
+    # A role that only a pattern gives is in no list.
+    if (
+        app
+        and decide(
+            rules,
+            user=user,
+            app=app,
+            role_arn=role,
+            endpoint_service="sts",
+            tenant_controlled=False,
+        ).allowed
+    ):
+        return user, app, role
+    lines = [f"awsgate: no: {user} may not have {role or 'any role'}{f' in {app}' if app else ''}"]
+    lines += [f"awsgate: hint: {user} may have {arn} in {a}" for a, arn in ways[:10]]
+    sys.stderr.write("\n".join(lines) + "\n")
+    raise typer.Exit(1)
+
+
+def _print_json(findings: list[Finding]) -> None:
+    rows = {
+        "ok": count(findings, Severity.FAULT) == 0,
+        "faults": count(findings, Severity.FAULT),
+        "warnings": count(findings, Severity.WARNING),
+        "findings": [finding.row() for finding in findings],
+    }
+    print(json.dumps(rows, indent=2))
+
+
+def _print(findings: list[Finding]) -> None:
+    group = None
+    for finding in findings:
+        if finding.group is not group:
+            group = finding.group
+            print(painted(str(group), Style.STRONG, sys.stdout))
+        style = _STYLES.get(finding.severity)
+        label = f"{finding.severity:<8}"
+        print(f"  {painted(label, style, sys.stdout) if style else label}{finding.what}")
+        if finding.why:
+            print(f"          why: {finding.why}")
+        for number, line in enumerate(finding.fix.splitlines()):
+            print(f"          {'     ' if number else 'fix: '}{line}")
+    print(_summary(findings))
+
+
+def _summary(findings: list[Finding]) -> str:
+    faults, warnings = (count(findings, s) for s in (Severity.FAULT, Severity.WARNING))
+    if not faults and not warnings:
+        return "all good"
+    parts = ((faults, "fault"), (warnings, "warning"))
+    return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in parts if n)

@@ -1,0 +1,372 @@
+"""What can be seen from here of a session and its gateway: for ``awsgate status``.
+
+Reads the environment, and of the gateway's files what this user may read. Makes no file.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import re
+import socket
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException
+from ipaddress import ip_address
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
+from awsgate.errors import Code, Refusal, SetupError
+from awsgate.lockout import lock_of
+from awsgate.locks import LockStore
+from awsgate.paths import read_private
+from awsgate.policy import Policy, decide
+from awsgate.policy.locks import LockBook, in_force
+from awsgate.policyfile import load_policy
+from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
+from awsgate.state import KEY_NAME, LOCKS_NAME, open_state
+
+PROXIES = ("HTTPS_PROXY", "https_proxy")
+WAIT_S = 2.0
+_BUILD = re.compile(r'^awsgate_build_info\{[^}]*version="([^"]*)"', re.MULTILINE)
+_MAX_METRICS_BYTES = 8 * 1024**2
+_MAX_CA_BYTES = 16 * 1024  # roots of whole systems are longer, and not looked at
+
+
+@dataclass(slots=True)
+class SeenSession:
+    """The session of the environment. Never its secret or token."""
+
+    access_key_id: str
+    id: str = ""
+    user: str = ""
+    app: str = ""
+    role_arn: str = ""
+    started: str = ""
+    ends: str = ""
+    ends_in_s: int | None = None
+
+
+@dataclass(slots=True)
+class SeenGateway:
+    """The address that clients go to."""
+
+    address: str = ""
+    known_by: str = ""
+    answers: bool = False
+    version: str = ""
+
+
+@dataclass(slots=True)
+class SeenCa:
+    """What clients trust, or what the gateway signs with if that can be read."""
+
+    file: str
+    not_after: str
+
+
+@dataclass(slots=True)
+class SeenPolicy:
+    """The policy on this machine."""
+
+    path: str
+    users: int
+    roles: int
+    apps: int
+    mode: str
+
+
+@dataclass(slots=True)
+class SeenLock:
+    """A lock that is in force."""
+
+    name: str
+    target: dict[str, str]
+    expires: str
+
+
+@dataclass(slots=True)
+class Seen:
+    """All of it. What cannot be known here is None."""
+
+    session: SeenSession | None = None
+    gateway: SeenGateway = field(default_factory=SeenGateway)
+    ca: SeenCa | None = None
+    policy: SeenPolicy | None = None
+    locks: list[SeenLock] | None = None
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    """Why the session cannot be used; nothing: it can."""
+
+
+def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state: bool) -> Seen:
+    """Look around. ``own_state``: the state folder was named, so it must be the gateway's."""
+    seen = Seen()
+    policy = _policy(seen, policy_at)
+    _gateway(seen, policy)
+    here = own_state or _is_local(seen.gateway.address)
+    opened = _session(seen, state, now, here=here)
+    _ca(seen, certs, now)
+    books = _locks(seen, state, policy, now)
+    if opened is not None and policy is not None and here:
+        _still_allowed(seen, policy, opened.session, books, now)
+    return seen
+
+
+# --- the session ---------------------------------------------------------------------
+
+
+def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSession | None:
+    key_id = os.environ.get("AWS_ACCESS_KEY_ID", "")
+    profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+    if profile and key_id:
+        seen.notes.append("AWS_PROFILE is set too: some clients use that profile, not these keys")
+    if not key_id:
+        more = f"; what the profile {profile!r} gives is not looked at" if profile else ""
+        seen.problems.append(f"no gateway credentials in this environment (awsgate env){more}")
+        return None
+    if not looks_like_gateway_key(key_id):
+        seen.problems.append("AWS_ACCESS_KEY_ID is no gateway key: get credentials by awsgate env")
+        return None
+    seen.session = SeenSession(key_id)
+    _claimed_end(seen, seen.session, now)
+    return _open(seen, seen.session, state, now, here=here)
+
+
+def _claimed_end(seen: Seen, session: SeenSession, now: datetime) -> None:
+    """Take the end that stands in the environment, for want of a better."""
+    text = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
+    try:
+        ends = datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        return
+    session.ends, session.ends_in_s = _written(ends), int((ends - now).total_seconds())
+    if ends <= now:
+        seen.problems.append("the session has ended: get new credentials (awsgate env)")
+
+
+def _open(
+    seen: Seen, session: SeenSession, state: Path, now: datetime, *, here: bool
+) -> OpenedSession | None:
+    try:
+        if not (state / KEY_NAME).exists():
+            return None
+        opened = open_session(
+            open_state(state).session_keys,
+            access_key_id=session.access_key_id,
+            session_token=os.environ.get("AWS_SESSION_TOKEN", ""),
+            now=int(now.timestamp()),
+        )
+    except (OSError, SetupError):
+        seen.notes.append(f"the session key in {state} cannot be read, so the session stays closed")
+        return None
+    except Refusal as exc:
+        ended = exc.code is Code.SESSION_EXPIRED
+        if ended or here:
+            text = f"{exc.message}: {exc.hint}" if exc.hint else exc.message
+            seen.problems = [p for p in seen.problems if "has ended" not in p] + [text]
+        return None
+    of = opened.session
+    session.id, session.user, session.app, session.role_arn = of.id, of.user, of.app, _role(of)
+    session.started, session.ends = _epoch(of.issued_at), _epoch(of.expires_at)
+    session.ends_in_s = of.expires_at - int(now.timestamp())
+    # What stands in AWS_CREDENTIAL_EXPIRATION may be older than the keys.
+    seen.problems = [p for p in seen.problems if "has ended" not in p]
+    secret = os.environ.get("AWS_SECRET_ACCESS_KEY", "").encode("utf-8", "surrogateescape")
+    if not hmac.compare_digest(secret, opened.secret_access_key.encode()):
+        seen.problems.append("AWS_SECRET_ACCESS_KEY is not the secret of this key")
+    return opened
+
+
+def _role(session: Session) -> str:
+    issued = session.issued
+    return (issued.role_arn if issued is not None else "") or session.role_arn
+
+
+def _still_allowed(
+    seen: Seen, policy: Policy, session: Session, books: list[LockBook], now: datetime
+) -> None:
+    lock = lock_of(books, policy, session, now)
+    if lock is not None:
+        said = lock.spec.message or "by the operator of the gateway"
+        seen.problems.append(f"locked: {said} (lock/{lock.metadata.name})")
+    decision = decide(
+        policy,
+        user=session.user,
+        app=session.app,
+        role_arn=session.role_arn,
+        endpoint_service="",
+        tenant_controlled=False,
+    )
+    if session.user and not decision.allowed:
+        seen.problems.append(f"the policy has changed: {decision.reason}")
+
+
+# --- the gateway ------------------------------------------------------------------------
+
+
+def _gateway(seen: Seen, policy: Policy | None) -> None:
+    named = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
+    if len(set(named.values())) > 1:
+        seen.notes.append("HTTPS_PROXY and https_proxy differ: clients read one or the other")
+    if named:
+        name, url = next(iter(named.items()))
+        seen.gateway.address, seen.gateway.known_by = _address_of(url), f"by {name}"
+        if not seen.gateway.address:
+            seen.problems.append(f"{name} is not a URL like http://127.0.0.1:8080")
+            return
+    elif policy is not None:
+        seen.gateway.address, seen.gateway.known_by = _dialled(policy), "by the policy"
+    if not named and os.environ.get("AWS_ACCESS_KEY_ID"):
+        seen.problems.append("HTTPS_PROXY is not set, so clients go past the gateway")
+    if not seen.gateway.address:
+        return
+    seen.gateway.answers = _answers(seen.gateway.address)
+    if not seen.gateway.answers:
+        seen.problems.append(f"nothing answers at {seen.gateway.address}: is the gateway running")
+    elif policy is not None and policy.gateway.metrics_listen and _is_local(seen.gateway.address):
+        seen.gateway.version = _version(policy.gateway.metrics_listen)
+
+
+def _address_of(url: str) -> str:
+    """Give ``host:port`` of a proxy's URL, without a password that it may hold."""
+    try:
+        parts = urlsplit(url if "//" in url else f"http://{url}")
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        return ""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
+
+
+def _dialled(policy: Policy) -> str:
+    host, _, port = policy.gateway.listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else policy.gateway.listen  # noqa: S104 - read, not bound
+
+
+def _is_local(address: str) -> bool:
+    host = address.rpartition(":")[0].strip("[]")
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _split(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+def _answers(address: str) -> bool:
+    try:
+        socket.create_connection(_split(address), timeout=WAIT_S).close()
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _version(address: str) -> str:
+    """Give the version of the gateway whose /metrics is here; empty: not to be had."""
+    host, port = _split(address)
+    connection = HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=WAIT_S)  # noqa: S104 - read, not bound
+    try:
+        connection.request("GET", "/metrics")
+        text = connection.getresponse().read(_MAX_METRICS_BYTES).decode("utf-8", "replace")
+    except (OSError, HTTPException):
+        return ""
+    finally:
+        connection.close()
+    found = _BUILD.search(text)
+    return found[1] if found else ""
+
+
+# --- its files --------------------------------------------------------------------------
+
+
+def _policy(seen: Seen, path: Path) -> Policy | None:
+    try:
+        policy = load_policy(path)
+    except SetupError as exc:
+        if exc.faults:
+            seen.notes.append(f"the policy {path} has faults (awsgate check shows them)")
+        return None
+    counts = len(policy.users), len(policy.roles), len(policy.apps)
+    seen.policy = SeenPolicy(str(path), *counts, mode=policy.gateway.mode)
+    return policy
+
+
+def _ca(seen: Seen, certs: Path, now: datetime) -> None:
+    for file in (certs / CA_NAME, certs / CERT_NAME, os.environ.get("NODE_EXTRA_CA_CERTS", "")):
+        ends = _ends(Path(file))
+        if ends is None:
+            continue
+        shown = certs / CERT_NAME if file == certs / CA_NAME else file
+        seen.ca = SeenCa(str(shown), _written(ends))
+        if ends <= now:
+            seen.problems.append(f"the gateway's CA ended at {_written(ends)}")
+        break
+    bundle = os.environ.get("AWS_CA_BUNDLE")
+    if bundle and seen.session is not None and not Path(bundle).is_file():
+        seen.problems.append(f"AWS_CA_BUNDLE names {bundle}, and there is no such file")
+
+
+def _ends(file: Path) -> datetime | None:
+    """Give when the first of the gateway's certificates in a file ends; None: it has none."""
+    try:
+        raw = read_private(file) if file.name == CA_NAME else file.read_bytes()
+        found = x509.load_pem_x509_certificates((raw or b"")[:_MAX_CA_BYTES])
+        ours = [c.not_valid_after_utc for c in found if _is_ours(c)]
+    except (OSError, ValueError, SetupError):
+        return None
+    return min(ours, default=None)
+
+
+def _is_ours(cert: x509.Certificate) -> bool:
+    names = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return [name.value for name in names] == [ORGANIZATION]
+
+
+def lock_books(policy: Policy | None, state: Path) -> tuple[list[LockBook], list[str]]:
+    """Give the locks of the policy and of the state folder, and what of them cannot be read.
+
+    No book at all: nothing is known of locks here.
+    """
+    books = [LockBook(policy.locks.values())] if policy is not None else []
+    folder, notes = state / LOCKS_NAME, []
+    try:
+        if folder.is_dir():
+            found = LockStore(folder).read()
+            books.append(found.locks)
+            notes += [f"a lock in {folder} cannot be read: {fault}" for fault in found.faults]
+    except (OSError, SetupError):
+        notes.append(f"the locks in {folder} cannot be read, and are left out")
+    return books, notes
+
+
+def _locks(seen: Seen, state: Path, policy: Policy | None, now: datetime) -> list[LockBook]:
+    books, notes = lock_books(policy, state)
+    seen.notes += notes
+    if not books:
+        return []
+    seen.locks = [
+        SeenLock(
+            lock.metadata.name,
+            lock.spec.target.model_dump(exclude_none=True),
+            _written(lock.spec.expires) if lock.spec.expires is not None else "",
+        )
+        for book in books
+        for lock in book
+        if in_force(lock, now)
+    ]
+    return books
+
+
+def _written(when: datetime) -> str:
+    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _epoch(seconds: int) -> str:
+    return _written(datetime.fromtimestamp(seconds, UTC))

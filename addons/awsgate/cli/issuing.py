@@ -1,0 +1,115 @@
+"""Gateway credentials for a command, minted here: whoever reads the session key may mint.
+
+The policy is asked first, so that nobody is handed credentials that would be refused.
+``Wanted`` is what a command was told, ``Issued`` what it got. What asking costs (the
+policy, its models, the CA) is imported when it is done: see ``reuse``.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from awsgate.cli.variables import Keys, Way
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Whose credentials, and out of which folders. Empty: what is clear."""
+
+    user: str
+    app: str
+    role: str
+    ttl_s: int
+    """0: the policy's."""
+    policy: Path
+    state: Path
+    certs: Path
+    make_ca: bool = True
+    """Off for a folder that was named: a CA that no gateway signs with is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class Issued:
+    """Credentials, whom they are for, and the way to the gateway."""
+
+    user: str
+    app: str
+    role_arn: str
+    keys: Keys = field(repr=False)
+    life_s: int
+    listen: str
+    """``spec.listen`` of the policy."""
+    bundle: str
+    root: str
+
+    def way(self, proxy: str, region: str) -> Way:
+        """Give the way to the gateway; ``proxy`` is empty for where it listens."""
+        return Way(proxy or f"http://{reachable(self.listen)}", self.bundle, self.root, region)
+
+    def half_left(self, now: float) -> bool:
+        """True while more than half of the life is left."""
+        return self.keys.expires_at - now > self.life_s / 2
+
+
+def issue(wanted: Wanted) -> Issued:
+    """Ask the policy, and mint. Raises ``No`` and ``SetupError``."""
+    import secrets
+    from datetime import UTC, datetime
+
+    from awsgate.aws.partitions import all_suffixes
+    from awsgate.ca import ensure_ca
+    from awsgate.cli.choice import choose
+    from awsgate.cli.durations import duration_of
+    from awsgate.cli.no import No
+    from awsgate.cli.places import existing_ca
+    from awsgate.policy import ttl_limit
+    from awsgate.policyfile import load_policy
+    from awsgate.session import ENTROPY_BYTES, mint
+    from awsgate.state import open_state
+
+    rules = load_policy(wanted.policy)
+    choice = choose(rules, wanted.user, wanted.app, wanted.role)
+    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
+    most = limit.seconds
+    if wanted.ttl_s > most:
+        role = wanted.role or choice.role_arn
+        raise No(
+            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
+            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
+        )
+    if not wanted.make_ca:
+        existing_ca(wanted.certs)
+    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    minted = mint(
+        open_state(wanted.state).session_keys,
+        user=choice.user,
+        app=choice.app,
+        role_arn=choice.role_arn,
+        ttl_s=life_s,
+        now=int(time.time()),
+        entropy=secrets.token_bytes(ENTROPY_BYTES),
+    )
+    ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    return Issued(
+        user=choice.user,
+        app=choice.app,
+        role_arn=choice.role_arn,
+        keys=Keys(
+            minted.access_key_id,
+            minted.secret_access_key,
+            minted.session_token,
+            minted.expires_at,
+        ),
+        life_s=life_s,
+        listen=rules.gateway.listen,
+        bundle=str(ca.bundle),
+        root=str(ca.root_cert),
+    )
+
+
+def reachable(listen: str) -> str:
+    """Give where a client on this machine finds what listens at ``listen``."""
+    host, _, port = listen.rpartition(":")
+    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else listen  # noqa: S104 - read, not bound

@@ -1,0 +1,54 @@
+"""``awsgate run``: the gateway, as a server of several processes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from typing import Annotated
+
+import typer
+
+from awsgate.cli.options import (
+    CertsOption,
+    PolicyOption,
+    StateOption,
+    certs_folder,
+    policy_path,
+    state_folder,
+)
+
+
+def run(
+    workers: Annotated[int, typer.Option(help="Processes. Default: one a processor.", min=0)] = 0,
+    listen: Annotated[str, typer.Option(help="host:port. Default: the policy's.")] = "",
+    metrics: Annotated[
+        str | None, typer.Option(help="host:port of /metrics; empty: off. Default: the policy's.")
+    ] = None,
+    upstream: Annotated[str, typer.Option(help="Send AWS traffic to this URL: an emulator.")] = "",
+    drain: Annotated[
+        float, typer.Option(help="Seconds for requests under way when it is stopped.", min=0)
+    ] = 30.0,
+    policy: PolicyOption = None,
+    state: StateOption = None,
+    certs: CertsOption = None,
+) -> None:
+    """Run the gateway: one port, a process for each processor, until SIGTERM.
+
+    SIGHUP reads the policy again; a change of its files does so too.
+
+    Example: awsgate run --listen 127.0.0.1:8080
+    """
+    with tempfile.TemporaryDirectory(prefix="awsgate-metrics-") as shared:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+        from awsgate.server.command import serve
+        from awsgate.wiring import Settings
+
+        settings = Settings(
+            policy=policy_path(policy),
+            state=state_folder(state),
+            certs=certs_folder(certs),
+            metrics=metrics,
+            upstream=upstream,
+        )
+        code = serve(settings, workers=workers, listen=listen, drain_s=drain)
+    raise typer.Exit(code)

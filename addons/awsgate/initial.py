@@ -1,0 +1,163 @@
+"""The first policy: a few answers in, the files of a policy folder out. Pure.
+
+One user, one app, one role of the policy with the IAM roles that it gives. What is
+written is what somebody would write who had read policy/README.md, with its comments.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+
+from awsgate.policy.fields import account_and_partition, is_account, is_name
+
+CONSOLES = {
+    "aws": "https://console.aws.amazon.com/",
+    "aws-us-gov": "https://console.amazonaws-us-gov.com/",
+    "aws-cn": "https://console.amazonaws.cn/",
+    "aws-eusc": "https://console.amazonaws-eusc.eu/",
+}
+"""Partition -> its console: what an app's uri says the partition by."""
+
+_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """What the first policy is about."""
+
+    user: str
+    app: str
+    account: str
+    role_arns: tuple[str, ...]
+    external_id: str = ""
+    """What the trust policies ask for; empty: nothing."""
+    profile: str = ""
+    """The gateway's own AWS profile; empty: whatever its environment gives."""
+
+
+def is_user(name: str) -> bool:
+    """True for a name that AWS takes as session name as it stands."""
+    return _SESSION_NAME.fullmatch(name) is not None
+
+
+def faults_in(answers: Answers) -> list[str]:
+    """Give everything that is wrong with the answers."""
+    found = []
+    if not is_user(answers.user):
+        found.append(f"user {answers.user!r}: 2 to 64 letters, digits and _+=,.@-")
+    if not is_name(answers.app):
+        found.append(f"app {answers.app!r} is no name")
+    if not is_account(answers.account):
+        found.append(f"account {answers.account!r} is not 12 digits")
+    if not answers.role_arns:
+        found.append("no role")
+    for arn in answers.role_arns:
+        parts = account_and_partition(arn)
+        if parts is None:
+            found.append(f"role {arn!r} is not the ARN of an IAM role")
+        elif parts[0] != answers.account:
+            found.append(f"role {arn!r} is not in account {answers.account}")
+        elif parts[1] not in CONSOLES:
+            found.append(f"role {arn!r}: write the policy by hand for partition {parts[1]}")
+    return found
+
+
+def policy_files(answers: Answers) -> dict[str, str]:
+    """Give name and text of each file. Raises ``ValueError`` with the faults of the answers."""
+    faults = faults_in(answers)
+    if faults:
+        raise ValueError("; ".join(faults))
+    return {
+        "gateway.yaml": _gateway(answers),
+        "roles.yaml": _roles(answers),
+        "apps.yaml": _apps(answers),
+        "users.yaml": _users(answers),
+    }
+
+
+def _text(value: str) -> str:
+    """Write a scalar: quoted as JSON, which is YAML too."""
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _gateway(answers: Answers) -> str:
+    own = ""
+    if answers.profile:
+        own = f"""\
+  # The gateway's own credentials: they need sts:AssumeRole on the roles, nothing else.
+  base_credentials:
+    "*":
+      profile: {_text(answers.profile)}
+"""
+    return f"""\
+# The gateway's own settings. Every key may be left out; these are the defaults.
+kind: gateway
+version: v1
+metadata:
+  name: gateway
+spec:
+  listen: 127.0.0.1:8080
+  # CONNECT to hosts that are not AWS: tunnel (a workstation) or refuse (a shared host).
+  non_aws: tunnel
+  metrics_listen: 127.0.0.1:9464
+{own}"""
+
+
+def _roles(answers: Answers) -> str:
+    arns = "".join(f"      - {_text(arn)}\n" for arn in answers.role_arns)
+    return f"""\
+# What may be done. A role gives nothing until a user has it (users.yaml), and it
+# gives only what it lists.
+kind: role
+version: v5
+metadata:
+  name: {_text(_role_name(answers))}
+spec:
+  allow:
+    # Which apps: those with this label (apps.yaml).
+    app_labels:
+      aws_account_id: "{answers.account}"
+    # Which IAM roles of the account.
+    aws_role_arns:
+{arns}"""
+
+
+def _apps(answers: Answers) -> str:
+    partition = answers.role_arns[0].split(":")[1]
+    external = ""
+    if answers.external_id:
+        external = f"""\
+  aws:
+    # Sent with AssumeRole, as the trust policies of the roles ask.
+    external_id: {_text(answers.external_id)}
+"""
+    return f"""\
+# Where it may be done: one document an AWS account, or a way into one.
+kind: app
+version: v3
+metadata:
+  name: {_text(answers.app)}
+  labels:
+    aws_account_id: "{answers.account}"  # quoted: YAML drops leading zeros
+spec:
+  uri: {CONSOLES[partition]}
+{external}"""
+
+
+def _users(answers: Answers) -> str:
+    return f"""\
+# Who may do it. Someone who is not listed may do nothing.
+kind: user
+version: v2
+metadata:
+  name: {_text(answers.user)}
+spec:
+  roles:
+    - {_text(_role_name(answers))}
+"""
+
+
+def _role_name(answers: Answers) -> str:
+    return f"{answers.app}-access"

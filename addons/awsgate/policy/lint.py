@@ -1,0 +1,85 @@
+"""What is valid in a whole policy and probably not meant: for ``awsgate check``. Pure.
+
+    unreachable   rules that can never match
+    misnamed      actions, services and regions that AWS does not have
+    here          who and what nothing uses, locks that lock nobody
+
+Beside these stand the warnings that every start looks for (``warn``), which are in
+``Policy.warnings`` already.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from awsgate.aws.catalogue import similar
+from awsgate.policy.fields import account_and_partition
+from awsgate.policy.findings import Finding
+from awsgate.policy.locks import in_force
+from awsgate.policy.misnamed import misnamed
+from awsgate.policy.resources import App, Lock, Policy, Role
+from awsgate.policy.ttl import AWS_MAX_S
+from awsgate.policy.unreachable import Problem, reaches, unreachable
+
+
+def lint(policy: Policy, now: datetime) -> Iterator[Finding]:
+    """Give all that is odd, by kind and name."""
+    warned = {(w.place, w.path) for w in map(Finding.parse, policy.warnings)}
+    given = {name for user in policy.users.values() for name in user.spec.roles}
+    for name, role in policy.roles.items():
+        place = policy.places.get(f"role/{name}", "")
+        for path, what, todo in _role(policy, role, used=name in given):
+            # What is said of each of the ARNs need not be said of all of them.
+            each = [f"{path}[{n}]" for n in range(len(role.spec.allow.aws_role_arns))]
+            if not (path.endswith("aws_role_arns") and warned.issuperset((place, p) for p in each)):
+                yield Finding(place, path, what, todo)
+    for name, user in policy.users.items():
+        if not user.spec.roles:
+            place = policy.places.get(f"user/{name}", "")
+            yield Finding(place, "spec.roles", f"user {name!r} has no role, so may do nothing")
+    for name, app in policy.apps.items():
+        if not any(reaches(role.spec.allow, app) for role in policy.roles.values()):
+            yield Finding(policy.places.get(f"app/{name}", ""), "", *_unused(app))
+    for name, lock in policy.locks.items():
+        place = policy.places.get(f"lock/{name}", "")
+        for path, what, todo in _lock(policy, lock, now):
+            yield Finding(place, path, what, todo)
+    yield from _gateway(policy)
+
+
+def _role(policy: Policy, role: Role, *, used: bool) -> Iterator[Problem]:
+    if not used:
+        yield "metadata.name", f"no user has the role {role.metadata.name!r}", ""
+    yield from unreachable(role, list(policy.apps.values()))
+    yield from misnamed(role)
+
+
+def _unused(app: App) -> tuple[str, str]:
+    labels = ", ".join(f"{key}: {value}" for key, value in sorted(app.labels.items()))
+    what = f"no role reaches the app {app.metadata.name!r}, so nobody can use it"
+    return what, f"its labels are {labels}" if labels else "it has no labels"
+
+
+def _lock(policy: Policy, lock: Lock, now: datetime) -> Iterator[Problem]:
+    target = lock.spec.target
+    named = {"user": policy.users, "role": policy.roles, "app": policy.apps}
+    for kind, known in named.items():
+        name = getattr(target, kind)
+        if name is not None and name not in known:
+            near = similar(name, known)
+            what = f"there is no {kind} {name!r}, so this locks nobody"
+            yield f"spec.target.{kind}", what, f"did you mean {near!r}" if near else ""
+    arn = target.aws_role_arn
+    if arn is not None and account_and_partition(arn) is None:
+        what = f"{arn!r} is not the ARN of an IAM role, so this locks nobody"
+        yield "spec.target.aws_role_arn", what, "arn:aws:iam::<account>:role/<name>"
+    if lock.spec.expires is not None and not in_force(lock, now):
+        yield "spec.expires", f"expired at {lock.spec.expires.isoformat()}", "take the lock out"
+
+
+def _gateway(policy: Policy) -> Iterator[Finding]:
+    if policy.gateway.session.max_ttl_s > AWS_MAX_S:
+        what = "over 12h has no effect: AWS gives no role a longer session"
+        place = next((p for k, p in policy.places.items() if k.startswith("gateway/")), "")
+        yield Finding(place, "spec.session.max_ttl", what)

@@ -1,0 +1,150 @@
+"""What ``awsgate run`` does: everything that can fail first, then the workers.
+
+PROMETHEUS_MULTIPROC_DIR must name an empty folder before this module is imported: the
+client library looks at it once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+import socket
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from awsgate.aws.partitions import all_suffixes
+from awsgate.ca import CertificateAuthority, ensure_ca
+from awsgate.credentials import CredentialCache
+from awsgate.metrics import Metrics, forget_process, shared_registry
+from awsgate.metricsserver import start_metrics_server
+from awsgate.policy import Policy
+from awsgate.policyfile import load_policy
+from awsgate.server.notify import Notifier, handed_sockets
+from awsgate.server.orders import Orders
+from awsgate.server.parent import Parent, bind, default_workers
+from awsgate.state import open_state
+from awsgate.version import __version__
+from awsgate.wiring import Settings, base_assumer, lost_ca, start_warnings
+
+
+@dataclass(frozen=True, slots=True)
+class _SetUp:
+    """What is read, made and opened before the first worker starts."""
+
+    settings: Settings
+    policy: Policy
+    ca: CertificateAuthority
+    sockets: list[socket.socket]
+    audit_path: Path
+    warnings: list[str]
+    workers: int
+    drain_s: float
+
+    def orders(self, number: int, broker: int) -> Orders:
+        """Give what a worker is told."""
+        return Orders(
+            number=number,
+            policy=str(self.settings.policy),
+            state=str(self.settings.state),
+            certs=str(self.settings.certs),
+            upstream=self.settings.upstream,
+            sockets=[sock.fileno() for sock in self.sockets],
+            broker=broker,
+            drain_s=self.drain_s,
+        )
+
+    def announce(self, metrics_address: str) -> None:
+        """Say that it runs, as the addon of mitmdump does."""
+        policy, many = self.policy, "s" if self.workers > 1 else ""
+        shown = ", ".join(_address(sock) for sock in self.sockets)
+        _say(
+            f"listening on {shown} with {self.workers} worker{many}",
+            f"policy {self.settings.policy}: {len(policy.users)} users, "
+            f"{len(policy.roles)} roles, {len(policy.apps)} apps",
+            f"CA {self.ca.root_cert}, until {self.ca.not_after:%Y-%m-%d}",
+            f"audit {self.audit_path}",
+            f"metrics {metrics_address or 'off'}",
+            *(f"warning: {text}" for text in self.warnings),
+        )
+
+
+def serve(settings: Settings, *, workers: int, listen: str, drain_s: float) -> int:
+    """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong."""
+    policy = load_policy(settings.policy)
+    lost = lost_ca(settings)
+    state = open_state(settings.state)
+    ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    made = _SetUp(
+        settings=settings,
+        policy=policy,
+        ca=ca,
+        sockets=handed_sockets(os.environ) or [bind(listen or policy.gateway.listen)],
+        audit_path=state.audit_path,
+        warnings=start_warnings(settings, policy, ca, lost=lost),
+        workers=workers or default_workers(),
+        drain_s=drain_s,
+    )
+    _raise_file_limit()
+    return asyncio.run(_run(made))
+
+
+async def _run(made: _SetUp) -> int:
+    policy, settings = made.policy, made.settings
+    metrics = Metrics(version=__version__, known_users=policy.users)
+    metrics.ca_expiry(made.ca.not_after.timestamp())
+    address = policy.gateway.metrics_listen if settings.metrics is None else settings.metrics
+    server = start_metrics_server(address, shared_registry()) if address else None
+    assumer = base_assumer(policy, settings)
+    credentials = CredentialCache(
+        assumer,
+        on_result=lambda result: metrics.credentials_result(result) if result in _OWN else None,
+        on_sts=metrics.sts_call,
+        on_expiry=metrics.credential_expiry,
+    )
+    parent = Parent(
+        made.orders,
+        workers=made.workers,
+        sockets=made.sockets,
+        credentials=credentials,
+        notifier=Notifier(os.environ),
+        on_death=forget_process,
+        drain_s=made.drain_s,
+    )
+    looking = asyncio.ensure_future(_tell_missing(assumer.missing))
+    try:
+        return await parent.run(lambda: made.announce(server.address if server else ""))
+    finally:
+        looking.cancel()
+        credentials.close()
+        if server is not None:
+            server.close()
+
+
+_OWN = frozenset({"refresh", "denied", "failed"})  # hits and misses the workers count
+
+
+async def _tell_missing(missing: Callable[[], list[str]]) -> None:
+    for text in await asyncio.to_thread(missing):
+        _say(f"warning: no AWS credentials: {text}")
+
+
+def _raise_file_limit() -> None:
+    """Allow as many open files as the system lets us: two a connection."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _address(sock: socket.socket) -> str:
+    host, port, *_ = sock.getsockname()
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _say(*lines: str) -> None:
+    sys.stderr.write("".join(f"awsgate: {line}\n" for line in lines))
+    sys.stderr.flush()

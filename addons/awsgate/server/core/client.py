@@ -1,0 +1,539 @@
+"""One client connection: CONNECT, TLS with a leaf of ours, one request after the other.
+
+    HEAD    a request is awaited, or part of its head is there
+    BODY    of the request under way
+    WAIT    the request is complete; what comes now is the next one, kept up to a bound
+    FIRST   CONNECT is answered: TLS or plain HTTP follows
+    RELAY   a tunnel or a WebSocket: nothing is read here
+    LINGER  our end is closed; what the client still sends is thrown away
+    OVER    nothing more is read or written
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from enum import Enum
+from time import monotonic
+from typing import cast
+
+from mitmproxy import connection, http
+from mitmproxy.net.http import url
+from mitmproxy.utils import asyncio_utils
+
+from awsgate.addon.answers import place_of
+from awsgate.addon.tunnels import Way
+from awsgate.server.connection import call, call_on
+from awsgate.server.core.exchange import Exchange
+from awsgate.server.core.framing import Broken, Reader, reader_of
+from awsgate.server.core.head import RequestHead, Unreadable, end_of_head, read_request
+from awsgate.server.core.pool import Asker, NotApproved
+from awsgate.server.core.relay import WAITING, Relay
+from awsgate.server.core.site import Site
+from awsgate.server.core.tls import Tls, asked_name
+from awsgate.server.core.upstream import Upstream
+
+log = logging.getLogger("awsgate.server")
+
+MAX_AHEAD_BYTES = 1024 * 1024
+"""Of the next requests, sent before the answer to this one."""
+MAX_COLLECTED_BYTES = 256 * 1024
+"""While a hook is waited for."""
+WRITE_BUFFER_BYTES = 256 * 1024
+LINGER_S = 2.0
+CLOSING_S = 30.0
+SILENCE_S = 1000.0
+"""Of a request, tunnel or WebSocket under way; a Lambda call may be silent for 900."""
+_TLS_RECORD = 0x16
+
+_TOO_LARGE = (
+    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
+)
+_BAD = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
+    b"x-awsgate-code: unsupported\r\nContent-Length: 45\r\n\r\n"
+    b"awsgate: unsupported: this is no HTTP request"
+)
+_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+class Step(Enum):
+    """What a connection is at."""
+
+    HEAD, BODY, WAIT, FIRST, RELAY, LINGER, OVER = range(7)
+
+
+class Client(asyncio.Protocol):
+    """A client connection. Also ``Held``, for time-outs and draining."""
+
+    def __init__(self, site: Site) -> None:
+        self.site = site
+        self.asked = self.relayed = False
+        self.heard = self.since = self.stirred = monotonic()
+        """When the client last sent something; since when it owes a head; when anything moved."""
+        self.source: Upstream | None = None
+        """What fills the client's write buffer."""
+        self.full = False
+        """The client does not read."""
+        self.step = Step.HEAD
+        self.tls: Tls | None = None
+        self.host = ""
+        """Of the CONNECT; empty: there was none."""
+        self.port = 0
+        self._deadline = 0.0
+        self._transport: asyncio.Transport | None = None
+        self._buffer = bytearray()
+        self._looked = 0
+        self._out: list[bytes] = []
+        self._paused = 0
+        self._waiting = self._advancing = False
+        self._exchange: Exchange | None = None
+        self._reader: Reader | None = None
+        self._relay: Relay | None = None
+
+    # --- asyncio's --------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Greet it, or turn it away."""
+        self._transport = tcp = cast("asyncio.Transport", transport)
+        peer, ours = (tcp.get_extra_info(name) for name in ("peername", "sockname"))
+        if peer is None or ours is None:  # it has gone already
+            self._transport = None
+            tcp.abort()
+            return
+        tcp.set_write_buffer_limits(WRITE_BUFFER_BYTES)
+        self.conn = connection.Client(
+            peername=peer, sockname=ours, state=connection.ConnectionState.OPEN
+        )
+        self.site.connections[self.conn.id] = self
+        self.asker = Asker(self.site.hooks, self.conn)
+        self._guarded(self._greet)
+
+    def _greet(self) -> None:
+        waiting = call(self.site.hooks.of("client_connected"), self.conn)
+        if self.conn.error or waiting is not None:
+            self.abort()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what the client sent."""
+        self.heard = self.stirred = monotonic()
+        self.since = self.since or self.heard
+        try:
+            self._received(data)
+            self.flush()
+        except ssl.SSLError:
+            self.abort()
+        except Exception as exc:  # noqa: BLE001 - one connection's fault is not all others'
+            self._crashed(exc)
+
+    def _received(self, data: bytes) -> None:
+        if self.tls is not None:
+            data = self._deciphered(self.tls, data)
+        if data:
+            self._take(data)
+        if self.tls is not None and self.tls.ended and self.step is not Step.OVER:
+            self._gone()
+            self.close()
+        if self._waiting and len(self._buffer) > MAX_COLLECTED_BYTES:
+            self.pause(WAITING)
+
+    def eof_received(self) -> bool:
+        """The client sends no more. Of HTTP that is taken for its end."""
+        if self._relay is not None and self.tls is None and self.step is Step.RELAY:
+            return self._relay.on_client_eof()
+        self._guarded(self._gone)
+        return False
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 - as it is called
+        """Close the books on it."""
+        if self._transport is None:
+            return
+        self.step, self._transport = Step.OVER, None
+        self.conn.state = connection.ConnectionState.CLOSED
+        self.conn.timestamp_end = time.time()
+        self._guarded(self._gone)
+        self.site.connections.pop(self.conn.id, None)
+        call(self.site.hooks.of("client_disconnected"), self.conn)
+
+    def pause_writing(self) -> None:
+        """The client does not read: nor is what would be sent to it."""
+        self.full = True
+        if self.source is not None:
+            self.source.pause_reading()
+
+    def resume_writing(self) -> None:
+        """It has caught up."""
+        self.full = False
+        if self.source is not None:
+            self.source.resume_reading()
+
+    # --- for exchange and relay ----------------------------------------------------------
+
+    def write(self, data: bytes) -> None:
+        """Collect what is to be written: a system call an event, not one a piece."""
+        self._out.append(data)
+
+    def flush(self) -> None:
+        """Write what was collected."""
+        if not self._out:
+            return
+        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
+        self._out.clear()
+        if self._transport is not None and data:
+            self.stirred = monotonic()
+            self._transport.write(self.tls.send(data) if self.tls is not None else data)
+
+    def pause(self, why: int) -> None:
+        """Read no more for now."""
+        if not self._paused and self._transport is not None:
+            self._transport.pause_reading()
+        self._paused |= why
+
+    def resume(self, why: int) -> None:
+        """Read on, if there is no other reason not to."""
+        if self._paused:
+            self._paused &= ~why
+            if not self._paused and self._transport is not None:
+                self._transport.resume_reading()
+
+    def run(self, name: str, flow: http.HTTPFlow, then: Callable[[], None]) -> None:
+        """Run the hooks of an event, then go on; nothing is read while one of them waits."""
+        hooks = self.site.hooks.of(name)
+        waiting = call(hooks, flow)
+        if waiting is None:
+            then()
+        else:
+            self.wait_for(call_on(hooks[waiting[1] :], flow, waiting[0]), then)
+
+    def wait_for(self, work: Awaitable[None], then: Callable[[], None]) -> None:
+        """Do something that takes its time, and read no request meanwhile."""
+        self._waiting = True
+
+        async def wait() -> None:
+            try:
+                await work
+            finally:
+                self._waiting = False
+            self.resume(WAITING)
+            self._guarded(then)
+            self.advance()
+
+        asyncio_utils.create_task(wait(), name="awsgate wait", keep_ref=True)
+
+    def finished(self, *, close: bool) -> None:
+        """The request under way is answered, and over."""
+        self._exchange = self.source = None
+        self.asked, self.since, self.heard = False, 0.0, monotonic()
+        if close:
+            self.linger()
+        elif self.step is not Step.OVER:
+            self.step, self._looked = Step.HEAD, 0
+
+    def start_relay(self, relay: Relay) -> None:
+        """Pass everything on from here."""
+        self._relay, self.relayed, self.asked = relay, True, False
+        self.step = Step.RELAY
+        relay.begin()
+
+    def send_eof(self) -> None:
+        """Say that no more comes."""
+        self.flush()
+        if self._transport is not None and not self._transport.is_closing():
+            if self.tls is not None:
+                self.close()
+            else:
+                self._transport.write_eof()
+
+    def linger(self) -> None:
+        """Close our end. A client that is still sending would lose our answer to a reset."""
+        if self._transport is None or self.step in (Step.LINGER, Step.OVER):
+            return
+        self.flush()
+        self.step, self._deadline = Step.LINGER, monotonic() + LINGER_S
+        self._buffer.clear()
+        self._paused and self.resume(self._paused)
+        if self._transport.is_closing():
+            return
+        if self.tls is not None:
+            self._transport.write(self.tls.goodbye())
+        self._transport.write_eof()
+
+    def close(self, *, whole: bool = True) -> None:
+        """Close, after what is written. Not ``whole``: without TLS's word that it is all."""
+        self.flush()
+        self.step, self._deadline = Step.OVER, monotonic() + CLOSING_S
+        self._buffer.clear()
+        if self._transport is not None and not self._transport.is_closing():
+            if self.tls is not None and whole:
+                self._transport.write(self.tls.goodbye())
+            self._transport.close()
+
+    def abort(self) -> None:
+        """Close at once, with what is unsent."""
+        self.step = Step.OVER
+        self._out.clear()
+        self._buffer.clear()
+        if self._transport is not None:
+            self._transport.abort()
+
+    # --- Held ---------------------------------------------------------------------------
+
+    def is_quiet(self, now: float, seconds: float) -> bool:
+        """True if nothing is under way, and nothing was for so long."""
+        return not (self.asked or self.relayed) and now - self.heard > seconds
+
+    def end(self) -> None:
+        """Close, after what is written, and all that it leads to."""
+        if self.step is not Step.OVER:
+            self._guarded(self._gone)
+            self.close()
+
+    def tick(self, now: float) -> None:
+        """Look at the clock: what is over ends, and so does what has long been silent."""
+        if self.step in (Step.OVER, Step.LINGER):
+            if now > self._deadline:
+                self.abort()
+        elif (self.asked or self.relayed) and not self._waiting and now - self.stirred > SILENCE_S:
+            self.end()
+
+    # --- what comes ------------------------------------------------------------------------
+
+    def _deciphered(self, tls: Tls, data: bytes) -> bytes:
+        established = tls.established
+        try:
+            plain = tls.receive(data)
+        finally:
+            unsent = tls.unsent()
+            if unsent and self._transport is not None:
+                self._transport.write(unsent)
+        if not established and tls.established:
+            self.conn.sni = asked_name(tls)
+            self.conn.alpn = b"http/1.1"
+            self.conn.timestamp_tls_setup = time.time()
+            self.since = 0.0
+        return plain
+
+    def _take(self, data: bytes) -> None:
+        if self.step is Step.BODY and not self._buffer and not self._waiting:
+            self._body(data)
+        elif self.step is Step.RELAY and self._relay is not None:
+            self._relay.on_client(data)
+            return
+        elif self.step in (Step.LINGER, Step.OVER):
+            return
+        else:
+            self._buffer += data
+        self.advance()
+
+    def advance(self) -> None:
+        """Go on with what is there, as far as it goes."""
+        if self._advancing:
+            return
+        self._advancing = True
+        try:
+            while self._buffer and not self._waiting and self._step_on():
+                pass
+            self.flush()
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._crashed(exc)
+        finally:
+            self._advancing = False
+
+    def _step_on(self) -> bool:
+        """Take one step; False: more has to come first."""
+        if self.step is Step.HEAD:
+            return self._head()
+        if self.step is Step.WAIT:
+            if len(self._buffer) > MAX_AHEAD_BYTES:
+                self._gone()
+                self.abort()
+            return False
+        rest = bytes(self._buffer)
+        self._buffer.clear()
+        if self.step is Step.BODY:
+            self._body(rest)
+        elif self.step is Step.FIRST:
+            self._first(rest)
+        elif self.step is Step.RELAY and self._relay is not None:
+            self._relay.on_client(rest)
+        return True
+
+    def _head(self) -> bool:
+        """Read a head and begin with its request; False: it is not all there."""
+        buffer = self._buffer
+        if buffer[:2] == b"\r\n" and not self._looked:  # RFC 9112, 2.2: one may be there
+            del buffer[:2]
+        try:
+            end = end_of_head(buffer, self._looked)
+            if end < 0:
+                self._looked = len(buffer)
+                # The gate itself answers a head between one and two times the limit.
+                if self._looked > 2 * self.site.answers.max_header_bytes:
+                    self._refuse(_TOO_LARGE)
+                return False
+            raw = bytes(buffer[:end])
+            del buffer[: end + 4]
+            self._looked, self.since = 0, 0.0
+            self._begin(read_request(raw))
+        except Unreadable:
+            self._refuse(_BAD)
+            return False
+        return True
+
+    def _refuse(self, answer: bytes) -> None:
+        """Answer what is no request. No hook hears of it."""
+        self.write(answer)
+        self.linger()
+
+    def _begin(self, head: RequestHead) -> None:
+        if head.method == b"CONNECT" and not self.host:
+            self._connect(head)
+            return
+        if head.method == b"CONNECT":
+            head.fault, head.authority = "CONNECT inside of a tunnel", b""
+        self.asked = True
+        self._exchange = Exchange(self, head, self._flow(head))
+        if head.body and not head.fault:
+            self.step, self._reader = Step.BODY, reader_of(head.body)
+        else:
+            self.step = Step.WAIT
+        self._exchange.begin()
+
+    def _flow(self, head: RequestHead) -> http.HTTPFlow:
+        """Make the flow of a request: what it says, and where it would go by that."""
+        if self.host:
+            host, port = self.host, self.port
+            scheme = b"https" if self.tls is not None else b"http"
+            authority = head.authority
+        else:
+            host, port = self._named(head)
+            scheme, authority = head.scheme or b"http", b""
+        headers = http.Headers()
+        headers.fields = head.fields
+        request = http.Request(
+            host, port, head.method, scheme, authority, head.target, head.version, headers,
+            None, None, time.time(), None,
+        )  # fmt: skip
+        flow = http.HTTPFlow(self.conn, self.asker.server, True)
+        flow.request = request
+        return flow
+
+    def _named(self, head: RequestHead) -> tuple[str, int]:
+        said = head.authority or next((v for n, v in head.fields if n.lower() == b"host"), b"")
+        try:
+            host, port = url.parse_authority(said, check=True)
+        except ValueError:
+            return "", 80
+        return host, port or 80
+
+    def _body(self, data: bytes) -> None:
+        reader, exchange = self._reader, self._exchange
+        if reader is None or exchange is None:
+            return
+        try:
+            content, rest = reader.feed(data)
+        except Broken:
+            self._gone("the request's framing is broken")
+            self.close()
+            return
+        self._buffer += rest
+        if content:
+            exchange.on_client_body(content)
+        if reader.done and self.step is Step.BODY:
+            self.step, self._reader = Step.WAIT, None
+            exchange.on_client_end()
+
+    # --- CONNECT -------------------------------------------------------------------------
+
+    def _connect(self, head: RequestHead) -> None:
+        try:
+            host, port = url.parse_authority(head.authority, check=True)
+        except ValueError:
+            host, port = "", None
+        if not host or not port or head.fault or head.body:
+            raise Unreadable("a CONNECT that is none")
+        headers = http.Headers()
+        headers.fields = head.fields
+        flow = http.HTTPFlow(self.conn, self.asker.server, True)
+        flow.request = http.Request(
+            host, port, b"CONNECT", b"", head.authority, b"", head.version, headers,
+            b"", None, time.time(), time.time(),
+        )  # fmt: skip
+        self.step = Step.WAIT
+        self.run("http_connect", flow, lambda: self._decided(flow, host, port))
+
+    def _decided(self, flow: http.HTTPFlow, host: str, port: int) -> None:
+        if self.step is Step.OVER:
+            return
+        route = self.site.routes.get(self.conn.id)
+        if flow.response is None and route is not None:
+            self.host, self.port = host.lower().rstrip("."), port
+            call(self.site.hooks.of("http_connected"), flow)
+            self.write(_CONNECTED)
+            self.since = 0.0
+            if route.way is Way.TUNNEL:
+                self._tunnel(flow.request.data.host, flow.request.data.port)
+            else:
+                self.step = Step.FIRST
+            return
+        call(self.site.hooks.of("http_connect_error"), flow)
+        Exchange.answer_connect(self, flow)
+
+    def _tunnel(self, host: str, port: int) -> None:
+        self.relayed = True
+        opened: list[Upstream] = []
+
+        async def dial() -> None:
+            try:
+                key = self.asker.ask_for("tunnel", host, port)
+                opened.append(await self.site.pool.dial(key, self.conn))
+            except (OSError, NotApproved):
+                return
+
+        def begin() -> None:
+            if opened and self.step is not Step.OVER:
+                self.start_relay(Relay(self, opened[0]))
+            else:
+                for each in opened:
+                    each.close()
+                self.close()
+
+        self.flush()
+        self.wait_for(dial(), begin)
+
+    def _first(self, data: bytes) -> None:
+        """Tell TLS from plain HTTP: a head never begins with the type of a record."""
+        self.step = Step.HEAD
+        if data[0] != _TLS_RECORD:
+            self._buffer += data
+            return
+        self.tls = self.site.leaves.begin(self.host)
+        self.conn.tls = True
+        plain = self._deciphered(self.tls, data)
+        self._buffer += plain
+
+    # --- its end -------------------------------------------------------------------------
+
+    def _gone(self, why: str = "the client closed the connection") -> None:
+        exchange, relay = self._exchange, self._relay
+        self._exchange = self._relay = None
+        if exchange is not None:
+            exchange.on_client_gone(why)
+        if relay is not None:
+            relay.on_client_gone()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+            self.flush()
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._crashed(exc)
+
+    def _crashed(self, exc: Exception) -> None:
+        """End the connection: nothing of it can be relied on. The client must not wait."""
+        log.error("a connection failed: %s", place_of(exc))
+        self.abort()

@@ -1,0 +1,24 @@
+"""What time-outs and draining need to know of a client connection, whichever core has it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Held(Protocol):
+    """A client connection that is open."""
+
+    asked: bool
+    """A request is under way."""
+    relayed: bool
+    """It is a tunnel or a WebSocket by now."""
+    heard: float
+    """When the client last sent something."""
+    since: float
+    """Since when it owes a head, or 0."""
+
+    def is_quiet(self, now: float, seconds: float) -> bool:
+        """True if nothing is under way, and nothing was for so long."""
+
+    def end(self) -> None:
+        """Close it, after what is written, and all that it leads to."""

@@ -1,0 +1,180 @@
+"""The parent: binds the port, starts the workers, keeps them alive, and ends them.
+
+    SIGTERM, SIGINT   workers take no more connections and let end what is under way
+    SIGHUP            workers read policy and locks again
+
+It handles no request. It holds the listening sockets, so the port is open while a worker
+is replaced, and the one cache of role credentials. A worker that dies is started again,
+at once the first time and later the slower the more often.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+
+from awsgate.credentials import CredentialCache
+from awsgate.errors import SetupError
+from awsgate.server.broker import Broker
+from awsgate.server.notify import Notifier
+from awsgate.server.orders import Orders
+
+BACK_OFF_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+STABLE_S = 30.0
+"""A worker that lived so long may die once more without waiting."""
+START_TIMEOUT_S = 60.0
+
+
+@dataclass
+class Worker:
+    """One of the places for a worker."""
+
+    number: int
+    process: asyncio.subprocess.Process | None = None
+    deaths: int = 0
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Parent:
+    """Runs workers until it is told to stop.
+
+    ``on_death`` gets the process id of a worker that has ended.
+    """
+
+    def __init__(
+        self,
+        orders: Callable[[int, int], Orders],
+        *,
+        workers: int,
+        sockets: list[socket.socket],
+        credentials: CredentialCache,
+        notifier: Notifier,
+        on_death: Callable[[int], None],
+        drain_s: float,
+    ) -> None:
+        self._orders, self._sockets = orders, sockets
+        self._broker = Broker(credentials)
+        self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
+        self._workers = [Worker(number) for number in range(workers)]
+        self._stopping = asyncio.Event()
+        self._failed: int | None = None
+
+    async def run(self, announce: Callable[[], None]) -> int:
+        """Serve until a signal; give the exit code."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload)
+        keeping = [asyncio.ensure_future(self._keep(worker)) for worker in self._workers]
+        ready = asyncio.ensure_future(self._all_ready())
+        stopping = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stopping.is_set():
+            announce()
+            self._notifier.ready(self._status())
+            await stopping
+        ready.cancel()
+        self._notifier.stopping()
+        await self._stop(keeping)
+        return self._failed or 0
+
+    async def _all_ready(self) -> None:
+        await asyncio.gather(*(worker.ready.wait() for worker in self._workers))
+
+    async def _keep(self, worker: Worker) -> None:
+        """Start a worker, and another one whenever it dies."""
+        while not self._stopping.is_set():
+            began = monotonic()
+            code = await self._live(worker)
+            if self._stopping.is_set():
+                return
+            if not worker.ready.is_set():  # it never came up: it has said why
+                self._failed = code if code > 0 else 1
+                self._stopping.set()
+                return
+            worker.deaths = 0 if monotonic() - began > STABLE_S else worker.deaths + 1
+            wait_s = BACK_OFF_S[min(worker.deaths, len(BACK_OFF_S) - 1)]
+            _say(f"worker {worker.number} ended ({_how(code)}): another one in {wait_s:g} s")
+            await asyncio.sleep(wait_s)
+
+    async def _live(self, worker: Worker) -> int:
+        """Run one process of a worker from its start to its end."""
+        ours, theirs = socket.socketpair()
+        listening = [sock.fileno() for sock in self._sockets]
+        orders = self._orders(worker.number, theirs.fileno())
+        worker.process = process = await asyncio.create_subprocess_exec(
+            sys.executable, "-O", "-m", "awsgate.server.worker", orders.text(),
+            pass_fds=(*listening, theirs.fileno()),
+            stdin=asyncio.subprocess.DEVNULL,
+        )  # fmt: skip
+        theirs.close()
+        serving = asyncio.ensure_future(self._broker.serve(ours, worker.ready.set))
+        code = await process.wait()
+        await serving
+        self._on_death(process.pid)
+        return code
+
+    def _reload(self) -> None:
+        self._notifier.reloading()
+        self._signal(signal.SIGHUP)
+        self._notifier.ready(self._status())
+
+    async def _stop(self, keeping: Sequence[asyncio.Future[None]]) -> None:
+        """End all workers: politely, and when their time is over, not."""
+        for sock in self._sockets:
+            sock.close()
+        self._signal(signal.SIGTERM)
+        _, late = await asyncio.wait(keeping, timeout=self._drain_s + 5)
+        if late:
+            self._signal(signal.SIGKILL)
+            await asyncio.wait(late)
+
+    def _signal(self, number: signal.Signals) -> None:
+        for worker in self._workers:
+            if worker.process is not None and worker.process.returncode is None:
+                worker.process.send_signal(number)
+
+    def _status(self) -> str:
+        return f"{len(self._workers)} workers"
+
+
+def bind(address: str) -> socket.socket:
+    """Listen on ``host:port`` or ``[v6]:port``. Raises ``SetupError``."""
+    host, _, port = address.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        sock.bind((host, int(port)))
+        sock.listen(4096)
+    except (OSError, ValueError) as exc:
+        sock.close()
+        raise SetupError(
+            f"cannot listen on {address}: {getattr(exc, 'strerror', '') or exc}",
+            hint="choose another address with --listen, or stop what listens there",
+        ) from exc
+    sock.set_inheritable(True)
+    return sock
+
+
+def _how(code: int) -> str:
+    if code >= 0:
+        return f"exit {code}"
+    return f"signal {signal.Signals(-code).name}"
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"awsgate: {line}\n")
+    sys.stderr.flush()
+
+
+def default_workers() -> int:
+    """Give one worker for each processor that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

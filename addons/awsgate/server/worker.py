@@ -1,0 +1,143 @@
+"""One worker: mitmproxy's core, the addons that a gateway needs, and the gate.
+
+    python -O -m awsgate.server.worker '{"policy": ...}'
+
+Started by the parent, with its listening sockets and one end of a socket pair to the
+broker as open files. It ends at SIGTERM, after what is under way, or with the parent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from typing import Any
+
+from mitmproxy import options
+from mitmproxy.addons import block, core, disable_h2c, errorcheck, next_layer, proxyserver
+from mitmproxy.master import Master
+
+from awsgate.addon import tripwire
+from awsgate.addon.entry import AwsGate
+from awsgate.addon.hooks import Hooks as GateHooks
+from awsgate.server.bounds import Bounds
+from awsgate.server.broker import BrokerAssumer, WorkerCredentials
+from awsgate.server.certificates import Certificates
+from awsgate.server.connection import Hooks
+from awsgate.server.drain import Draining
+from awsgate.server.mode import AwsgateMode, Listening
+from awsgate.server.orders import Orders
+from awsgate.wiring import Gateway, Settings, assemble
+
+log = logging.getLogger("awsgate")
+
+
+class WorkerGate(AwsGate):
+    """The addon, in a worker: role credentials come from the parent."""
+
+    def __init__(self, broker: BrokerAssumer, *, speaks: bool) -> None:
+        super().__init__()
+        self._broker = broker
+        self.speaks = speaks
+
+    def assembled(self, settings: Settings) -> Gateway:
+        """Build the gateway."""
+        return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
+
+    async def _listen(self, hooks: GateHooks) -> None:
+        hooks.answers.telling = None  # the parent, whose credentials they are
+        self._broker.ready()
+
+
+class LeanMaster(Master):
+    """A master with a short chain: the tripwire is its last."""
+
+    def __init__(self, opts: options.Options, gate: WorkerGate) -> None:
+        super().__init__(opts, with_termlog=False)
+        self._legacy_log_events.uninstall()
+        self.gate, self.draining = gate, Draining()
+        self.server = proxyserver.Proxyserver()
+        self.bounds = Bounds(self.server.connections, self._limits)
+        self.addons.add(
+            core.Core(),
+            block.Block(),
+            disable_h2c.DisableH2C(),
+            self.server,
+            next_layer.NextLayer(),
+            gate,
+            self.draining,
+            self.bounds,
+            Certificates(),
+            errorcheck.ErrorCheck(),
+        )
+        chain = self.addons.chain
+        chain.sort(key=lambda addon: getattr(addon, "name", "") == tripwire.NAME)  # stable
+        Listening.hooks = Hooks(chain)
+
+    def _limits(self) -> Any:
+        if self.gate.hooks is None:
+            raise RuntimeError("the gate is not set up")
+        return self.gate.hooks.gateway.policy.gateway.limits
+
+    async def leave(self, deadline_s: float) -> None:
+        """Take no more connections, let end what is under way, and stop."""
+        await self.server.servers.update([])
+        held = self.server.connections
+        left = await self.draining.drain(_Values(held), deadline_s=deadline_s)
+        if left:
+            log.warning("stopped with %d connections open", left)
+        self.shutdown()  # type: ignore[no-untyped-call]
+
+
+class _Values:
+    """The values of a mapping, each time anew."""
+
+    def __init__(self, of: dict[Any, Any]) -> None:
+        self._of = of
+
+    def __iter__(self) -> Any:
+        return iter(list(self._of.values()))
+
+
+def main() -> None:
+    """Serve until the parent says otherwise."""
+    orders = Orders.parse(sys.argv[1])
+    logging.basicConfig(level=logging.WARNING, format="awsgate: %(levelname)s: %(message)s")
+    asyncio.run(_serve(orders))
+
+
+async def _serve(orders: Orders) -> None:
+    loop = asyncio.get_running_loop()
+    broker = BrokerAssumer(socket.socket(fileno=orders.broker))
+    Listening.sockets = [socket.socket(fileno=fd) for fd in orders.sockets]
+    opts = options.Options()
+    gate = WorkerGate(broker, speaks=orders.number == 0)
+    master = LeanMaster(opts, gate)
+    opts.update(
+        mode=[AwsgateMode.type_name],
+        awsgate_policy=orders.policy,
+        awsgate_state=orders.state,
+        awsgate_certs=orders.certs,
+        awsgate_upstream=orders.upstream,
+        awsgate_metrics="",
+    )
+    leaving: list[asyncio.Task[None]] = []
+
+    def leave() -> None:
+        if not leaving:
+            leaving.append(asyncio.ensure_future(master.leave(orders.drain_s)))
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, leave)
+    broker.on_parent_gone(lambda: loop.call_soon_threadsafe(leave))
+    watching = asyncio.ensure_future(master.bounds.watch())
+    try:
+        await master.run()
+    finally:
+        watching.cancel()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+"""awsgate doctor: its exit codes, its streams, its two forms of answer."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from awsgate.doctor.finding import Finding
+from commandline import READ_ONLY, Run
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A shell without anything of AWS's or a proxy's."""
+    for name in (
+        *("HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy", "ALL_PROXY", "all_proxy"),
+        *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_CA_BUNDLE"),
+        *("AWS_ENDPOINT_URL", "AWSGATE_ENV", "AWSGATE_UPSTREAM"),
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_offline_all_good(run: Run) -> None:
+    result = run("doctor", "--offline")
+
+    assert (result.code, result.err) == (0, "")
+    assert result.out.startswith("gateway\n")
+    assert result.out.endswith("all good\n")
+    assert "\033" not in result.out
+
+
+class _Screen(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.usefixtures("gateway_ca")
+@pytest.mark.parametrize("no_color", ["", "1"])
+def test_colours_are_for_a_terminal_and_obey_no_color(
+    run: Run, monkeypatch: pytest.MonkeyPatch, no_color: str
+) -> None:
+    monkeypatch.setenv("NO_COLOR", no_color)
+    monkeypatch.setenv("TERM", "xterm")
+    screen = _Screen()
+    monkeypatch.setattr("sys.stdout", screen)
+
+    run("doctor", "--offline")
+
+    assert ("\033[32mok" in screen.getvalue()) is (not no_color)
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_json_holds_every_finding(run: Run) -> None:
+    result = run("doctor", "--offline", "--json")
+
+    answer = json.loads(result.out)
+    assert (result.code, result.err) == (0, "")
+    assert (answer["ok"], answer["faults"], answer["warnings"]) == (True, 0, 0)
+    assert {"policy", "ca", "mitmproxy", "aws-not-asked"} <= {f["id"] for f in answer["findings"]}
+    assert {tuple(f) for f in answer["findings"]} == {tuple(Finding.__dataclass_fields__)}
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_a_fault_is_exit_1_with_what_why_and_fix(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:3128")
+
+    result = run("doctor", "--offline")
+
+    assert result.code == 1
+    assert "  fault   HTTP_PROXY names the gateway\n          why: " in result.out
+    assert "\n          fix: unset HTTP_PROXY\n" in result.out
+    assert result.out.endswith("1 fault\n")
+    assert json.loads(run("doctor", "--offline", "--json").out)["ok"] is False
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_warnings_alone_are_exit_0(run: Run, home: Path) -> None:
+    policy = home / "policy.yaml"
+    policy.write_text(policy.read_text().replace(", labels: {aws_account_id: '123456789012'}", ""))
+
+    result = run("doctor", "--offline")
+
+    assert result.code == 0
+    assert result.out.endswith("1 warning\n")
+
+
+def test_without_a_ca_the_gateway_is_not_asked(run: Run, home: Path) -> None:
+    result = run("doctor", "--json")
+
+    ids = {f["id"] for f in json.loads(result.out)["findings"]}
+    assert result.code == 1
+    assert {"ca-missing", "gateway-not-asked", "base-credentials-missing"} <= ids
+    assert not (home / "it's certs").exists(), "a doctor makes nothing"
+    assert not (home / "it's state").exists()
+
+
+def test_no_policy_is_a_finding_too(run: Run, home: Path) -> None:
+    (home / "policy.yaml").unlink()
+
+    result = run("doctor", "--offline", "--json")
+
+    assert result.code == 1
+    assert "policy-missing" in {f["id"] for f in json.loads(result.out)["findings"]}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--user", "carol"), 1, "awsgate: no: carol may not have any role"),
+        (("--user", "alice", "--role", "Power"), 1, f"alice may have {READ_ONLY} in test"),
+        (("--role", "Power"), 2, "--app and --role need --user"),
+        (("--proxy", "socks5://u:c4nary@x"), 2, "--proxy is not a URL"),
+        (("--upstream", "http://u:c4nary@x"), 2, "--upstream is not a URL"),
+        (("--timeout", "0"), 2, "--timeout"),
+    ],
+)
+@pytest.mark.usefixtures("gateway_ca")
+def test_wrongly_used(run: Run, arguments: tuple[str, ...], code: int, words: str) -> None:
+    result = run("doctor", "--offline", *arguments)
+
+    assert (result.code, result.out) == (code, "")
+    assert words in result.err
+    assert "c4nary" not in result.err
+
+
+def test_every_finding_is_in_its_page() -> None:
+    page = (ROOT / "docs" / "doctor.md").read_text("utf-8")
+    source = "".join(
+        path.read_text("utf-8") for path in (ROOT / "addons" / "awsgate" / "doctor").glob("*.py")
+    )
+    ids = set(re.findall(r'^\s+"([a-z]+(?:-[a-z0-9]+)+)",$', source, re.MULTILINE))
+    ids |= set(re.findall(r'(?:warning|fault)\(Group\.\w+, "([a-z-]+)"', source))
+    ids = {name for name in ids if not name.startswith(("us-", "no-identity"))}
+
+    assert len(ids) > 50
+    assert [name for name in sorted(ids) if f"`{name}`" not in page] == []

@@ -1,0 +1,42 @@
+"""Tables in S3 as a program, configured by their environment alone.
+
+    frame_clients.py polars|deltalake BUCKET PREFIX
+
+Writes a table, adds to it where the library can, reads it and prints the sum of a column.
+"""
+
+from __future__ import annotations
+
+import sys
+
+
+def with_polars(place: str) -> int:
+    """Write Parquet and scan it."""
+    import polars as pl
+
+    path = f"{place}/odd é name/part 1.parquet"
+    pl.DataFrame({"number": list(range(1000))}).write_parquet(path)
+    return int(pl.scan_parquet(path).select(pl.col("number").sum()).collect().item())
+
+
+def with_deltalake(place: str) -> int:
+    """Write two versions of a Delta table, by conditional puts, and read the second."""
+    import polars as pl
+    from deltalake import DeltaTable, write_deltalake
+
+    write_deltalake(place, pl.DataFrame({"number": list(range(500))}))
+    more = pl.DataFrame({"number": list(range(500, 1000))})
+    write_deltalake(place, more, mode="append", storage_options={"conditional_put": "etag"})
+    table = DeltaTable(place)
+    return int(pl.from_arrow(table.to_pyarrow_table())["number"].sum())
+
+
+def main() -> None:
+    """Do what the arguments say."""
+    library, bucket, prefix = sys.argv[1:]
+    work = {"polars": with_polars, "deltalake": with_deltalake}[library]
+    print(work(f"s3://{bucket}/{prefix}"))
+
+
+if __name__ == "__main__":
+    main()

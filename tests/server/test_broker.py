@@ -1,0 +1,148 @@
+"""The socket pair between a worker and its parent: what is asked is what is answered."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import pytest
+
+from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
+from awsgate.errors import Code, Refusal
+from awsgate.policy.handoff import Handoff
+from awsgate.server.broker import Broker, BrokerAssumer, WorkerCredentials
+
+HANDOFF = Handoff(
+    policy='{"Version":"2012-10-17"}',
+    policy_arns=("arn:aws:iam::aws:policy/ReadOnlyAccess",),
+    tags=(("team", "blue"), ("env", "é")),
+    transitive_tag_keys=("team",),
+    source_identity="ada",
+)
+REQUEST = RoleRequest(
+    role_arn="arn:aws:iam::123456789012:role/Power",
+    session_name="ada",
+    external_id="ext",
+    region="eu-west-1",
+    partition="aws",
+    duration_s=3600,
+    account="123456789012",
+    handoff=HANDOFF,
+)
+KEYS = AwsCredentials("ASIAEXAMPLE", "canary/secret+key", "canary-token//+==", 4e9)
+
+
+class Sts:
+    """Gives ``KEYS``, or the refusal it was told to; keeps what it was asked."""
+
+    def __init__(self, refusal: Refusal | None = None) -> None:
+        self.asked: list[RoleRequest] = []
+        self.refusal = refusal
+        self.hold = threading.Event()
+        self.hold.set()
+
+    def assume(self, request: RoleRequest) -> AwsCredentials:
+        self.hold.wait(5)
+        self.asked.append(request)
+        if self.refusal is not None:
+            raise self.refusal
+        return KEYS
+
+
+@asynccontextmanager
+async def connected(
+    sts: Sts, on_ready: Callable[[], None] = lambda: None
+) -> AsyncIterator[tuple[BrokerAssumer, CredentialCache]]:
+    ours, theirs = socket.socketpair()
+    cache = CredentialCache(sts)
+    serving = asyncio.ensure_future(Broker(cache).serve(ours, on_ready))
+    assumer = BrokerAssumer(theirs)
+    try:
+        yield assumer, cache
+    finally:
+        cache.close()
+        gone = threading.Event()
+        assumer.on_parent_gone(gone.set)
+        theirs.shutdown(socket.SHUT_RDWR)
+        await serving
+        await asyncio.to_thread(gone.wait, 5)
+        theirs.close()
+
+
+async def test_what_the_parent_is_asked_is_what_the_worker_asked() -> None:
+    sts = Sts()
+    async with connected(sts) as (assumer, _):
+        given = await asyncio.to_thread(assumer.assume, REQUEST)
+
+    assert given == KEYS
+    assert sts.asked == [REQUEST]
+
+
+async def test_two_that_ask_at_once_make_one_call() -> None:
+    sts = Sts()
+    sts.hold.clear()
+    async with connected(sts) as (assumer, _):
+        both = asyncio.gather(*(asyncio.to_thread(assumer.assume, REQUEST) for _ in range(2)))
+        await asyncio.sleep(0.1)
+        sts.hold.set()
+        assert await both == [KEYS, KEYS]
+
+    assert len(sts.asked) == 1
+
+
+async def test_a_refusal_arrives_with_all_its_parts() -> None:
+    no = Refusal(
+        Code.ROLE_UNAVAILABLE, "AWS says no", hint="trust policy", status=403, detail="AccessDenied"
+    )
+    async with connected(Sts(no)) as (assumer, _):
+        with pytest.raises(Refusal) as caught:
+            await asyncio.to_thread(assumer.assume, REQUEST)
+
+    got = caught.value
+    assert (got.code, got.message, got.hint, got.status, got.detail) == (
+        Code.ROLE_UNAVAILABLE, "AWS says no", "trust policy", 403, "AccessDenied",
+    )  # fmt: skip
+
+
+async def test_what_a_worker_forgets_the_parent_forgets() -> None:
+    sts = Sts()
+    async with connected(sts) as (assumer, _):
+        own = WorkerCredentials(assumer, on_result=lambda _: None)
+        await own.get(REQUEST)
+        own.forget(role_arn=None, session_name="ada")
+        await own.get(REQUEST)
+        own.close()
+
+    assert len(sts.asked) == 2
+
+
+async def test_a_worker_says_that_it_is_ready() -> None:
+    ready = asyncio.Event()
+    async with connected(Sts(), ready.set) as (assumer, _):
+        assert not ready.is_set()
+        assumer.ready()
+        await asyncio.wait_for(ready.wait(), 5)
+
+
+async def test_a_worker_whose_parent_has_gone_refuses_and_says_so() -> None:
+    gone = threading.Event()
+    ours, theirs = socket.socketpair()
+    assumer = BrokerAssumer(theirs)
+    assumer.on_parent_gone(gone.set)
+    waiting = asyncio.ensure_future(asyncio.to_thread(assumer.assume, REQUEST))
+    await asyncio.sleep(0.05)
+    ours.close()
+
+    for pending in (waiting, asyncio.to_thread(assumer.assume, REQUEST)):
+        with pytest.raises(Refusal) as caught:
+            await pending
+        assert (caught.value.code, caught.value.status) == (Code.ROLE_UNAVAILABLE, 503)
+    assert await asyncio.to_thread(gone.wait, 5)
+    theirs.close()
+
+
+def test_no_repr_shows_the_keys() -> None:
+    assert "canary" not in repr(KEYS)

@@ -1,0 +1,270 @@
+"""Learn mode: what a policy is made of, what is left out, and that it is said."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from awsgate.learn import aws_grants, difference, gateway_grants, iam_policy, role_documents
+from lessons import (
+    ACTIONS,
+    BASE,
+    FURTHER,
+    PLAIN,
+    REGIONS,
+    ROLE,
+    applied,
+    base_policy,
+    lesson_of,
+    line,
+    lines_of,
+    passes,
+    policy_of,
+)
+
+# --- what a rule is made of -------------------------------------------------------------------
+
+
+def test_actions_with_the_same_resources_share_a_document() -> None:
+    table = "arn:aws:dynamodb:us-east-1:123456789012:table/notes"
+    lines = [line(f"dynamodb:{name}", table) for name in ("GetItem", "PutItem", "Query")]
+    lines.append(line("dynamodb:ListTables"))
+
+    text, notes = role_documents(lesson_of(lines), gateway_grants(lesson_of(lines)), base_policy())
+
+    first, second = yaml.safe_load_all(text)
+    assert first["metadata"]["name"] == "learned-alice-dynamodb"
+    assert first["spec"]["allow"] == {
+        "app_labels": {"aws_account_id": ["123456789012"], "tier": ["^a\\*b$"]},
+        "aws_role_arns": [ROLE],
+        "aws_actions": ["dynamodb:GetItem", "dynamodb:PutItem", "dynamodb:Query"],
+        "aws_resources": [table],
+        "aws_regions": ["us-east-1"],
+    }
+    assert "aws_resources" not in second["spec"]["allow"]
+    assert notes == ["on any resource, since none is known: dynamodb:ListTables"]
+
+
+def test_it_holds_in_the_app_and_the_role_where_it_was_done() -> None:
+    policy, _ = applied(lesson_of([line("s3:GetObject", PLAIN[0])]))
+
+    assert passes(policy, "s3:GetObject", PLAIN[0])
+    assert not passes(policy, "s3:GetObject", PLAIN[0], app="other"), "a label is no pattern"
+    assert not passes(policy, "s3:GetObject", PLAIN[0], role=FURTHER)
+
+
+def test_an_endpoint_that_anybody_can_own_is_named() -> None:
+    arn = "arn:aws:execute-api:us-east-1:123456789012:abcde12345/prod/GET/x"
+    host = "abcde12345.execute-api.us-east-1.amazonaws.com"
+    policy, _ = applied(lesson_of([line("execute-api:Invoke", arn, host=host)]))
+
+    assert passes(policy, "execute-api:Invoke", arn, tenant="execute-api")
+
+
+def test_of_a_role_that_the_client_assumed_the_policy_gives_the_first() -> None:
+    lesson = lesson_of([line("s3:GetObject", PLAIN[0], role_arn=FURTHER)])
+
+    policy, _ = applied(lesson)
+
+    assert passes(policy, "s3:GetObject", PLAIN[0])
+    assert [grant.scope.role_arn for grant in aws_grants(lesson)] == [FURTHER]
+
+
+@pytest.mark.parametrize(("region", "asked"), [("*", "*"), ("us-east-1,eu-west-1", "eu-west-1")])
+def test_a_signature_for_several_regions(region: str, asked: str) -> None:
+    lesson = lesson_of([line("s3:GetObject", PLAIN[0], region=region)])
+    policy, _ = applied(lesson)
+
+    assert passes(policy, "s3:GetObject", PLAIN[0], region=asked)
+    assert ("Condition" in iam_policy(aws_grants(lesson))[0]) == (region != "*")
+
+
+def test_a_region_that_is_not_known_is_said() -> None:
+    lesson = lesson_of([line("s3:GetObject", PLAIN[0], region="", host="s3.amazonaws.com")])
+    _, notes = applied(lesson)
+
+    assert notes == ["in any region, since none is known: s3:GetObject"]
+    assert iam_policy(aws_grants(lesson))[1] == notes
+
+
+def test_an_app_without_labels_is_said() -> None:
+    lesson = lesson_of([line("s3:GetObject", PLAIN[0], app="gone")])
+    text, notes = role_documents(lesson, gateway_grants(lesson), base_policy())
+
+    assert next(yaml.safe_load_all(text))["spec"]["allow"]["app_labels"] == {"*": ["*"]}
+    assert notes == ["in any app, since app 'gone' is not in the policy"]
+
+
+def test_an_arn_that_no_pattern_can_say_is_left_out_and_said() -> None:
+    odd = "arn:aws:s3:US:x:b/y"
+    lesson = lesson_of([line("s3:GetObject", odd), line("s3:PutObject", odd, PLAIN[0])])
+
+    policy, notes = applied(lesson)
+
+    assert notes == [
+        f"not in the policy, since no pattern can say it: {names} on {odd!r}"
+        for names in ("s3:GetObject", "s3:PutObject")
+    ]
+    assert not passes(policy, "s3:GetObject", PLAIN[0]), "not widened to any resource"
+    assert passes(policy, "s3:PutObject", PLAIN[0])
+
+
+# --- compact ----------------------------------------------------------------------------------
+
+
+def keys(*names: str) -> list[dict[str, Any]]:
+    return [line("s3:GetObject", f"arn:aws:s3:::b/{name}") for name in names]
+
+
+COMPACTED = {
+    "two keys of a folder stay": (("d/1", "d/2"), ("d/1", "d/2")),
+    "three become the folder": (("d/1", "d/2", "d/3", "e/1"), ("d/*", "e/1")),
+    "never a whole bucket": (("1", "2", "3", "4"), ("1", "2", "3", "4")),
+    "not the folder above": (("a/1/x", "a/2/x", "a/3/x"), ("a/1/x", "a/2/x", "a/3/x")),
+    "what is below is in it": (("d/1", "d/2", "d/3", "d/e/1", "d/e/2", "d/e/3"), ("d/*",)),
+    "a name that begins alike is not": (("d/1", "d/2", "d/3", "dd/1"), ("d/*", "dd/1")),
+}
+
+
+@pytest.mark.parametrize(("made", "expected"), COMPACTED.values(), ids=COMPACTED)
+def test_compact(made: tuple[str, ...], expected: tuple[str, ...]) -> None:
+    lesson = lesson_of(keys(*made))
+    text, _ = role_documents(lesson, gateway_grants(lesson, compact=True), base_policy())
+    document = json.loads(iam_policy(aws_grants(lesson, compact=True))[0])
+
+    wanted = [f"arn:aws:s3:::b/{name}" for name in expected]
+    (found,) = yaml.safe_load_all(text)
+    assert found["spec"]["allow"]["aws_resources"] == wanted
+    assert document["Statement"][0]["Resource"] == wanted
+
+
+def test_compact_leaves_all_but_s3_as_it_is() -> None:
+    arns = [f"arn:aws:ssm:us-east-1:123456789012:parameter/app/{n}" for n in range(5)]
+    lesson = lesson_of([line("ssm:GetParameter", arn) for arn in arns])
+
+    assert gateway_grants(lesson, compact=True) == gateway_grants(lesson)
+
+
+# --- what is left out -------------------------------------------------------------------------
+
+
+def test_only_lines_that_were_allowed_to_this_user_count() -> None:
+    lines = [
+        line("s3:GetObject", PLAIN[0]),
+        line("s3:PutObject", PLAIN[0], decision="refused"),
+        line("s3:DeleteObject", PLAIN[0], user="bob"),
+        line("s3:ListBucket", event="tunnel.open"),
+        {"event": 7, "user": ["alice"], "decision": None},
+    ]
+
+    assert [use.actions for use in lesson_of(lines).uses] == [("s3:GetObject",)]
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"session": "s2"},
+        {"app": "other"},
+        {"role": FURTHER},
+        {"role": "Further"},
+        {"since": "2026-11-27T11:00:00.000Z"},
+    ],
+)
+def test_what_is_asked_for_narrows_it(wanted: dict[str, str]) -> None:
+    lines = [
+        line("s3:GetObject", PLAIN[0]),
+        line("s3:PutObject", PLAIN[0], session="s2", app="other", role_arn=FURTHER,
+             time="2026-11-27T12:00:00.000Z"),
+    ]  # fmt: skip
+
+    assert [use.actions for use in lesson_of(lines, **wanted).uses] == [("s3:PutObject",)]
+
+
+def test_calls_of_unknown_action_and_those_that_aws_refused_are_counted() -> None:
+    unknown = {"access_level": "", "method": "POST", "host": "glue.us-east-1.amazonaws.com"}
+    lines = [
+        line("glue:Frobnicate", **unknown),
+        line("", service="glue", **unknown),
+        line("s3:GetObject", PLAIN[0], status=403),
+        line("s3:GetObject", PLAIN[1], status=403),
+    ]
+
+    lesson = lesson_of(lines)
+
+    assert lesson.uses == {}
+    assert dict(lesson.unknown) == {
+        "glue:Frobnicate (POST glue.us-east-1.amazonaws.com/)": 1,
+        "glue (POST glue.us-east-1.amazonaws.com/)": 1,
+    }
+    assert dict(lesson.refused_by_aws) == {"s3:GetObject": 2}
+
+
+def test_a_list_of_resources_that_was_too_long_to_record_counts_as_unknown() -> None:
+    many = [f"arn:aws:s3:::b/{'x' * 100}{n}" for n in range(60)]
+
+    (use,) = lesson_of([line("s3:GetObject", *many)]).uses
+
+    assert use.resources == ()
+
+
+# --- the difference ---------------------------------------------------------------------------
+
+RULES = """kind: role
+version: v7
+metadata: {name: wide}
+spec:
+  allow:
+    app_labels: {'*': '*'}
+    aws_role_arns: ['ROLE']
+    aws_actions: ['s3:GetObject', 's3:PutObject', 'dynamodb:*']
+    aws_resources: ['arn:aws:s3:::b/*', 'arn:aws:s3:::c/*']
+    aws_regions: ['us-*', 'eu-west-1']
+---
+kind: role
+version: v7
+metadata: {name: idle}
+spec: {allow: {app_labels: {tier: gone}, aws_role_arns: ['ROLE']}}
+---
+""".replace("ROLE", ROLE)
+
+
+def test_the_difference_goes_both_ways() -> None:
+    app, _, rest = BASE.partition("---\nkind: role")
+    user = rest.partition("---\n")[2].replace("[wide]", "[wide, idle]")
+    policy = policy_of(f"{app}---\n{RULES}{user}")
+    lines = [line("s3:GetObject", PLAIN[0]), line("s3:DeleteObject", PLAIN[0])]
+
+    found = difference(policy, lesson_of(lines))
+
+    assert [(each.use.actions, each.reason) for each in found.not_granted] == [
+        (("s3:DeleteObject",), "no rule allows this call: aws_actions of role/wide")
+    ]
+    assert [(each.rule, each.field, each.value, each.what) for each in found.not_used] == [
+        ("role/wide", "aws_actions", "s3:PutObject", "never used"),
+        ("role/wide", "aws_actions", "dynamodb:*", "never used"),
+        ("role/wide", "aws_resources", "arn:aws:s3:::c/*", "never used"),
+        ("role/wide", "aws_regions", "eu-west-1", "never used"),
+        ("role/idle", "", "", "never used"),
+    ]
+
+
+def test_a_rule_without_actions_grants_all_of_them() -> None:
+    found = difference(base_policy(), lesson_of([line("s3:GetObject", PLAIN[0])]))
+
+    assert found.not_granted == ()
+    assert [each.what for each in found.not_used] == [
+        "every action of every service is granted, 1 used"
+    ]
+
+
+def test_what_was_learned_and_applied_leaves_no_difference() -> None:
+    lesson = lesson_of(lines_of(itertools.product(ACTIONS, PLAIN, REGIONS)))
+    policy, _ = applied(lesson)
+
+    assert difference(policy, lesson) == difference(policy, lesson)
+    assert difference(policy, lesson).not_granted == ()
+    assert difference(policy, lesson).not_used == ()

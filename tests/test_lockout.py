@@ -1,0 +1,111 @@
+"""Sessions and locks: who is locked, and what they are told."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from awsgate.aws.sigv4 import SigningKeys
+from awsgate.errors import Code, Refusal
+from awsgate.gate import Gate, Review
+from awsgate.lockout import cut_off, locked
+from awsgate.policy.locks import LockBook
+from awsgate.policy.resources import Lock
+from awsgate.session import IssuedKeys, Session, SessionOpener
+from calls import ADMIN, GOOD, KEYS, POLICY, READER
+from signers import WHEN
+
+ALICE = Session("GATE", "5e5510", "alice", "console", READER, 0, 1)
+
+
+def lock(name: str = "one", expires: str = "", message: str = "", **target: str) -> Lock:
+    spec = {"target": target, "message": message} | ({"expires": expires} if expires else {})
+    return Lock.model_validate(
+        {"kind": "lock", "version": "v2", "metadata": {"name": name}, "spec": spec}
+    )
+
+
+def gate(*stored: Lock, policys: Lock | None = None) -> Gate:
+    policy = POLICY
+    if policys is not None:
+        policy = replace(policy, locks={policys.metadata.name: policys})
+    return Gate(policy, SessionOpener(KEYS), locks=LockBook(stored))
+
+
+def refusal(of: Gate) -> Refusal | None:
+    review = Review(GOOD.facts())
+    of.receive(review, WHEN)
+    try:
+        of.authorise(review, GOOD.body, WHEN)
+    except Refusal as exc:
+        return exc
+    return None
+
+
+@pytest.mark.parametrize(
+    ("with_lock", "without"),
+    [
+        (gate(lock(user="alice")), gate(lock(user="bob"))),
+        (gate(policys=lock(role="read")), gate(policys=lock(role="write"))),
+        (gate(lock(user="bob"), policys=lock(app="console")), gate(lock(user="bob"))),
+    ],
+    ids=["of the state folder", "of the policy", "of either"],
+)
+def test_the_gate_refuses_the_locked_and_nobody_else(with_lock: Gate, without: Gate) -> None:
+    refused = refusal(with_lock)
+
+    assert refused is not None
+    assert refused.code is Code.LOCKED
+    assert refusal(without) is None
+
+
+def test_a_gate_of_another_policy_has_its_locks() -> None:
+    before = gate(lock("stored", user="bob"))
+    after = replace(before, policy=replace(POLICY, locks={"new": lock("new", user="alice")}))
+
+    assert before.lock_of(ALICE, WHEN) is None
+    found = after.lock_of(ALICE, WHEN)
+    assert found is not None
+    assert found.metadata.name == "new"
+    assert replace(after, policy=POLICY).lock_of(ALICE, WHEN) is None
+    assert after.lock_of(replace(ALICE, user="bob"), WHEN) is not None
+
+
+def test_a_signature_is_proved_before_a_lock_is_told() -> None:
+    review = Review(replace(GOOD, secret="wrong").facts())
+    locks = gate(lock(user="alice"))
+    locks.receive(review, WHEN)
+
+    with pytest.raises(Refusal) as caught:
+        locks.authorise(review, GOOD.body, WHEN)
+
+    assert caught.value.code is Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("locked_role", [READER, ADMIN], ids=["the first role", "the role now"])
+def test_a_session_that_assumed_a_further_role_is_held_by_a_lock_on_either(
+    locked_role: str,
+) -> None:
+    issued = IssuedKeys(SigningKeys("ASIA", "s", "t"), 1, ADMIN, "alice")
+    chained = replace(ALICE, issued=issued)
+    on_role = gate(lock(aws_role_arn=locked_role))
+
+    assert on_role.lock_of(chained, WHEN) is not None
+    assert (on_role.lock_of(ALICE, WHEN) is not None) == (locked_role == READER)
+
+
+def test_what_the_locked_are_told() -> None:
+    until = locked(lock(user="alice", message="talk to security", expires="2026-12-24T18:00:00Z"))
+    for_good = locked(lock(user="alice"))
+
+    assert (until.message, until.hint) == (
+        "talk to security",
+        "it ends at 2026-12-24T18:00:00+00:00",
+    )
+    assert until.detail == "lock/one"
+    assert (for_good.message, for_good.hint) == (
+        "access is locked by the operator of the gateway",
+        "ask who runs the gateway",
+    )
+    assert cut_off(lock(user="alice", message="m")).message == "cut off: m"
