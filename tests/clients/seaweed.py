@@ -137,6 +137,8 @@ def _iam() -> dict[str, object]:
             "tokenDuration": "1h",
             "maxSessionLength": "12h",
             "issuer": "seaweedfs-sts",
+            # Else its answers name roles of account 000000000000, and awsgate withholds them.
+            "accountId": "123456789012",
             "signingKey": "dGVzdC1zaWduaW5nLWtleS0zMi1jaGFyYWN0ZXJzLWxvbmc=",
         },
         "policy": {"defaultEffect": "Deny", "storeType": "memory"},

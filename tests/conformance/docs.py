@@ -34,7 +34,7 @@ def generated() -> str:
     sections = "".join(_section(client) for client in CLIENTS if _has_section(client))
     return (
         "| client | needs beside `awsgate env` | tested | does |\n|---|---|---|---|\n"
-        f"{rows}\n{words}\n{sections}"
+        f"{rows}\n{words}\n## What each needs\n\n{sections}"
     )
 
 

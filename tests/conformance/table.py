@@ -21,7 +21,7 @@ OPERATIONS = {
     "work": "what the program is for: a backup and its restore, a state and its lock, a table",
     "websocket": "an upgrade signed in the query, and a text there and back",
     "strict": "put and get against an AWS that also checks body hash, trailer, region and date",
-    "refusal": "a denied call ends after one request, and shows awsgate's words",
+    "refusal": "a denied call shows awsgate's words, and is not tried again",
 }
 """Name -> what it is, for the docs."""
 
@@ -133,7 +133,7 @@ CLIENTS = (
     ),
     Client(
         "AWS CLI v2 with CRT", "AwsCli", ("{cli_v2}",), ("{cli_v2}", "--version"), STORE,
-        ("cli-v2",), needs="nothing, for awsgate", recipe=CRT_CONFIG,
+        ("cli-v2",), recipe=CRT_CONFIG,
         remarks=("The recipe only switches CRT on.",),
     ),
     Client(
@@ -229,6 +229,7 @@ CLIENTS = (
         "Polars", "Polars", (PYTHON, "{here}/frame_clients.py", "polars"),
         (PYTHON, "-c", "import polars; print(polars.__version__)"), ("work", "refusal"),
         ("python",),
+        remarks=("Tries a denied upload once more.",),
     ),
     Client(
         "delta-rs", "Frames", (PYTHON, "{here}/frame_clients.py", "deltalake"),
@@ -268,7 +269,7 @@ CLIENTS = (
     Client(
         "curl --aws-sigv4", "CurlTool", ("curl",), ("curl", "--version"),
         ("identity", "objects", "copy", "dynamodb", "sqs", "strict", "refusal"), ("curl",),
-        needs="the session token in a header",
+        needs="[the session token in a header](#curl)",
     ),
     Client(
         "python websockets", "WebSockets", (PYTHON, "{here}/websocket_client.py"),

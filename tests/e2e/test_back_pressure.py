@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import socket
 import threading
 import time
@@ -16,18 +15,12 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.processes import GatewayProcess
 from e2e.forms import Stage, stage_in
 from e2e.recording import ASSUMED, BASE_KEYS, Recorder, bob_of, http_answer, write_policy
+from e2e.serving import rss_mib
 from rawclient import Call, Wire, head, secure
 
 MIB = 1 << 20
 HOST = "slow.s3.us-east-1.amazonaws.com"
 ROOM_MIB = 24
-
-
-def rss_mib(gateway: GatewayProcess) -> float:
-    text = Path(f"/proc/{gateway.process.pid}/status").read_text()
-    matched = re.search(r"VmRSS:\s+(\d+) kB", text)
-    assert matched is not None
-    return int(matched[1]) / 1024
 
 
 @pytest.fixture(scope="module")

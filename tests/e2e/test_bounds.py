@@ -5,13 +5,11 @@ One gateway; while one client misbehaves another is served, and the memory stays
 
 from __future__ import annotations
 
-import re
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -26,6 +24,7 @@ from e2e.recording import (
     wait_until,
     write_policy,
 )
+from e2e.serving import rss_mib
 from rawclient import Call, Wire, ask, head, secure, tunnel
 
 HOST = "bkt.s3.us-east-1.amazonaws.com"
@@ -69,14 +68,6 @@ def served_in_s(gateway: GatewayProcess, keys: SigningKeys) -> float:
     began = time.monotonic()
     assert ask(gateway, HOST, GOOD.wire(GOOD.signed(keys))).status == 200
     return time.monotonic() - began
-
-
-def rss_mib(gateway: GatewayProcess) -> float:
-    matched = re.search(
-        r"VmRSS:\s+(\d+) kB", Path(f"/proc/{gateway.process.pid}/status").read_text()
-    )
-    assert matched is not None
-    return int(matched[1]) / 1024
 
 
 def flood(wire: Wire, data: bytes, mib: int) -> int:

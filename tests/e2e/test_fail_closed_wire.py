@@ -6,6 +6,7 @@ the gate works, so that most are held before the tripwire is asked.
 
 from __future__ import annotations
 
+import os
 import ssl
 import time
 from collections.abc import Iterator
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.demo.processes import GatewayProcess
+from awsgate.demo.processes import HOST_VARIABLE, GatewayProcess
 from e2e.recording import ASSUMED, BASE_KEYS, Recorder, bob_of, http_answer, write_policy
 from rawclient import Call, Wire, plain, secure, tunnel
 
@@ -63,7 +64,8 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
         ),
         keys=BASE_KEYS,
         upstream=world.url,
-        options=UNSAFE_DEFAULTS,
+        # ``awsgate run`` has no such options.
+        options=() if os.environ.get(HOST_VARIABLE) == "run" else UNSAFE_DEFAULTS,
     )
     yield Bench(gateway, world, bob_of(gateway))
     gateway.stop()

@@ -19,6 +19,7 @@ from awsgate.auditchain import verify
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, free_port
+from e2e.serving import serving
 from rawclient import Call, Wire, ask, audit_after, head, mint_keys, secure, served, without
 from refused import CALLS, FORM, Probe, error_of
 
@@ -345,7 +346,7 @@ def _folder_in_its_place(gateway: GatewayProcess) -> Iterator[None]:
 def _full_disk(gateway: GatewayProcess) -> Iterator[None]:
     """Let no file of the gateway grow: a write ends short, or fails."""
     size = (gateway.state / "audit.jsonl").stat().st_size
-    pid = gateway.process.pid
+    (pid,) = serving(gateway)
     soft, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size + 100, hard))
     yield

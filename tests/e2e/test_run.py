@@ -23,6 +23,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
 from e2e.held import until
+from e2e.serving import workers_of
 from rawclient import Call, metric, mint_keys, secure
 
 BUCKET = "run.s3.us-east-1.amazonaws.com"
@@ -80,20 +81,6 @@ def aws() -> Iterator[StrictAws]:
 
 def bob(gateway: GatewayProcess) -> SigningKeys:
     return mint_keys(gateway.state, user="bob", role=POWER_ROLE, entropy=os.urandom(32))
-
-
-def workers_of(gateway: GatewayProcess) -> list[int]:
-    """Give the process ids of the workers."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
-            except OSError:  # it has ended meanwhile
-                continue
-            if parent == gateway.process.pid:
-                found.append(int(entry.name))
-    return sorted(found)
 
 
 @dataclass

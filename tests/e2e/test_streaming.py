@@ -7,7 +7,6 @@ signature that the gateway makes, with botocore.
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from botocore.config import Config
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import POWER_ROLE
 from awsgate.demo.processes import GatewayProcess
+from e2e.serving import Memory
 from rawclient import Call, ask, audit_after, head, mint_keys, secure
 from refused import CALLS
 from strictaws import BIG, BLOCK, KEYS, Arrived, StrictAws
@@ -71,24 +71,6 @@ def keys(gate: GatewayProcess) -> SigningKeys:
 
 def _keys(gateway: GatewayProcess) -> SigningKeys:
     return mint_keys(gateway.state, user="bob", role=POWER_ROLE, entropy=b"S" * 32)
-
-
-class Memory:
-    """The most that the gateway held since this was made."""
-
-    def __init__(self, gateway: GatewayProcess) -> None:
-        self._proc = Path(f"/proc/{gateway.process.pid}")
-        (self._proc / "clear_refs").write_text("5")  # resets the high-water mark
-        self._before = self._bytes("VmRSS")
-
-    def growth(self) -> int:
-        """Give bytes."""
-        return self._bytes("VmHWM") - self._before
-
-    def _bytes(self, name: str) -> int:
-        found = re.search(rf"{name}:\s+(\d+) kB", (self._proc / "status").read_text())
-        assert found is not None
-        return int(found[1]) * 1024
 
 
 # --- size --------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from enum import StrEnum
 from typing import Annotated
 
 import typer
@@ -18,6 +19,13 @@ from awsgate.cli.options import (
 )
 
 
+class Core(StrEnum):
+    """What ``--core`` may say; ``server.orders`` has the same names."""
+
+    OWN = "own"
+    MITMPROXY = "mitmproxy"
+
+
 def run(
     workers: Annotated[int, typer.Option(help="Processes. Default: one a processor.", min=0)] = 0,
     listen: Annotated[str, typer.Option(help="host:port. Default: the policy's.")] = "",
@@ -28,6 +36,9 @@ def run(
     drain: Annotated[
         float, typer.Option(help="Seconds for requests under way when it is stopped.", min=0)
     ] = 30.0,
+    core: Annotated[
+        Core, typer.Option(help="Who speaks HTTP and TLS: awsgate itself, or mitmproxy.")
+    ] = Core.MITMPROXY,
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
@@ -50,5 +61,5 @@ def run(
             metrics=metrics,
             upstream=upstream,
         )
-        code = serve(settings, workers=workers, listen=listen, drain_s=drain)
+        code = serve(settings, workers=workers, listen=listen, drain_s=drain, core=core)
     raise typer.Exit(code)

@@ -81,6 +81,8 @@ def clean_env(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, s
 
 HOST_VARIABLE = "AWSGATE_TEST_HOST"
 """``run``: gateways are started with ``awsgate run`` instead, as tests of it want."""
+CORE_VARIABLE = "AWSGATE_TEST_CORE"
+"""``own``: ``awsgate run`` is started with its own core."""
 
 
 class GatewayProcess:
@@ -143,6 +145,7 @@ class GatewayProcess:
             "--listen", f"127.0.0.1:{self.port}", "--upstream", upstream,
             "--metrics", f"127.0.0.1:{self.metrics_port}", "--policy", str(self.policy),
             "--state", str(self.state), "--certs", str(self.certs),
+            *(["--core", core] if (core := os.environ.get(CORE_VARIABLE)) else []),
         ]  # fmt: skip
 
     def stop(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from mitmproxy import connection
 
 from awsgate.policy.resources import Limits
-from awsgate.server.connection import Connection
+from awsgate.server.held import Held
 
 LOOK_S = 1.0
 
@@ -25,7 +25,7 @@ class Bounds:
 
     name = "awsgate-bounds"
 
-    def __init__(self, connections: Mapping[Any, Any], limits: Callable[[], Limits]) -> None:
+    def __init__(self, connections: Mapping[Any, Held], limits: Callable[[], Limits]) -> None:
         self._connections, self._limits = connections, limits
 
     def client_connected(self, client: connection.Client) -> None:
@@ -43,11 +43,11 @@ class Bounds:
         """Look at every connection once."""
         limits = self._limits()
         for held in list(self._connections.values()):
-            if isinstance(held, Connection) and is_overdue(held, now, limits):
+            if is_overdue(held, now, limits):
                 held.end()
 
 
-def is_overdue(held: Connection, now: float, limits: Limits) -> bool:
+def is_overdue(held: Held, now: float, limits: Limits) -> bool:
     """True if a connection has been silent for longer than it may."""
     if held.asked or held.relayed:
         return False

@@ -25,7 +25,7 @@ from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
 from awsgate.server.notify import Notifier, handed_sockets
-from awsgate.server.orders import Orders
+from awsgate.server.orders import MITMPROXY, Orders
 from awsgate.server.parent import Parent, bind, default_workers
 from awsgate.state import open_state
 from awsgate.version import __version__
@@ -44,6 +44,7 @@ class _SetUp:
     warnings: list[str]
     workers: int
     drain_s: float
+    core: str
 
     def orders(self, number: int, broker: int) -> Orders:
         """Give what a worker is told."""
@@ -56,6 +57,7 @@ class _SetUp:
             sockets=[sock.fileno() for sock in self.sockets],
             broker=broker,
             drain_s=self.drain_s,
+            core=self.core,
         )
 
     def announce(self, metrics_address: str) -> None:
@@ -73,7 +75,9 @@ class _SetUp:
         )
 
 
-def serve(settings: Settings, *, workers: int, listen: str, drain_s: float) -> int:
+def serve(
+    settings: Settings, *, workers: int, listen: str, drain_s: float, core: str = MITMPROXY
+) -> int:
     """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong."""
     policy = load_policy(settings.policy)
     lost = lost_ca(settings)
@@ -88,6 +92,7 @@ def serve(settings: Settings, *, workers: int, listen: str, drain_s: float) -> i
         warnings=start_warnings(settings, policy, ca, lost=lost),
         workers=workers or default_workers(),
         drain_s=drain_s,
+        core=core,
     )
     _raise_file_limit()
     return asyncio.run(_run(made))

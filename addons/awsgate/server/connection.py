@@ -164,7 +164,8 @@ class Connection(ProxyConnectionHandler):
         if name == "requestheaders":
             self.asked, self.since = True, 0.0
         elif name in ("response", "error"):
-            self.asked, self.heard = False, monotonic()
+            # Of the body, too, something was heard: no head is owed for that.
+            self.asked, self.heard, self.since = False, monotonic(), 0.0
             if name == "response" and data.response is not None:
                 self.relayed = data.response.status_code == 101
         elif name in ("http_connect", "tls_established_client"):

@@ -13,7 +13,7 @@ from time import monotonic
 
 from mitmproxy import http
 
-from awsgate.server.connection import Connection
+from awsgate.server.held import Held
 
 QUIET_S = 1.0
 LOOK_S = 0.05
@@ -32,7 +32,7 @@ class Draining:
         if self.begun and flow.response is not None and flow.response.status_code != 101:
             flow.response.headers["connection"] = "close"
 
-    async def drain(self, connections: Iterable[Connection], *, deadline_s: float) -> int:
+    async def drain(self, connections: Iterable[Held], *, deadline_s: float) -> int:
         """Wait until all connections have ended, or the deadline; give how many are left.
 
         ``connections`` is looked at again and again: a view of those that are open.

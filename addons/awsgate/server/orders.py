@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
+OWN, MITMPROXY = CORES = ("own", "mitmproxy")
+
 
 @dataclass(frozen=True, slots=True)
 class Orders:
@@ -21,6 +23,8 @@ class Orders:
     broker: int
     """File descriptor of the socket pair."""
     drain_s: float
+    core: str = MITMPROXY
+    """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 
     def text(self) -> str:
         """Give the orders as ``parse`` reads them."""

@@ -15,8 +15,8 @@ import socket
 import sys
 from typing import Any
 
-from mitmproxy import options
-from mitmproxy.addons import block, core, disable_h2c, errorcheck, next_layer, proxyserver
+from mitmproxy import ctx, options
+from mitmproxy.addons import block, core, errorcheck
 from mitmproxy.master import Master
 
 from awsgate.addon import tripwire
@@ -24,11 +24,11 @@ from awsgate.addon.entry import AwsGate
 from awsgate.addon.hooks import Hooks as GateHooks
 from awsgate.server.bounds import Bounds
 from awsgate.server.broker import BrokerAssumer, WorkerCredentials
-from awsgate.server.certificates import Certificates
 from awsgate.server.connection import Hooks
 from awsgate.server.drain import Draining
+from awsgate.server.front import Front, MitmproxyFront, OwnFront
 from awsgate.server.mode import AwsgateMode, Listening
-from awsgate.server.orders import Orders
+from awsgate.server.orders import OWN, Orders
 from awsgate.wiring import Gateway, Settings, assemble
 
 log = logging.getLogger("awsgate")
@@ -37,39 +37,41 @@ log = logging.getLogger("awsgate")
 class WorkerGate(AwsGate):
     """The addon, in a worker: role credentials come from the parent."""
 
-    def __init__(self, broker: BrokerAssumer, *, speaks: bool) -> None:
+    def __init__(self, broker: BrokerAssumer, front: Front, *, speaks: bool) -> None:
         super().__init__()
-        self._broker = broker
+        self._broker, self._front = broker, front
         self.speaks = speaks
 
     def assembled(self, settings: Settings) -> Gateway:
         """Build the gateway."""
         return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
 
+    def _watch(self, hooks: GateHooks) -> None:
+        super()._watch(hooks)
+        hooks.cut = self._front.cut
+
     async def _listen(self, hooks: GateHooks) -> None:
         hooks.answers.telling = None  # the parent, whose credentials they are
+        await self._front.start(hooks, Hooks(ctx.master.addons.chain))
         self._broker.ready()
 
 
 class LeanMaster(Master):
     """A master with a short chain: the tripwire is its last."""
 
-    def __init__(self, opts: options.Options, gate: WorkerGate) -> None:
+    def __init__(self, opts: options.Options, gate: WorkerGate, front: Front) -> None:
         super().__init__(opts, with_termlog=False)
         self._legacy_log_events.uninstall()
-        self.gate, self.draining = gate, Draining()
-        self.server = proxyserver.Proxyserver()
-        self.bounds = Bounds(self.server.connections, self._limits)
+        self.gate, self.front, self.draining = gate, front, Draining()
+        self.bounds = Bounds(front.connections, self._limits)
         self.addons.add(
             core.Core(),
             block.Block(),
-            disable_h2c.DisableH2C(),
-            self.server,
-            next_layer.NextLayer(),
+            *front.before,
             gate,
             self.draining,
             self.bounds,
-            Certificates(),
+            *front.after,
             errorcheck.ErrorCheck(),
         )
         chain = self.addons.chain
@@ -83,11 +85,12 @@ class LeanMaster(Master):
 
     async def leave(self, deadline_s: float) -> None:
         """Take no more connections, let end what is under way, and stop."""
-        await self.server.servers.update([])
-        held = self.server.connections
+        await self.front.stop()
+        held = self.front.connections
         left = await self.draining.drain(_Values(held), deadline_s=deadline_s)
         if left:
             log.warning("stopped with %d connections open", left)
+        self.front.close()
         self.shutdown()  # type: ignore[no-untyped-call]
 
 
@@ -111,10 +114,11 @@ def main() -> None:
 async def _serve(orders: Orders) -> None:
     loop = asyncio.get_running_loop()
     broker = BrokerAssumer(socket.socket(fileno=orders.broker))
-    Listening.sockets = [socket.socket(fileno=fd) for fd in orders.sockets]
+    sockets = [socket.socket(fileno=fd) for fd in orders.sockets]
+    front: Front = OwnFront(sockets) if orders.core == OWN else MitmproxyFront(sockets)
     opts = options.Options()
-    gate = WorkerGate(broker, speaks=orders.number == 0)
-    master = LeanMaster(opts, gate)
+    gate = WorkerGate(broker, front, speaks=orders.number == 0)
+    master = LeanMaster(opts, gate, front)
     opts.update(
         mode=[AwsgateMode.type_name],
         awsgate_policy=orders.policy,

@@ -1,0 +1,52 @@
+"""The processes that serve a gateway's clients: mitmdump, or the workers of ``awsgate run``."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from awsgate.demo.processes import GatewayProcess
+
+
+def workers_of(gateway: GatewayProcess) -> list[int]:
+    """Give the process ids of the workers; none: it is a mitmdump."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
+            except OSError:  # it has ended meanwhile
+                continue
+            if parent == gateway.process.pid:
+                found.append(int(entry.name))
+    return sorted(found)
+
+
+def serving(gateway: GatewayProcess) -> list[int]:
+    """Give the process ids of those that serve clients."""
+    return workers_of(gateway) or [gateway.process.pid]
+
+
+def rss_mib(gateway: GatewayProcess) -> float:
+    """Give the memory of all that serve."""
+    return sum(_bytes(pid, "VmRSS") for pid in serving(gateway)) / 2**20
+
+
+class Memory:
+    """The most that a gateway held since this was made."""
+
+    def __init__(self, gateway: GatewayProcess) -> None:
+        self._pids = serving(gateway)
+        for pid in self._pids:
+            Path(f"/proc/{pid}/clear_refs").write_text("5")  # resets the high-water mark
+        self._before = sum(_bytes(pid, "VmRSS") for pid in self._pids)
+
+    def growth(self) -> int:
+        """Give bytes."""
+        return sum(_bytes(pid, "VmHWM") for pid in self._pids) - self._before
+
+
+def _bytes(pid: int, name: str) -> int:
+    found = re.search(rf"{name}:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())
+    assert found is not None
+    return int(found[1]) * 1024
