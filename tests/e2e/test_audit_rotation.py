@@ -35,6 +35,7 @@ from e2e.recording import (
     wait_until,
     write_policy,
 )
+from e2e.serving import serving
 from rawclient import Call, Wire, secure
 
 S3 = Call("s3", "bkt.s3.us-east-1.amazonaws.com", "GET", "/object")
@@ -203,7 +204,7 @@ def fill_up_and_recover(bench: Bench, make_room: Callable[[], None]) -> None:
 def test_a_file_that_may_not_grow_stops_the_gateway_until_it_may(tmp_path: Path) -> None:
     """The kernel lets a part of a line be written, and no more: so it is everywhere."""
     with bench_in(tmp_path) as bench:
-        process = bench.gateway.process.pid
+        (process,) = serving(bench.gateway)
         limits = resource.prlimit(process, resource.RLIMIT_FSIZE)
         resource.prlimit(process, resource.RLIMIT_FSIZE, (20_000, limits[1]))
 
@@ -246,7 +247,7 @@ def test_a_full_disk_while_files_are_rotated_loses_nothing(
 
 def test_with_continue_requests_pass_and_their_lines_follow(tmp_path: Path) -> None:
     with bench_in(tmp_path, on_failure="continue") as bench:
-        process = bench.gateway.process.pid
+        (process,) = serving(bench.gateway)
         limits = resource.prlimit(process, resource.RLIMIT_FSIZE)
         resource.prlimit(process, resource.RLIMIT_FSIZE, (5_000, limits[1]))
         with secure(bench.gateway, S3.host) as wire:

@@ -43,9 +43,6 @@ class Front(Protocol):
     async def stop(self) -> None:
         """Take no more of them."""
 
-    def close(self) -> None:
-        """End what is left."""
-
     def cut(self, client_id: str) -> None:
         """End one of them at once, with what is unsent, and all that it leads to."""
 
@@ -66,9 +63,6 @@ class MitmproxyFront:
     async def stop(self) -> None:
         """See ``Front``."""
         await self._server.servers.update([])
-
-    def close(self) -> None:
-        """See ``Front``: the master does."""
 
     def cut(self, client_id: str) -> None:
         """See ``Front``."""
@@ -109,11 +103,6 @@ class OwnFront:
         """See ``Front``."""
         if self._listener is not None:
             self._listener.stop()
-
-    def close(self) -> None:
-        """See ``Front``."""
-        if self._listener is not None:
-            self._listener.close()
 
     def cut(self, client_id: str) -> None:
         """See ``Front``."""

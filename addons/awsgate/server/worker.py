@@ -90,7 +90,6 @@ class LeanMaster(Master):
         left = await self.draining.drain(_Values(held), deadline_s=deadline_s)
         if left:
             log.warning("stopped with %d connections open", left)
-        self.front.close()
         self.shutdown()  # type: ignore[no-untyped-call]
 
 
