@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -92,8 +93,13 @@ def test_a_recipe_changes_the_environment(tmp_path: Path) -> None:
 
 
 def test_the_preload_is_where_its_recipe_looks() -> None:
-    assert "/clients/preload.cjs\n" in table.NODE_PRELOAD
-    assert (Path(awsgate.__path__[0]) / "clients/preload.cjs").is_file()
+    printed = subprocess.run(
+        [sys.executable, "-m", "awsgate", "preload"], capture_output=True, text=True, check=True
+    ).stdout
+
+    assert "$(awsgate preload)" in table.NODE_PRELOAD
+    assert Path(printed.rstrip("\n")) == Path(awsgate.__path__[0]) / "clients/preload.cjs"
+    assert Path(printed.rstrip("\n")).is_file()
 
 
 @pytest.mark.parametrize("name", ["conformance", "clients"])

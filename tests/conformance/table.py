@@ -69,9 +69,7 @@ JS_VERSION = (
     "node", "-p", "require('{js}/node_modules/@aws-sdk/client-s3/package.json').version",
 )  # fmt: skip
 RUBY_PROXY = 'export http_proxy="$HTTPS_PROXY"'
-NODE_PRELOAD = """\
-preload=$(python -c 'import awsgate; print(awsgate.__path__[0])')/clients/preload.cjs
-export NODE_OPTIONS="--require=$preload\""""
+NODE_PRELOAD = 'export NODE_OPTIONS="--require=$(awsgate preload)"'
 JAVA_TRUST = """\
 cacerts=$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")/lib/security/cacerts
 cp -L "$cacerts" ~/awsgate.jks && chmod u+w ~/awsgate.jks

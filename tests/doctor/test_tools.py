@@ -22,9 +22,10 @@ def facts(environ: dict[str, str] | None = None, **more: object) -> ToolFacts:
 @pytest.mark.parametrize(
     ("name", "fix"),
     [
-        ("node", 'new HttpsProxyAgent("http://127.0.0.1:8080")'),
+        ("node", 'NODE_OPTIONS="--require=$(awsgate preload)"'),
         ("java", "-file /c/ca-cert.pem"),
         ("java", "-Dhttps.proxyPort=8080"),
+        ("java", "-Dhttp.proxyHost=127.0.0.1"),
         ("s3cmd", "ca_certs_file = /c/ca-bundle.pem"),
         ("php", "-d curl.cainfo=/c/ca-bundle.pem"),
         ("ruby", 'Aws.config[:http_proxy] = "http://127.0.0.1:8080"'),

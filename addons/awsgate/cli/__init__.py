@@ -41,6 +41,7 @@ COMMANDS = {
     "codecommit": "codecommit",
     "init": "init",
     "doctor": "doctor",
+    "preload": "preload",
     "demo": "demo",
     "completion": "completion",
 }

@@ -46,16 +46,19 @@ class _Need:
 PROGRAMS: Mapping[str, _Need] = {
     "node": _Need(
         "the JavaScript SDK does not read HTTPS_PROXY, in any version of Node",
-        "new S3Client({{requestHandler: new NodeHttpHandler("
-        '{{httpsAgent: new HttpsProxyAgent("{proxy}")}})}})   // npm install https-proxy-agent',
+        'export NODE_OPTIONS="--require=$(awsgate preload)"   # or an agent in the program',
         ("NODE_OPTIONS", "--require"),
     ),
     "java": _Need(
-        "Java reads neither HTTPS_PROXY nor any CA variable",
-        "keytool -importcert -noprompt -trustcacerts -alias awsgate -file {root} "
-        "-keystore awsgate.jks -storepass changeit\n"
-        'export JAVA_TOOL_OPTIONS="-Dhttps.proxyHost={host} -Dhttps.proxyPort={port} '
-        "-Djavax.net.ssl.trustStore=$PWD/awsgate.jks "
+        "Java takes its CA from no variable, and its SDK asks for http.proxyHost",
+        # A copy of the JDK's own store: hosts that are not intercepted need its roots.
+        'cp -L "$(dirname "$(dirname "$(readlink -f "$(command -v keytool)")")")'
+        '/lib/security/cacerts" ~/awsgate.jks && chmod u+w ~/awsgate.jks\n'
+        "keytool -importcert -noprompt -alias awsgate -file {root} "
+        "-keystore ~/awsgate.jks -storepass changeit\n"
+        'export JAVA_TOOL_OPTIONS="-Dhttp.proxyHost={host} -Dhttp.proxyPort={port} '
+        "-Dhttps.proxyHost={host} -Dhttps.proxyPort={port} "
+        "-Djavax.net.ssl.trustStore=$HOME/awsgate.jks "
         '-Djavax.net.ssl.trustStorePassword=changeit"',
         ("JAVA_TOOL_OPTIONS", "proxyHost"),
     ),
