@@ -122,9 +122,17 @@ def service_entry(loader: Any, name: str, actions: Any) -> tuple[str, dict[str, 
     return signing.lower(), entry
 
 
-def level_of(text: str) -> str:
-    """Give the letter of an access level; of several, the most dangerous."""
-    return min((LETTERS[word] for word in text.split(", ")), key=MOST_FIRST.index)
+def level_of(name: str, text: str) -> str:
+    """Give the letter of an access level; of several, the most dangerous.
+
+    "Tagging, Write" and "Permissions management, Write" are how the reference's data says
+    what its pages call Tagging and Permissions management. But what makes a thing and is
+    marked so for the tags that it may take (``kinesis:CreateChannel``) is a Write.
+    """
+    found = {LETTERS[word] for word in text.split(", ")}
+    if found == {"T", "W"} and "tag" in name.lower():
+        return "T"
+    return min(found, key=MOST_FIRST.index)
 
 
 def main() -> None:
@@ -140,7 +148,7 @@ def main() -> None:
     for signing, services in sorted(families.items()):
         write(TARGET / f"{signing}.json", {"botocore": botocore.__version__, "services": services})
     for prefix, named in actions.items():
-        levels = {a["name"]: level_of(a["accessLevel"]) for a in named.values()}
+        levels = {a["name"]: level_of(a["name"], a["accessLevel"]) for a in named.values()}
         write(TARGET / "levels" / f"{prefix}.json", levels)
     ops = [op for f in families.values() for s in f for op in s["ops"].values()]
     arns = sum(len(s["resources"]) for f in families.values() for s in f)

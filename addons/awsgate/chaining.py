@@ -16,7 +16,9 @@ from urllib.parse import unquote_to_bytes
 
 from awsgate.aws import issued as answers
 from awsgate.aws import sigv4, stsform
+from awsgate.aws.call import Call
 from awsgate.aws.endpoint import Endpoint
+from awsgate.aws.router import candidates
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, with_body
 from awsgate.policy import ChainedSpec
@@ -44,7 +46,12 @@ ISSUING_SERVICES = FEDERATING_SERVICES | frozenset(
         "lakeformation",
     }
 )
-ISSUING_ACTIONS = frozenset({"ssm:GetAccessToken"})
+ISSUING_ACTIONS = frozenset({"ssm:getaccesstoken"})
+"""Lower-case: nobody says that AWS tells capitals."""
+_RPC = frozenset({"json", "query", "ec2", "cbor", "smithy-rpc-v2-cbor"})
+# Of those that speak such a protocol, the ones that answer with event streams, which may
+# not be held: an answer there to an operation that no model has goes unseen.
+STREAMING_SERVICES = frozenset({"healthlake", "kinesis", "logs", "transcribe"})
 _FEDERATING_ACTIONS = frozenset({"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"})
 
 # AWS's own: what a role that assumes a role may ask for, and what tokens may.
@@ -56,19 +63,35 @@ _MAXIMUM_S = {
 _DEFAULT_S = {"AssumeRole": 3600, "GetSessionToken": 43_200, "GetFederationToken": 43_200}
 
 
-def issues_credentials(found: Endpoint, target: bytes, action: str) -> bool:
-    """True if the answer to this request may hold credentials."""
-    if not ISSUING_SERVICES.isdisjoint(found.signing_names) or action in ISSUING_ACTIONS:
+def issues_credentials(
+    found: Endpoint, target: bytes, action: str, call: Call, *, upgrade: bool = False
+) -> bool:
+    """True if the answer to this request may hold credentials.
+
+    ``action`` is what the envelope names, ``call`` what the models know of it, ``upgrade``
+    a WebSocket that is asked for.
+    """
+    if not ISSUING_SERVICES.isdisjoint(found.signing_names):
+        return True
+    if not ISSUING_ACTIONS.isdisjoint({action.lower(), call.name.lower()}):
         return True
     if found.service == "s3express":
-        # CreateSession is ``GET /?session``, in whatever spelling AWS reads it.
-        names = {
-            unquote_to_bytes(item.partition(b"=")[0].replace(b"+", b" ")).strip().lower()
-            for item in target.partition(b"?")[2].split(b"&")
-        }
-        return b"session" in names
-    # S3 Control, for GetDataAccess: its answers are small, so none of them streams.
-    return found.service == "s3" and found.protocol == "rest-xml"
+        # CreateSession is ``GET /?session`` of a bucket, in whatever spelling AWS reads it.
+        path, _, query = target.partition(b"?")
+        names = [unquote_to_bytes(item.partition(b"=")[0]).lower() for item in query.split(b"&")]
+        named = any(b"session" in name for name in names)
+        return named or not path.strip(b"/") or not found.bucket
+    # S3 Control, for GetDataAccess: its answers are small, so none of them streams. At the
+    # host of Outposts without an access point there is nothing else.
+    if found.kind == "control" or (found.service == "s3-outposts" and not found.bucket):
+        return True
+    return not (call.operation or upgrade or found.tenant_controlled) and _answers_at_once(found)
+
+
+def _answers_at_once(found: Endpoint) -> bool:
+    """True for services whose answers are small, so that one to a call unknown is held."""
+    spoken = {found.protocol}.union(*(s.protocols for s in candidates(found, "")))
+    return not _RPC.isdisjoint(spoken) and STREAMING_SERVICES.isdisjoint(found.signing_names)
 
 
 def hold_to_session(

@@ -51,7 +51,7 @@ from awsgate.proof import (
     payload_of,
 )
 from awsgate.review import Review as Review
-from awsgate.session import OpenedSession, Session
+from awsgate.session import OpenedSession, Session, check_time
 
 
 class OpenSession(Protocol):
@@ -128,6 +128,8 @@ class Gate:
             self._find_call(review, body)
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
+        if review.session is not None:  # its body may have taken its time
+            check_time(review.session, int(now.timestamp()))
         payload = check_signature(review, body) if review.passage is None else ""
         lock = self.lock_of(review.session, now) if review.session is not None else None
         if lock is not None:
@@ -328,13 +330,13 @@ class Gate:
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found
-        regions: tuple[str, ...] = (found.region,) if found.region else ()
+        regions = {found.region}
         if claim is not None:
-            regions = tuple(filter(None, (claim.region_set or claim.region).split(","))) or regions
+            regions.update(name.strip() for name in (claim.region_set or claim.region).split(","))
         requests, moved = self.count(session.id)
         return CallFacts(
             call=review.call or Call(found.service),
-            regions=regions,
+            regions=tuple(sorted(filter(None, regions))),
             client=review.facts.client,
             now=now,
             requests=requests,
@@ -344,7 +346,10 @@ class Gate:
     def _hold(self, review: Review, plan: Plan, body: bytes | None, now: datetime) -> Plan:
         """Hold a call that yields credentials to the session, and mark its answer."""
         facts, found = review.facts, review.found
-        if not chaining.issues_credentials(found, facts.target, review.action):
+        call = review.call or Call(found.service)
+        if not chaining.issues_credentials(
+            found, facts.target, review.action, call, upgrade=plan.upgrade
+        ):
             return plan
         # Encoded or in JSON it could not be read, and so not be rewritten.
         plan = replace(

@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from awsgate.errors import Code, Refusal
-from awsgate.policy import Lock, Policy
+from awsgate.policy import Lock, Policy, decide
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
 
@@ -34,6 +34,18 @@ def lock_of(
         if lock is not None:
             return lock
     return None
+
+
+def may_stay(policy: Policy, session: Session) -> bool:
+    """True if the policy still lets the user be the session's role at all."""
+    return decide(
+        policy,
+        user=session.user,
+        app=session.app,
+        role_arn=session.role_arn,
+        endpoint_service="",
+        tenant_controlled=False,
+    ).allowed
 
 
 def locked(lock: Lock) -> Refusal:

@@ -30,9 +30,8 @@ from typing import Any
 from urllib.parse import quote
 
 from awsgate.aws import gitsign
-from awsgate.aws.call import Call, call_of
+from awsgate.aws.call import Call, access_levels_of, call_of
 from awsgate.aws.endpoint import Endpoint, normalise_host, resolve_endpoint
-from awsgate.aws.operations import level_of
 from awsgate.aws.partitions import BY_ID
 from awsgate.caller import Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
@@ -228,10 +227,10 @@ def _eks(said: _Said, found: Endpoint, account: str, _spec: ArtefactsSpec) -> Or
             "eks",
             "AccessKubernetesApi",
             ("eks:AccessKubernetesApi",),
-            "Write",
+            ("Write",),
             _arns(found, account, "eks", f"cluster/{cluster}"),
         ),
-        also=Call("sts", "GetCallerIdentity", ("sts:GetCallerIdentity",), "Read"),
+        also=Call("sts", "GetCallerIdentity", ("sts:GetCallerIdentity",), ("Read",)),
         region=found.region,
         partition=found.partition,
         host=f"sts.{found.region}.{BY_ID[found.partition].suffix}",
@@ -312,8 +311,7 @@ _READERS: Mapping[Kind, Callable[[_Said, Endpoint, str, ArtefactsSpec], Order]] 
 
 
 def _call(service: str, operation: str, actions: tuple[str, ...], arns: tuple[str, ...]) -> Call:
-    # Of two actions here the last is the more dangerous.
-    return Call(service, operation, actions, level_of(actions[-1]) or "Write", arns)
+    return Call(service, operation, actions, access_levels_of(actions), arns)
 
 
 def _arns(found: Endpoint, account: str, service: str, rest: str) -> tuple[str, ...]:

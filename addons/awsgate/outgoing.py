@@ -106,7 +106,8 @@ def make_plan(
 ) -> Plan:
     """Give the plan of a request that the policy allows."""
     query = facts.target.partition(b"?")[2]
-    upgrade = wire.is_upgrade(headers)
+    # S3 has no WebSockets; signed in the query, a redirect of its would show the URL.
+    upgrade = wire.is_upgrade(headers) and found.service not in S3_SERVICES
     signed = claim.signed_headers if claim is not None else ()
     # Never two auth forms at once, so all of the client's goes.
     drop = _DROPPED if claim is not None else frozenset()
@@ -313,6 +314,8 @@ def _hoist(rest: bytes, present: set[bytes]) -> tuple[bytes, list[tuple[bytes, b
             left.append(item)
             continue
         decoded = unquote_to_bytes(value.replace(b"+", b" "))
+        if name in wire.QUERY_AUTH:
+            raise Refusal(Code.BAD_SIGNATURE, f"the URL holds {wire.shown(name)} twice")
         if name in present or not wire.is_header(name, decoded):
             raise Refusal(
                 Code.BAD_SIGNATURE,

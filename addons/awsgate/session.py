@@ -224,7 +224,7 @@ def open_session(
             hint="set AWS_SESSION_TOKEN together with the key (awsgate env prints all three)",
         )
     opened = _open(keys, access_key_id, session_token)
-    _check_time(opened.session, now)
+    check_time(opened.session, now)
     return opened
 
 
@@ -274,7 +274,8 @@ def _session(access_key_id: str, payload: bytes) -> Session:
     )
 
 
-def _check_time(session: Session, now: int) -> None:
+def check_time(session: Session, now: int) -> None:
+    """Raise ``Refusal`` if the session is over, or begins too far in the future."""
     if now >= session.expires_at:
         raise Refusal(
             Code.SESSION_EXPIRED,
@@ -305,7 +306,7 @@ class SessionOpener:
             )
             self._opened[access_key_id, session_token] = opened
         else:
-            _check_time(opened.session, now)
+            check_time(opened.session, now)
         return opened
 
 

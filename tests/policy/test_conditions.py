@@ -14,8 +14,8 @@ from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
 from awsgate.policy.rules import Allow, RoleOptions
 
 OBJECT = "arn:aws:s3:::reports/2026/a b.csv"
-GET = Call("s3", "GetObject", ("s3:GetObject",), "Read", (OBJECT,))
-COPY = Call("s3", "CopyObject", ("s3:PutObject", "s3:GetObject"), "Write", (OBJECT, OBJECT + "x"))
+GET = Call("s3", "GetObject", ("s3:GetObject",), ("Read",), (OBJECT,))
+COPY = Call("s3", "CopyObject", ("s3:PutObject", "s3:GetObject"), ("Write", "Read"), (OBJECT, OBJECT + "x"))
 UNKNOWN = Call("s3")
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")  # a Tuesday
 FACTS = CallFacts(GET, ("eu-west-1",), "10.1.2.3", NOON)

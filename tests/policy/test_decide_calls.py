@@ -10,8 +10,8 @@ from awsgate.aws.call import Call
 from awsgate.policy import CallFacts, Decision, Policy, decide, parse_policy, verdicts
 
 ARN = "arn:aws:iam::123456789012:role/Dev"
-GET = Call("s3", "GetObject", ("s3:GetObject",), "Read", ("arn:aws:s3:::b/k",))
-PUT = Call("s3", "PutObject", ("s3:PutObject",), "Write", ("arn:aws:s3:::b/k",))
+GET = Call("s3", "GetObject", ("s3:GetObject",), ("Read",), ("arn:aws:s3:::b/k",))
+PUT = Call("s3", "PutObject", ("s3:PutObject",), ("Write",), ("arn:aws:s3:::b/k",))
 UNKNOWN = Call("s3")
 
 

@@ -12,7 +12,7 @@ from awsgate.policy import CallFacts, Policy, Verdict, parse_policy
 from awsgate.policy.explain import Explanation, Missing, Nearest, explain
 
 ARN = "arn:aws:iam::123456789012:role/Dev"
-PUT = Call("s3", "PutObject", ("s3:PutObject",), "Write", ("arn:aws:s3:::b/k",))
+PUT = Call("s3", "PutObject", ("s3:PutObject",), ("Write",), ("arn:aws:s3:::b/k",))
 NOON = datetime(2026, 11, 27, 12, 30, tzinfo=UTC)  # a Friday
 BASE = {"app_labels": {"env": "test"}, "aws_role_arns": [ARN]}
 

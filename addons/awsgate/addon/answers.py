@@ -17,7 +17,9 @@ from awsgate import chaining
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import TRACE, Trace
 from awsgate.artefacts import make_artefact
+from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
 from awsgate.aws.faults import answer_json, protocol_of, render_fault, wants_query_errors
+from awsgate.aws.issued import find_issued
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.session import ENTROPY_BYTES
@@ -117,21 +119,40 @@ class Answers:
 
     # --- AWS's answers ----------------------------------------------------------
 
+    def may_echo(self, flow: http.HTTPFlow, trace: Trace) -> bool:
+        """True if the answer may repeat the role's token: then it is held, and looked at.
+
+        Not at endpoints that customers own: what they are sent, they have.
+        """
+        response, endpoint = flow.response, trace.review.endpoint
+        if response is None or endpoint is None or not trace.token or endpoint.tenant_controlled:
+            return False
+        length: str = response.headers.get("content-length", "")
+        small = not length.isdecimal() or int(length) <= MAX_BYTES
+        return response.status_code in STATUSES and small
+
     def rewrite(self, flow: http.HTTPFlow, trace: Trace) -> None:
-        """Put surrogates in place of the credentials that AWS's answer holds.
+        """Let a held answer go, with surrogates in place of the credentials that it holds.
 
         Whatever goes wrong, the answer is withheld.
         """
         response, plan = flow.response, trace.planned
         if response is None:
             return
-        if not 200 <= response.status_code < 300:  # an error hands out nothing
-            flow.metadata[tripwire.REWRITTEN] = True
-            return
+        body, encoding = response.raw_content or b"", response.headers.get("content-encoding", "")
         try:
+            if response.status_code in STATUSES and trace.token:
+                _check_echo(body, encoding, trace.token)
+            if not plan.issues:
+                flow.metadata[tripwire.REWRITTEN] = True
+                return
+            if not 200 <= response.status_code < 300:
+                _check_error(body)
+                flow.metadata[tripwire.REWRITTEN] = True
+                return
             body = chaining.rewrite_answer(
-                response.raw_content or b"",
-                encoding=response.headers.get("content-encoding", ""),
+                body,
+                encoding=encoding,
                 plan=plan,
                 session=trace.review.session,
                 keys=self.gateway.session_keys,
@@ -230,6 +251,26 @@ class Answers:
             trace.bytes_out += size
         else:
             trace.bytes_in += size
+
+
+def _check_echo(body: bytes, encoding: str, token: str) -> None:
+    """Raise ``Refusal`` if AWS, that did not accept our signature, repeats the token."""
+    if echoes(body, encoding, token):
+        raise Refusal(
+            Code.GATEWAY_FAULT,
+            "AWS did not accept the gateway's signature; its answer holds the role's token "
+            "and was withheld",
+            hint="tell the operator of the gateway, with the request's id",
+            status=502,
+        )
+
+
+def _check_error(body: bytes) -> None:
+    """Raise if an error holds credentials: AWS's own hand out nothing."""
+    if find_issued(body) is not None:
+        raise Refusal(
+            Code.GATEWAY_FAULT, "AWS's answer is an error that holds credentials: withheld"
+        )
 
 
 def place_of(exc: BaseException) -> str:

@@ -12,6 +12,7 @@ mitmproxy would log it and forward the request as it came.
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,8 +29,10 @@ from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.aws.sigv4 import SigningKeys
+from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
-from awsgate.lockout import cut_off
+from awsgate.lockout import cut_off, may_stay
+from awsgate.session import check_time
 from awsgate.wiring import Gateway, role_request
 
 
@@ -131,9 +134,15 @@ class Hooks:
             if trace is None or trace.recorded or trace.refusal is not None:
                 continue
             session = trace.review.session
-            lock = self.gateway.gate.lock_of(session, now) if session is not None else None
+            if session is None:
+                continue
+            lock = self.gateway.gate.lock_of(session, now)
             if lock is not None:
                 trace.refusal = cut_off(lock)
+            elif self.answers.relays(flow) and not may_stay(self.gateway.policy, session):
+                # A WebSocket has no next request that would be refused.
+                trace.refusal = Refusal(Code.DENIED, "cut off: the policy has changed")
+            if trace.refusal is not None:
                 self.cut(flow.client_conn.id)
 
     def cut_closed_tunnels(self) -> None:
@@ -195,10 +204,18 @@ class Hooks:
         trace = trace_of(flow)
         if flow.response is None or trace is None or trace.refusal is not None:
             return
+        if flow.response.status_code < 200 and not self.answers.relays(flow):
+            # Taken for the answer, it would leave the answer to the next request.
+            flow.kill()
+            return
         plan = trace.plan
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
-        if plan is None or not (plan.issues or plan.order):
+        if plan is not None and (plan.issues or plan.order):
+            return
+        if self.answers.may_echo(flow, trace):
+            flow.metadata[tripwire.ISSUES] = True
+        else:
             flow.response.stream = trace.count_out
 
     def response(self, flow: http.HTTPFlow) -> None:
@@ -208,8 +225,23 @@ class Hooks:
             self.answers.rewrite(flow, trace)
         if trace is not None and self.answers.relays(flow):
             self.recorder.opened_websocket(flow, trace, self.clock())
+            self._end_with_session(flow, trace)
         else:
             self._finish(flow)
+
+    def _end_with_session(self, flow: http.HTTPFlow, trace: Trace) -> None:
+        """Have a WebSocket cut when its session ends: nothing else would."""
+        session = trace.review.session
+        if session is None:
+            return
+
+        def end() -> None:
+            if not trace.recorded and self._current.get(flow.client_conn.id) is flow:
+                trace.refusal = Refusal(Code.SESSION_EXPIRED, "cut off: the session has ended")
+                self.cut(flow.client_conn.id)
+
+        left_s = session.expires_at - self.clock().timestamp()
+        asyncio.get_running_loop().call_later(max(left_s, 0.0), end)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Record a request that was cut short."""
@@ -262,15 +294,17 @@ class Hooks:
             return None
         trace.plan = gate.authorise(review, None, now)
         flow.request.stream = trace.take_in
-        return self._with_keys(flow, trace)
+        return self._with_keys(flow, trace, None)
 
     def _body(self, flow: http.HTTPFlow, trace: Trace) -> Awaitable[None] | None:
         body = flow.request.raw_content or b""
         trace.bytes_in = len(body)
         trace.plan = self.gateway.gate.authorise(trace.review, body, self.clock())
-        return self._with_keys(flow, trace)
+        return self._with_keys(flow, trace, body)
 
-    def _with_keys(self, flow: http.HTTPFlow, trace: Trace) -> Awaitable[None] | None:
+    def _with_keys(
+        self, flow: http.HTTPFlow, trace: Trace, body: bytes | None
+    ) -> Awaitable[None] | None:
         """Sign at once with keys that are at hand, or later with fetched ones."""
         plan = trace.planned
         if plan.form is None or plan.issued is not None:
@@ -284,11 +318,26 @@ class Hooks:
             self._proceed(flow, trace, cached.signing_keys(), cached.expires_at)
             return None
 
+        decided_by = self.gateway.gate
+
         async def fetch_and_sign() -> None:
             fetched = await self.gateway.credentials.get(wanted)
+            if self.gateway.gate is not decided_by:
+                self._decide_again(trace, body, wanted)
             self._proceed(flow, trace, fetched.signing_keys(), fetched.expires_at)
 
         return fetch_and_sign()
+
+    def _decide_again(self, trace: Trace, body: bytes | None, wanted: RoleRequest) -> None:
+        """Ask the policy that came into force while STS was asked."""
+        trace.plan = self.gateway.gate.authorise(trace.review, body, self.clock())
+        if role_request(self.gateway.policy, trace.plan) != wanted:
+            raise Refusal(
+                Code.ROLE_UNAVAILABLE,
+                "the policy changed while the role was assumed",
+                hint="try again",
+                status=503,
+            )
 
     def _proceed(
         self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None, keys_end_s: float
@@ -296,6 +345,8 @@ class Hooks:
         """Sign the request, or answer it if it is for the gateway itself."""
         if trace.refusal is not None:  # cut off while it waited for the keys
             raise trace.refusal
+        if trace.review.session is not None:  # STS may have taken its time
+            check_time(trace.review.session, int(self.clock().timestamp()))
         if trace.planned.order is not None:
             self.answers.hand_out(flow, trace, keys, keys_end_s)
         else:
@@ -314,7 +365,8 @@ class Hooks:
         upstream = self.gateway.upstream_for(plan.target_host, plan.port)
         flows.send_to(flow, out, scheme=upstream.scheme, host=upstream.host, port=upstream.port)
         trace.resigner = out.resigner
-        trace.access_key_id = keys.access_key_id if keys is not None else ""
+        if keys is not None:
+            trace.access_key_id, trace.token = keys.access_key_id, keys.session_token
         if plan.issues:
             flow.metadata[tripwire.ISSUES] = True
         self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), plan.target_host)

@@ -6,6 +6,7 @@ chunk header without end, requests sent ahead while an answer is awaited.
 
 from __future__ import annotations
 
+import re
 import struct
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,9 @@ MAX_HELLO_BYTES = 32 * 1024
 MAX_HELLO_RECORDS = 8
 MAX_UNREAD_BYTES = 128 * 1024
 """Of a body: what was received and is no data, such as a chunk header without end."""
+MAX_INTERIM = 16
+MAX_ANSWER_HEAD_BYTES = 256 * 1024
+"""Of a server; S3 allows 2 KiB of metadata, and other heads are smaller."""
 MAX_AHEAD_BYTES = 1024 * 1024
 """Of the next requests, sent before the answer to this one."""
 
@@ -71,11 +75,52 @@ def bound_unread_body(stock: Method) -> Method:
     """Close on a body whose framing never turns into data."""
 
     def read_body(self: h1.Http1Connection, event: events.Event) -> Commands:
-        yield from stock(self, event)
+        try:
+            yield from stock(self, event)
+        except NotImplementedError:  # trailers: the stock one crashes, and stays open
+            yield from _close(self, "trailers are not supported")
+            return
         if len(self.buf) > MAX_UNREAD_BYTES and self.state == self.read_body:
             yield from _close(self, "framing of a body is over its bound")
 
     return as_patch(read_body)
+
+
+def skip_interim(stock: Method) -> Method:
+    """Read over what a server says before its answer, and bound the answer's head.
+
+    The stock one takes a 100 or a 103 for the answer, and the answer for that to the next
+    request. A 101 is an answer.
+    """
+
+    def read_headers(self: h1.Http1Client, event: events.Event) -> Commands:
+        if isinstance(event, events.DataReceived) and self.request:
+            for _ in range(MAX_INTERIM):
+                end = _interim_end(bytes(self.buf))
+                if end == 0:
+                    break
+                self.buf.maybe_extract_at_most(end)
+            else:
+                yield from _close(self, "too many interim answers")
+                return
+            if len(self.buf) > MAX_ANSWER_HEAD_BYTES and not _HEAD_END.search(bytes(self.buf)):
+                yield from _close(self, "the head of an answer is over its bound")
+                return
+        yield from stock(self, event)
+
+    return as_patch(read_headers)
+
+
+def _interim_end(data: bytes) -> int:
+    """Give the length of a whole interim answer at the start; 0: there is none."""
+    if _INTERIM.match(data) is None:
+        return 0
+    found = _HEAD_END.search(data)
+    return found.end() if found is not None else 0
+
+
+_INTERIM = re.compile(rb"(?:\r?\n)*HTTP/1\.[01] 1(?!01)[0-9][0-9](?![0-9])")
+_HEAD_END = re.compile(rb"\n\r?\n")
 
 
 def bound_sent_ahead(stock: Method) -> Method:

@@ -15,6 +15,8 @@ readable.
     relay_upgrade          a signed WebSocket is relayed byte for byte (flow_done)
     guard_upstream_head    the third net of the tripwire (Http1Client.send)
     bound_unread_body      a chunk header without end closes (Http1Server.read_body)
+    skip_interim           a 1xx before an answer is read over; the answer's head is bounded
+                           (Http1Client.read_headers)
     bound_sent_ahead       so do requests without end, sent before the answer (wait)
     bound_client_hello     and a ClientHello without end (parse_client_hello)
     close_for_certain      a connection that is to be closed is (close_connection)
@@ -67,6 +69,12 @@ KNOWN: dict[str, frozenset[str]] = {
     ),
     "Http1Server.read_body": frozenset(
         {"d821888c1e1512b315ff8bc4b39d27ff206ec4a69d1ac79360a4e50cbaf113ae"}
+    ),
+    "Http1Client.read_body": frozenset(
+        {"d821888c1e1512b315ff8bc4b39d27ff206ec4a69d1ac79360a4e50cbaf113ae"}
+    ),
+    "Http1Client.read_headers": frozenset(
+        {"deee23a79fe992b43f4294f6719290744adb0cdbe81a32c25b5d71cb0eef9ae8"}
     ),
     "Http1Server.wait": frozenset(
         {"dabd004e93408f26dae83ecfbf4c7991bf850339feb09204d8f77182d642e6dc"}
@@ -137,6 +145,8 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (HttpStream, "flow_done", patched.relay_upgrade),
     (h1.Http1Client, "send", patched.guard_upstream_head),
     (h1.Http1Server, "read_body", patched_bounds.bound_unread_body),
+    (h1.Http1Client, "read_headers", patched_bounds.skip_interim),
+    (h1.Http1Client, "read_body", patched_bounds.bound_unread_body),
     (h1.Http1Server, "wait", patched_bounds.bound_sent_ahead),
     (h1.Http1Client, "wait", patched_bounds.bound_sent_ahead),
     (tls, "parse_client_hello", patched_bounds.bound_client_hello),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import uuid
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from time import perf_counter
 
@@ -54,6 +54,8 @@ class Trace:
     recorded: bool = False
     stopped: bool = False
     """The gateway went down while the answer was awaited."""
+    token: str = field(default="", repr=False)
+    """The role's session token that the request was signed with."""
     note: str = ""
     """What the gateway itself gave out. For the audit."""
 

@@ -6,7 +6,7 @@ operation, no actions, no resources rather than perhaps the wrong ones. Total an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -31,8 +31,8 @@ class Call:
     """API operation; empty: not known."""
     actions: tuple[str, ...] = ()
     """IAM actions, the main one first; empty: not known."""
-    access_level: AccessLevel = "Write"
-    """The most dangerous of the actions'."""
+    access_levels: tuple[AccessLevel, ...] = ("Write",)
+    """Those of all actions, each once, the most dangerous first."""
     resources: tuple[str, ...] = ()
     """ARNs; empty: they cannot be derived."""
 
@@ -40,6 +40,11 @@ class Call:
     def name(self) -> str:
         """Give ``service:operation``; empty if the operation is not known."""
         return f"{self.service}:{self.operation}" if self.operation else ""
+
+    @property
+    def access_level(self) -> AccessLevel:
+        """Give the most dangerous of the levels."""
+        return self.access_levels[0]
 
 
 def call_of(
@@ -56,7 +61,7 @@ def call_of(
     asked = Asked(endpoint, method, target, headers, body)
     if endpoint.tenant_controlled:
         # What customers run may answer at any path that a model of AWS's has.
-        return _invocation(asked, account) or Call(endpoint.service)
+        return _invocation(asked) or Call(endpoint.service)
     found = route(asked, signing_name)
     if found is None:
         prefixes = {service.iam for service in candidates(endpoint, signing_name)}
@@ -70,7 +75,7 @@ def call_of(
         service=found.service.iam,
         operation=found.operation,
         actions=actions,
-        access_level=_highest(actions),
+        access_levels=access_levels_of(actions),
         resources=resources_of(found, asked, account) if actions else (),
     )
 
@@ -95,9 +100,23 @@ def needs_body(
     return wanted is not None and any(where == "body" for where, _ in wanted.places)
 
 
-def _highest(actions: Sequence[str]) -> AccessLevel:
-    levels = {level_of(action) or "Write" for action in actions}
-    return levels.pop() if len(levels) == 1 else min(levels, key=_ORDER.index, default="Write")
+def access_levels_of(actions: Sequence[str]) -> tuple[AccessLevel, ...]:
+    """Give the levels of actions, the most dangerous first; what is unknown is a Write."""
+    levels: set[AccessLevel] = {level_of(action) or "Write" for action in actions}
+    return tuple(sorted(levels, key=_ORDER.index)) or ("Write",)
+
+
+def recorded_levels(actions: Sequence[str], highest: str) -> tuple[AccessLevel, ...]:
+    """Give the levels of a call of which the audit has the actions and the highest level.
+
+    Where that is not the actions' own, it was set for what the call stands for, or by an
+    older table: then it counts alone.
+    """
+    levels = access_levels_of(actions)
+    return levels if levels[0] == highest else _BY_NAME.get(highest, ("Write",))
+
+
+_BY_NAME: Mapping[str, tuple[AccessLevel, ...]] = {level: (level,) for level in _ORDER}
 
 
 # --- endpoints that customers own: no models, and one action for all of a service ---
@@ -111,36 +130,41 @@ _ONE_ACTION = {
 }
 
 
-def _invocation(asked: Asked, account: str) -> Call | None:
+def _invocation(asked: Asked) -> Call | None:
     """Give the call of what a customer runs; None: it is not known."""
     service = asked.endpoint.service
     if asked.overrides_method:
         return None
     if service == "execute-api":
-        return _api_call(asked, account)
+        return _api_call(asked)
     if service == "es":
         return _single(f"es:ESHttp{asked.method.capitalize()}")
     return _single(_ONE_ACTION[service]) if service in _ONE_ACTION else None
 
 
-def _api_call(asked: Asked, account: str) -> Call:
-    """An API of API Gateway; at ``@connections``, the management of its WebSockets."""
+def _api_call(asked: Asked) -> Call:
+    """An API of API Gateway; at ``@connections``, the management of its WebSockets.
+
+    Whose it is cannot be told, so the account in the ARN is ``*``; behind a VPC endpoint
+    or private DNS, neither can which one, if a header names it.
+    """
     endpoint, plain = asked.endpoint, asked.path.decode("latin-1")
     stage, _, rest = plain.lstrip("/").partition("/")
     api = endpoint.host.partition(".")[0]
     arn = (
-        f"arn:{endpoint.partition}:execute-api:{endpoint.region}:{account}:"
+        f"arn:{endpoint.partition}:execute-api:{endpoint.region}:*:"
         f"{api}/{stage}/{asked.method}/{rest}"
     )
-    sure = stage and account and "%" not in plain and "//" not in plain and "/." not in plain
+    sure = stage and "%" not in plain and "//" not in plain and "/." not in plain
+    sure = sure and not endpoint.vpc_endpoint and b"x-apigw-api-id" not in asked.headers
     managed = b"@connections" in unquote_to_bytes(asked.path)
     action = "execute-api:ManageConnections" if managed else "execute-api:Invoke"
-    return _single(action, (arn,) if sure and not endpoint.vpc_endpoint else ())
+    return _single(action, (arn,) if sure else ())
 
 
 def _single(action: str, resources: tuple[str, ...] = ()) -> Call:
     service, _, name = action.partition(":")
-    return Call(service, name, (action,), level_of(action) or "Write", resources)
+    return Call(service, name, (action,), access_levels_of((action,)), resources)
 
 
 # --- S3: what headers and the query add to the action ---

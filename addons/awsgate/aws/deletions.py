@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from xml.etree import ElementTree as ET
 
+_MEMBERS = frozenset({"Key", "VersionId", "ETag", "LastModifiedTime", "Size"})
 MAX_BYTES = 2 * 1024 * 1024  # a thousand keys of a kilobyte, and their markup
 _PROLOGUES = (b'<?xml version="1.0" encoding="UTF-8"?>', b"<?xml version='1.0' encoding='UTF-8'?>")
 
@@ -27,10 +28,12 @@ def deletions(body: bytes | None) -> list[tuple[str, bool]] | None:
         return None
     found = []
     for child in root:
-        if _tag(child) == "Quiet":
+        if _tag(child) == "Quiet" and not len(child):
             continue
         names = [_tag(part) for part in child]
-        if _tag(child) != "Object" or names.count("Key") != 1 or any(len(part) for part in child):
+        if _tag(child) != "Object" or names.count("Key") != 1 or not _MEMBERS.issuperset(names):
+            return None
+        if any(len(part) for part in child):
             return None
         key = next(part.text or "" for part in child if _tag(part) == "Key")
         found.append((key, not {"Key"}.issuperset(names)))

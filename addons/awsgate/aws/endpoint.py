@@ -16,7 +16,7 @@ import ipaddress
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
 
@@ -24,8 +24,10 @@ from awsgate.aws.endpoint_rules import (
     DATA_PLANE_LABELS,
     NAME_RULES,
     S3_RULES,
+    S3_VPC_RULES,
     VPC_ENDPOINT,
     Rule,
+    S3Kind,
 )
 from awsgate.aws.partitions import PARTITIONS, Partition
 
@@ -48,6 +50,10 @@ class Endpoint:
     """As in ``aws.faults``; empty if several services with several protocols answer."""
     tenant_controlled: bool = False
     vpc_endpoint: bool = False
+    kind: S3Kind = ""
+    """What an S3 host answers for."""
+    bucket: str = ""
+    """What stands before S3's own name there; empty: it stands in the path."""
 
 
 def _load() -> dict[str, tuple[tuple[str, ...], str, tuple[str, ...]]]:
@@ -139,19 +145,9 @@ def scope_fits(endpoint: Endpoint, service: str, region: str) -> bool:
 def bucket_of(endpoint: Endpoint) -> str | None:
     """Give the bucket that the host of an S3 endpoint names; empty: the path does.
 
-    None: it is no host of plain buckets (an access point, a VPC endpoint, S3 Control).
+    None: it is no public host of plain buckets (an access point, a VPC endpoint, S3 Control).
     """
-    for _, left in _splits(endpoint.host):
-        matched = _BUCKET_HOST.fullmatch(left)
-        if matched is not None:
-            return matched["bucket"] or ""
-    return None
-
-
-_BUCKET_HOST = re.compile(
-    r"(?:(?P<bucket>.+)\.)?s3(?:-fips|-accelerate|-external-1|-(?:fips-)?[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
-    r"(?:\.dualstack)?(?:\.[a-z]{2,4}(?:-[a-z]+)+-\d+)?"
-)
+    return endpoint.bucket if endpoint.kind == "bucket" and not endpoint.vpc_endpoint else None
 
 
 _TENANT_SERVICES = frozenset({"aoss", "es", "osis", "appsync", "bedrock-agentcore"})
@@ -176,7 +172,7 @@ def _match(host: str, partition: Partition, left: str) -> Endpoint | None:
             # The one partition of a suffix that a bare name belongs to is aws.
             if not region and partition.id == "aws-us-gov":
                 continue
-            return _from_rule(host, partition, region, rule)
+            return _from_rule(host, partition, region, rule, matched)
     name, region = _star(partition, left)
     if not region and _needs_region(partition, name):
         return None
@@ -211,12 +207,14 @@ def _by_name(host: str, partition: Partition, name: str, region: str) -> Endpoin
         service = signing_names[0]
         return Endpoint(host, service, signing_names, region, regions, partition.id, protocol)
     for rule in NAME_RULES:
-        if rule.pattern.fullmatch(name):
-            return _from_rule(host, partition, region, rule)
+        if matched := rule.pattern.fullmatch(name):
+            return _from_rule(host, partition, region, rule, matched)
     return None
 
 
-def _from_rule(host: str, partition: Partition, region: str, rule: Rule) -> Endpoint:
+def _from_rule(
+    host: str, partition: Partition, region: str, rule: Rule, matched: re.Match[str]
+) -> Endpoint:
     return Endpoint(
         host,
         rule.signing_names[0],
@@ -226,20 +224,25 @@ def _from_rule(host: str, partition: Partition, region: str, rule: Rule) -> Endp
         partition.id,
         rule.protocol,
         tenant_controlled=rule.tenant_controlled,
+        kind=rule.kind,
+        bucket=(matched.groupdict().get("bucket") or "").removesuffix("."),
     )
 
 
 def _vpc_endpoint(host: str, partition: Partition, name: str, region: str) -> Endpoint | None:
+    if not region:
+        return None
+    for rule in S3_VPC_RULES:
+        if found := rule.pattern.fullmatch(name):
+            return replace(_from_rule(host, partition, region, rule, found), vpc_endpoint=True)
     matched = VPC_ENDPOINT.fullmatch(name)
-    if matched is None or not region:
+    if matched is None:
         return None
     service = matched["name"]
     names: tuple[str, ...]
-    if service == "s3":
-        names, protocol, tenant = ("s3",), "rest-xml-s3", False
-    elif service == "execute-api":
+    if service == "execute-api":
         names, protocol, tenant = ("execute-api",), "rest-json", True
-    elif matched["kind"] is None and (entry := _NAMES.get(f"{service}.*")) is not None:
+    elif (entry := _NAMES.get(f"{service}.*")) is not None:
         # A VPC endpoint of these carries what customers run there.
         names, protocol, tenant = entry[0], entry[1], service in _TENANT_SERVICES
     else:

@@ -15,6 +15,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Literal
+
+type S3Kind = Literal["", "bucket", "accesspoint", "control", "directories"]
+"""What an S3 host answers for: plain buckets; access points and directory buckets, whose
+ARNs are of another form; S3 Control; or all directory buckets. Empty: it is not of S3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,20 +32,23 @@ class Rule:
     tenant_controlled: bool = False
     region: str = ""
     """The signing region where the name has none; empty: any of the partition."""
+    kind: S3Kind = ""
 
 
 _REGION = r"(?P<region>[a-z]{2,4}(?:-[a-z]+)+-\d+)"
 # "Bucket names can consist only of lowercase letters, numbers, periods, and hyphens";
-# older ones hold underscores.
-_BUCKET = r"(?:[a-z0-9_][a-z0-9_-]*\.)*"
+# older ones hold underscores. A bucket may be called as a part of S3's own names is, so
+# what a host answers for is told by the rule that it fits, never by how it begins.
+_BUCKET = r"(?P<bucket>(?:[a-z0-9_][a-z0-9_-]*\.)*)"
 _LABEL = r"[a-z0-9](?:[a-z0-9_-]{0,61}[a-z0-9])?"
+_POINT = rf"(?P<bucket>{_LABEL}\.)"
 _DUAL = r"(?:\.dualstack)?"
 _AZ = r"[a-z0-9]+-az\d+"
 
 
-def _s3(pattern: str, service: str = "s3", region: str = "") -> Rule:
-    protocol = "rest-xml" if service == "s3-control" else "rest-xml-s3"
-    return Rule(re.compile(pattern), (service.replace("-control", ""),), protocol, False, region)
+def _s3(pattern: str, service: str = "s3", region: str = "", kind: S3Kind = "bucket") -> Rule:
+    protocol = "rest-xml" if kind == "control" else "rest-xml-s3"
+    return Rule(re.compile(pattern), (service,), protocol, False, region, kind)
 
 
 S3_RULES: tuple[Rule, ...] = (
@@ -49,14 +57,24 @@ S3_RULES: tuple[Rule, ...] = (
     _s3(rf"{_BUCKET}s3-accelerate{_DUAL}"),
     _s3(rf"{_BUCKET}s3-external-1", region="us-east-1"),
     _s3(rf"{_BUCKET}s3-(?:fips-)?{_REGION}"),
-    _s3(rf"{_LABEL}\.s3-accesspoint(?:-fips)?{_DUAL}\.{_REGION}"),
-    _s3(rf"(?:{_LABEL}\.)?accesspoint\.s3-global"),
-    _s3(rf"{_LABEL}\.mrap\.accesspoint\.s3-global"),
-    _s3(rf"(?:\d{{12}}\.)?s3-control(?:-fips)?{_DUAL}\.{_REGION}", "s3-control"),
-    _s3(rf"(?:{_LABEL}\.op-[0-9a-z]+\.)?s3-outposts(?:-fips)?{_DUAL}\.{_REGION}", "s3-outposts"),
-    _s3(rf"(?:{_LABEL}\.)?s3-object-lambda(?:-fips)?{_DUAL}\.{_REGION}", "s3-object-lambda"),
-    _s3(rf"{_BUCKET}s3express(?:-fips)?-{_AZ}{_DUAL}\.{_REGION}", "s3express"),
-    _s3(rf"s3express-control(?:-fips)?{_DUAL}\.{_REGION}", "s3express"),
+    _s3(rf"{_POINT}s3-accesspoint(?:-fips)?{_DUAL}\.{_REGION}", kind="accesspoint"),
+    _s3(rf"{_POINT}?accesspoint\.s3-global", kind="accesspoint"),
+    _s3(rf"(?P<bucket>{_LABEL}\.mrap\.)accesspoint\.s3-global", kind="accesspoint"),
+    _s3(rf"(?:\d{{12}}\.)?s3-control(?:-fips)?{_DUAL}\.{_REGION}", kind="control"),
+    _s3(
+        rf"(?P<bucket>{_LABEL}\.op-[0-9a-z]+\.)?s3-outposts(?:-fips)?{_DUAL}\.{_REGION}",
+        "s3-outposts",
+        kind="accesspoint",
+    ),
+    _s3(
+        rf"{_POINT}?s3-object-lambda(?:-fips)?{_DUAL}\.{_REGION}",
+        "s3-object-lambda",
+        kind="accesspoint",
+    ),
+    _s3(
+        rf"{_BUCKET}s3express(?:-fips)?-{_AZ}{_DUAL}\.{_REGION}", "s3express", kind="accesspoint"
+    ),
+    _s3(rf"s3express-control(?:-fips)?{_DUAL}\.{_REGION}", "s3express", kind="directories"),
 )
 
 
@@ -117,11 +135,17 @@ NAME_RULES: tuple[Rule, ...] = (
     ),
 )
 
-# <bucket>.bucket.vpce-1a2b3c4d-5e6f-us-east-1a.s3.us-east-1.vpce.amazonaws.com
+# vpce-1a2b3c4d-5e6f.sts.us-east-1.vpce.amazonaws.com
 # Customers' own endpoint services (vpce-svc-...) are in no table and stay refused.
-VPC_ENDPOINT = re.compile(
-    rf"(?P<kind>{_BUCKET}(?:bucket|accesspoint)\.|control\.)?vpce-[0-9a-z]+-[0-9a-z-]+"
-    r"\.(?P<name>[a-z0-9.-]+)\.\*\.vpce"
+_VPCE = r"vpce-[0-9a-z]+-[0-9a-z-]+"
+VPC_ENDPOINT = re.compile(rf"{_VPCE}\.(?P<name>[a-z0-9.-]+)\.\*\.vpce")
+
+# "AWS PrivateLink for Amazon S3": the word before the id says what is asked, and there is
+# no name without one.
+S3_VPC_RULES: tuple[Rule, ...] = (
+    _s3(rf"{_BUCKET}bucket\.{_VPCE}\.s3\.\*\.vpce"),
+    _s3(rf"{_POINT}?accesspoint\.{_VPCE}\.s3\.\*\.vpce", kind="accesspoint"),
+    _s3(rf"(?:\d{{12}}\.)?control\.{_VPCE}\.s3\.\*\.vpce", kind="control"),
 )
 
 # Labels of names that AWS gives to what its customers run. They speak PostgreSQL,

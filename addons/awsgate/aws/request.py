@@ -76,6 +76,11 @@ class Asked:
         names = (pair.partition(b"=")[0] for pair in self._raw_query.split(b"&"))
         return any(b"%" in name or b"+" in name for name in names)
 
+    @property
+    def has_semicolons(self) -> bool:
+        """True if some readers would find other pairs, behind a ``;``, in query or form."""
+        return b";" in self._raw_query or b";" in (self.body or b"")
+
     @cached_property
     def query_actions(self) -> list[str]:
         """Give every ``Action`` in the query, in whatever spelling."""
@@ -130,7 +135,8 @@ class Asked:
 def pairs_of(form: bytes) -> Pairs | None:
     """Give the pairs of a query or form, decoded as AWS does; None: they are too many.
 
-    ``;`` is read as ``&`` where an ``Action`` follows it, as old servers do.
+    ``;`` is read as ``&`` where an ``Action`` follows it, as old servers do; of any other
+    name ask ``has_semicolons``.
     """
     if len(form) > MAX_FORM_BYTES:
         return None

@@ -17,7 +17,7 @@ from typing import Any
 
 from awsgate.aws.deletions import deletions
 from awsgate.aws.request import Asked, pairs_of
-from awsgate.aws.router import ACCESS_POINT, Routed
+from awsgate.aws.router import Routed
 
 MAX_JSON_BYTES = 1024 * 1024
 _CLASSIC = frozenset({"query", "ec2"})
@@ -58,6 +58,8 @@ def resources_of(routed: Routed, asked: Asked, account: str) -> tuple[str, ...]:
         return ()
     in_body = any(where == "body" for where, _ in wanted.places)
     members = _members(routed, asked) if in_body else {}
+    if members is None:
+        return ()
     found = None
     for where, place in wanted.places:
         value = _at(routed, asked, members, where, place.rstrip("!"))
@@ -76,26 +78,28 @@ def resources_of(routed: Routed, asked: Asked, account: str) -> tuple[str, ...]:
     return _ONE[wanted.kind](name) if isinstance(found, str) else ()
 
 
-def _members(routed: Routed, asked: Asked) -> Mapping[str, Any]:
-    """Give the top-level members of the body; nothing if it can be read in two ways."""
-    if asked.cbor is not None or b"content-encoding" in asked.headers:
-        return {}
+def _members(routed: Routed, asked: Asked) -> Mapping[str, Any] | None:
+    """Give the top-level members of the body; None if it can be read in two ways."""
+    if asked.cbor is not None or b"content-encoding" in asked.headers or asked.body is None:
+        return None
     parsed: Any
     if _CLASSIC & routed.service.protocols and b"x-amz-target" not in asked.headers:
-        in_body = pairs_of(asked.body) if asked.body else ()
-        parsed = None if in_body is None else [*asked.query, *in_body]
+        in_body = pairs_of(asked.body)
+        if in_body is None or asked.has_semicolons:
+            return None
+        parsed = [*asked.query, *in_body]
     else:
-        parsed = _json_pairs(asked.body)
+        parsed = _json_pairs(asked.body) if asked.body else []
     if not isinstance(parsed, list) or any(not isinstance(pair, tuple) for pair in parsed):
-        return {}  # not an object
+        return None  # not an object
     members = dict(parsed)
     # Some of AWS's readers do not tell capitals: then one name is there twice.
     folded = {name.lower() for name in members}
-    return members if len(folded) == len(parsed) else {}
+    return members if len(folded) == len(parsed) else None
 
 
-def _json_pairs(body: bytes | None) -> Any:
-    if not body or len(body) > MAX_JSON_BYTES:
+def _json_pairs(body: bytes) -> Any:
+    if len(body) > MAX_JSON_BYTES:
         return None
     try:
         return json.loads(body.decode("utf-8"), object_pairs_hook=list)
@@ -253,12 +257,14 @@ def _function(name: _Name) -> tuple[str, ...]:
 
 
 def _bucket(name: _Name) -> tuple[str, ...]:
-    if name.value == ACCESS_POINT or _ALIAS.fullmatch(name.value):
+    if name.asked.endpoint.kind != "bucket" or _ALIAS.fullmatch(name.value):
         return ()
     return (f"arn:{name.asked.endpoint.partition}:s3:::{name.value}",)
 
 
 def _object(name: _Name) -> tuple[str, ...]:
+    if b"+" in name.asked.path:  # a plus, or a space: SDKs write %2B and %20
+        return ()
     return _with_key(name, name.routed.labels.get("Key", ""))
 
 

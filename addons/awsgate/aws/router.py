@@ -20,7 +20,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from awsgate.aws.endpoint import Endpoint, bucket_of
+from awsgate.aws.endpoint import Endpoint
+from awsgate.aws.endpoint_rules import S3Kind
 from awsgate.aws.operations import ANY_NAME, Route, Service, matches, services_signing_as
 from awsgate.aws.request import Asked
 
@@ -37,7 +38,7 @@ _SIGNED_QUERY = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
 # Signing names of endpoints that speak another service's API.
 _MODELS = {"s3express": "s3", "s3-object-lambda": "s3"}
 ACCESS_POINT = "?"
-"""Stands for the bucket where the host names an access point."""
+"""Stands for the bucket where the host is for access points, or for directory buckets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +77,17 @@ def route(asked: Asked, signing_name: str) -> Routed | None:
 def candidates(endpoint: Endpoint, signing_name: str) -> tuple[Service, ...]:
     """Give the services that may answer at ``endpoint``: 38 signing names are shared."""
     names = (signing_name,) if signing_name else endpoint.signing_names
-    return _candidates(endpoint.host, endpoint.service, names)
+    return _candidates(endpoint.host, endpoint.kind, names)
 
 
 @lru_cache(maxsize=4096)
-def _candidates(host: str, service: str, names: tuple[str, ...]) -> tuple[Service, ...]:
+def _candidates(host: str, kind: S3Kind, names: tuple[str, ...]) -> tuple[Service, ...]:
     models = dict.fromkeys(_MODELS.get(name, name.lower()) for name in names)
     found = tuple(service for name in models for service in services_signing_as(name))
     if len(found) < 2:
         return found
-    if service in ("s3", *_MODELS):
-        control = ".s3-control" in f".{host}"
-        return tuple(s for s in found if (s.id == "s3control") == control)
+    if kind:
+        return tuple(s for s in found if (s.id == "s3control") == (kind == "control"))
     narrowed = tuple(s for s in found if host.startswith((f"{s.host}.", f"{s.host}-fips.")))
     return narrowed or found
 
@@ -180,7 +180,7 @@ def _best(
     best: list[tuple[Route, tuple[str, ...]]] = []
     for candidate in matches(service.routes[asked.method], segments):
         route = candidate[0]
-        if not _asks(route, asked) or not _is_at_home(route.operation, asked.endpoint.host):
+        if not _asks(route, asked) or not _is_at_home(route.operation, asked.endpoint):
             continue
         if not best or route.weight > best[0][0].weight:
             best = [candidate]
@@ -214,10 +214,11 @@ def _readings(asked: Asked, *, s3: bool) -> Iterator[tuple[str, ...] | None]:
 
 
 def _with_bucket(parts: list[bytes], endpoint: Endpoint) -> list[bytes]:
-    express = endpoint.host.startswith("s3express-control.")
-    bucket = "" if express else bucket_of(endpoint)
-    if bucket != "":  # in the host; of an access point it has no name here
-        parts = [(bucket or ACCESS_POINT).encode(), *parts]
+    if endpoint.bucket:
+        named = endpoint.bucket if endpoint.kind == "bucket" else ACCESS_POINT
+        parts = [named.encode(), *parts]
+    elif endpoint.kind == "accesspoint" and parts and parts[0]:
+        parts = [ACCESS_POINT.encode(), *parts[1:]]  # named by an alias, or as if a bucket
     if len(parts) == 2 and parts[1] == b"":
         parts.pop()
     return [] if parts == [b""] else parts
@@ -250,11 +251,11 @@ def _asks(route: Route, asked: Asked) -> bool:
     return all(asked.has(name) for name in route.headers)
 
 
-def _is_at_home(operation: str, host: str) -> bool:
+def _is_at_home(operation: str, endpoint: Endpoint) -> bool:
     """True unless the operation is at another host: ``GET /`` lists two kinds of buckets."""
     if operation not in ("ListBuckets", "ListDirectoryBuckets"):
         return True
-    return host.startswith("s3express-control") == (operation == "ListDirectoryBuckets")
+    return (endpoint.kind == "directories") == (operation == "ListDirectoryBuckets")
 
 
 def _is_whole(route: Route, asked: Asked, *, s3: bool) -> bool:

@@ -224,7 +224,7 @@ def _facts(question: Question, answer: Answer) -> Iterator[tuple[str, str]]:
         return
     call = facts.call
     names = ", ".join(call.actions) or f"{call.name or call.service} (its action is not known)"
-    yield "call", f"{names}  [{call.access_level}]"
+    yield "call", f"{names}  [{', '.join(call.access_levels)}]"
     yield "resource", ", ".join(call.resources)
     yield "region", ", ".join(facts.regions)
     yield "from", facts.client

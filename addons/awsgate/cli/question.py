@@ -12,10 +12,9 @@ import typer
 
 from awsgate.auditfile import opened_log
 from awsgate.auditline import parsed, resource_list
-from awsgate.aws.call import Call
+from awsgate.aws.call import Call, access_levels_of, recorded_levels
 from awsgate.aws.catalogue import operation_actions, tenant_service
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.aws.operations import LEVELS, AccessLevel, level_of
 from awsgate.aws.partitions import region_partition
 from awsgate.cli.roles import pairs_meant
 from awsgate.errors import SetupError
@@ -24,8 +23,6 @@ from awsgate.policy.misnamed import action_problem
 
 type Pair = tuple[str, str]
 """App and role ARN."""
-
-_DANGER: list[AccessLevel] = list(LEVELS.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,10 +100,8 @@ def named_call(names: list[str], resources: list[str]) -> tuple[Call, list[str]]
         if arn.count(":") < 5 or not arn.startswith("arn:"):
             raise typer.BadParameter(f"{arn!r} is not an ARN like arn:aws:s3:::reports/a")
     service = (actions or names)[0].partition(":")[0].lower()
-    levels = [level_of(action) or "Write" for action in actions]
-    level: AccessLevel = min(levels, key=_DANGER.index, default="Write")
     unique = tuple(dict.fromkeys(actions))
-    return Call(service, operation, unique, level, tuple(resources)), notes
+    return Call(service, operation, unique, access_levels_of(unique), tuple(resources)), notes
 
 
 def asked_by_record(record: dict[str, Any]) -> Question:
@@ -117,8 +112,7 @@ def asked_by_record(record: dict[str, Any]) -> Question:
     service = text.get("action", "").partition(":")[0] or text.get("service", "")
     listed, whole = resource_list(text.get("resource", ""))
     resources = listed if whole else ()
-    level: AccessLevel = "Write"
-    level = next((name for name in _DANGER if name == text.get("access_level")), level)
+    levels = recorded_levels(actions, text.get("access_level", ""))
     found = resolve_endpoint(text.get("host", ""))
     region = text.get("region") or (found.region if found is not None else "")
     granted = text.get("granted_role_arn") or text.get("role_arn", "")
@@ -127,8 +121,8 @@ def asked_by_record(record: dict[str, Any]) -> Question:
         user=text.get("user", ""),
         pairs=[(text.get("app", ""), granted)],
         facts=CallFacts(
-            Call(service, "", actions, level, resources),
-            (region,) if region else (),
+            Call(service, "", actions, levels, resources),
+            tuple(filter(None, region.replace(" ", "").split(","))),
             text.get("client", "").rpartition(":")[0].strip("[]"),
             _time(text.get("time", "")),
         ),

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from awsgate.aws.call import Call
-from awsgate.aws.operations import LEVELS, AccessLevel, levels_of
+from awsgate.aws.call import Call, recorded_levels
+from awsgate.aws.operations import levels_of
 from awsgate.learn.lesson import Lesson, Seen, Use
 from awsgate.policy import CallFacts, Policy, Role, User, decide
 from awsgate.policy.conditions import text_matches
@@ -69,8 +69,7 @@ def difference(policy: Policy, lesson: Lesson) -> Difference:
 
 
 def _refusal(policy: Policy, user: str, use: Use, seen: Seen) -> str:
-    levels: dict[str, AccessLevel] = {name: name for name in LEVELS.values()}
-    level = levels.get(seen.access_level, "Write")
+    levels = recorded_levels(use.actions, seen.access_level)
     decision = decide(
         policy,
         user=user,
@@ -79,7 +78,7 @@ def _refusal(policy: Policy, user: str, use: Use, seen: Seen) -> str:
         endpoint_service=use.tenant,
         tenant_controlled=bool(use.tenant),
         call=CallFacts(
-            call=Call(use.service, "", use.actions, level, use.resources),
+            call=Call(use.service, "", use.actions, levels, use.resources),
             regions=use.regions,
             client=seen.client,
             now=_moment(seen.time),
@@ -109,11 +108,15 @@ def _not_used(
             yield NotUsed(rule, "aws_role_arns", value, "never used")
     actions = {action.lower() for use in mine for action in use.actions}
     yield from _actions_not_used(rule, allow.aws_actions, actions)
-    needed = {
+    needed: dict[str, set[str]] = {
         "aws_resources": {arn for use in mine for arn in use.resources},
         "aws_regions": {region for use in mine for region in use.regions},
         "aws_services": {action.partition(":")[0] for action in actions},
-        "aws_access_levels": {seen.access_level for seen in mine.values()},
+        "aws_access_levels": {
+            level
+            for use, seen in mine.items()
+            for level in recorded_levels(use.actions, seen.access_level)
+        },
     }
     for field, texts in needed.items():
         # A resource that is not known needs ``*``.

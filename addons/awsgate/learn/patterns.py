@@ -24,9 +24,10 @@ _QUOTED = str.maketrans({"*": "${*}", "?": "${?}", "$": "${$}"})
 
 def for_awsgate(arn: Arn) -> tuple[str, bool]:
     """Give the pattern, and whether it fits nothing else; an empty one: there is none."""
-    plain = "".join(char if char.isprintable() and char != "*" else "?" for char in arn.text)
+    before, rest = _at_account(arn.text)
+    plain = "".join(char if char.isprintable() and char != "*" else "?" for char in rest)
     plain = _BRACES.sub("?", plain)
-    pattern = plain + "*" * arn.below
+    pattern = before + plain + "*" * arn.below
     try:
         _PATTERN.validate_python(pattern)
     except ValidationError:
@@ -36,8 +37,9 @@ def for_awsgate(arn: Arn) -> tuple[str, bool]:
 
 def for_iam(arn: Arn) -> tuple[str, bool]:
     """Give the pattern for an IAM policy, and whether it fits nothing else."""
-    plain = _SURROGATE.sub("\0", arn.text)
-    pattern = plain.translate(_QUOTED).replace("\0", "?")
+    before, rest = _at_account(arn.text)
+    plain = _SURROGATE.sub("\0", rest)
+    pattern = before + plain.translate(_QUOTED).replace("\0", "?")
     return pattern + "*" * arn.below, "\0" not in plain
 
 
@@ -46,9 +48,18 @@ def for_terraform(arn: Arn) -> tuple[str, bool]:
 
     The AWS provider makes ``${`` of every ``&{``: one that is meant cannot be told apart.
     """
-    plain = _SURROGATE.sub("\0", arn.text).replace("&{", "&\0")
+    before, rest = _at_account(arn.text)
+    plain = _SURROGATE.sub("\0", rest).replace("&{", "&\0")
     plain = plain.translate(_QUOTED).replace("${", "&{")
-    return plain.replace("\0", "?") + "*" * arn.below, "\0" not in plain
+    return before + plain.replace("\0", "?") + "*" * arn.below, "\0" not in plain
+
+
+def _at_account(text: str) -> tuple[str, str]:
+    """Split behind an account of ``*``: it is not known, and any may be meant."""
+    parts = text.split(":", 5)
+    if parts[4:5] != ["*"]:
+        return "", text
+    return ":".join(parts[:5]), text[len(":".join(parts[:5])) :]
 
 
 def hcl(text: str) -> str:

@@ -7,6 +7,7 @@ that cannot be read nor a fact that is missing opens anything. Pure and total.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -27,7 +28,8 @@ class CallFacts:
 
     call: Call
     regions: tuple[str, ...] = ()
-    """Regions that it is signed for; ``*`` is all; empty: not known."""
+    """Regions that it is signed for, and its endpoint's; empty: not known. One with a ``*``,
+    as the region set of SigV4a may have, makes all of them unknown."""
     client: str = ""
     """Address of the caller, without port; empty: not known."""
     now: datetime | None = None
@@ -44,11 +46,11 @@ def unmet(rules: CallConditions, facts: CallFacts, traits: Traits) -> tuple[str,
         found.append("aws_actions")
     if rules.aws_resources and not _all(rules.aws_resources, call.resources, traits):
         found.append("aws_resources")
-    if rules.aws_regions and not _all(rules.aws_regions, facts.regions, traits):
+    if rules.aws_regions and not _all(rules.aws_regions, _regions(facts), traits):
         found.append("aws_regions")
     if rules.aws_services and not _all(rules.aws_services, _services(call), traits):
         found.append("aws_services")
-    if rules.aws_access_levels and call.access_level not in rules.aws_access_levels:
+    if rules.aws_access_levels and not set(call.access_levels) <= set(rules.aws_access_levels):
         found.append("aws_access_levels")
     if rules.source_networks and not _from_any(rules.source_networks, facts.client):
         found.append("source_networks")
@@ -70,11 +72,10 @@ def over_limit(options: RoleOptions, facts: CallFacts) -> tuple[str, ...]:
 def may_hold(rules: CallConditions, facts: CallFacts, traits: Traits) -> bool:
     """True if all conditions that are given hold, or may hold. For a deny."""
     call = facts.call
-    regions = () if "*" in facts.regions else facts.regions
     return (
         (not rules.aws_actions or _actions_denied(rules.aws_actions, call))
-        and (not rules.aws_resources or _any(rules.aws_resources, call.resources, traits))
-        and (not rules.aws_regions or _any(rules.aws_regions, regions, traits))
+        and (not rules.aws_resources or _any_resource(rules.aws_resources, call.resources, traits))
+        and (not rules.aws_regions or _any(rules.aws_regions, _regions(facts), traits))
         and (
             not rules.aws_services
             or not call.actions
@@ -83,7 +84,7 @@ def may_hold(rules: CallConditions, facts: CallFacts, traits: Traits) -> bool:
         and (
             not rules.aws_access_levels
             or not call.actions
-            or call.access_level in rules.aws_access_levels
+            or not set(call.access_levels).isdisjoint(rules.aws_access_levels)
         )
         and (
             not rules.source_networks
@@ -120,6 +121,13 @@ def _services(call: Call) -> tuple[str, ...]:
     return tuple({action.partition(":")[0] for action in call.actions})
 
 
+def _regions(facts: CallFacts) -> tuple[str, ...]:
+    return facts.regions if all(map(_REGION.fullmatch, facts.regions)) else ()
+
+
+_REGION = re.compile(r"[a-z0-9-]+")
+
+
 def _all(patterns: Sequence[str], values: Sequence[str], traits: Traits) -> bool:
     if not values:
         return "*" in patterns
@@ -128,6 +136,21 @@ def _all(patterns: Sequence[str], values: Sequence[str], traits: Traits) -> bool
 
 def _any(patterns: Sequence[str], values: Sequence[str], traits: Traits) -> bool:
     return not values or any(text_matches(patterns, value, traits) for value in values)
+
+
+def _any_resource(patterns: Sequence[str], arns: Sequence[str], traits: Traits) -> bool:
+    """As ``_any``; of an ARN whose account is not known, a pattern's may be that one."""
+    if _any(patterns, arns, traits):
+        return True
+    unknown = [arn for arn in arns if arn.split(":", 5)[4:5] == ["*"]]
+    wider = [_any_account(pattern) for pattern in patterns] if unknown else []
+    return any(text_matches(wider, arn, traits) for arn in unknown)
+
+
+def _any_account(pattern: str) -> str:
+    plain, template, _ = pattern.partition("{{")
+    parts = (f"{plain}*" if template else plain).split(":", 5)
+    return ":".join([*parts[:4], *("*" for _ in parts[4:5]), *parts[5:]])
 
 
 def text_matches(patterns: Iterable[str], text: str, traits: Traits) -> bool:

@@ -129,7 +129,7 @@ def _has(name: str, app: App | None, role_arn: str, service: str, facts: CallFac
         "aws_resources": ", ".join(call.resources),
         "aws_regions": ", ".join(facts.regions),
         "aws_services": call.service,
-        "aws_access_levels": call.access_level,
+        "aws_access_levels": ", ".join(call.access_levels),
         "source_networks": facts.client,
         "hours": f"{facts.now:%a %H:%M %Z}".strip() if facts.now is not None else "",
         "max_session_requests": str(facts.requests),

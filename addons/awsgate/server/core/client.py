@@ -1,5 +1,7 @@
 """One client connection: CONNECT, TLS with a leaf of ours, one request after the other.
 
+What it is at, its ``step``:
+
     HEAD    a request is awaited, or part of its head is there
     BODY    of the request under way
     WAIT    the request is complete; what comes now is the next one, kept up to a bound
@@ -7,6 +9,8 @@
     RELAY   a tunnel or a WebSocket: nothing is read here
     LINGER  our end is closed; what the client still sends is thrown away
     OVER    nothing more is read or written
+
+What is under way on it is an ``Exchange`` or a ``Relay``.
 """
 
 from __future__ import annotations
@@ -16,20 +20,20 @@ import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
-from enum import Enum
 from time import monotonic
 from typing import cast
 
 from mitmproxy import connection, http
-from mitmproxy.net.http import url
 from mitmproxy.utils import asyncio_utils
 
 from awsgate.addon.answers import place_of
 from awsgate.addon.tunnels import Way
 from awsgate.server.connection import call, call_on
 from awsgate.server.core.exchange import Exchange
+from awsgate.server.core.flow import connect_flow, flow_of
 from awsgate.server.core.framing import Broken, Reader, reader_of
 from awsgate.server.core.head import RequestHead, Unreadable, end_of_head, read_request
+from awsgate.server.core.near import Near, Step
 from awsgate.server.core.pool import Asker, NotApproved
 from awsgate.server.core.relay import WAITING, Relay
 from awsgate.server.core.site import Site
@@ -43,8 +47,6 @@ MAX_AHEAD_BYTES = 1024 * 1024
 MAX_COLLECTED_BYTES = 256 * 1024
 """While a hook is waited for."""
 WRITE_BUFFER_BYTES = 256 * 1024
-LINGER_S = 2.0
-CLOSING_S = 30.0
 SILENCE_S = 1000.0
 """Of a request, tunnel or WebSocket under way; a Lambda call may be silent for 900."""
 _TLS_RECORD = 0x16
@@ -61,35 +63,19 @@ _BAD = (
 _CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
-class Step(Enum):
-    """What a connection is at."""
-
-    HEAD, BODY, WAIT, FIRST, RELAY, LINGER, OVER = range(7)
-
-
-class Client(asyncio.Protocol):
+class Client(Near):
     """A client connection. Also ``Held``, for time-outs and draining."""
 
     def __init__(self, site: Site) -> None:
+        super().__init__()
         self.site = site
         self.asked = self.relayed = False
-        self.heard = self.since = self.stirred = monotonic()
-        """When the client last sent something; since when it owes a head; when anything moved."""
-        self.source: Upstream | None = None
-        """What fills the client's write buffer."""
-        self.full = False
-        """The client does not read."""
-        self.step = Step.HEAD
-        self.tls: Tls | None = None
+        self.heard = self.since = self.stirred
+        """When the client last sent something; since when it owes a head."""
         self.host = ""
         """Of the CONNECT; empty: there was none."""
         self.port = 0
-        self._deadline = 0.0
-        self._transport: asyncio.Transport | None = None
-        self._buffer = bytearray()
         self._looked = 0
-        self._out: list[bytes] = []
-        self._paused = 0
         self._waiting = self._advancing = False
         self._exchange: Exchange | None = None
         self._reader: Reader | None = None
@@ -126,7 +112,7 @@ class Client(asyncio.Protocol):
             self._received(data)
             self.flush()
         except ssl.SSLError:
-            self.abort()
+            self.close(whole=False)  # its alert is on the way
         except Exception as exc:  # noqa: BLE001 - one connection's fault is not all others'
             self._crashed(exc)
 
@@ -159,46 +145,7 @@ class Client(asyncio.Protocol):
         self.site.connections.pop(self.conn.id, None)
         call(self.site.hooks.of("client_disconnected"), self.conn)
 
-    def pause_writing(self) -> None:
-        """The client does not read: nor is what would be sent to it."""
-        self.full = True
-        if self.source is not None:
-            self.source.pause_reading()
-
-    def resume_writing(self) -> None:
-        """It has caught up."""
-        self.full = False
-        if self.source is not None:
-            self.source.resume_reading()
-
     # --- for exchange and relay ----------------------------------------------------------
-
-    def write(self, data: bytes) -> None:
-        """Collect what is to be written: a system call an event, not one a piece."""
-        self._out.append(data)
-
-    def flush(self) -> None:
-        """Write what was collected."""
-        if not self._out:
-            return
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        self._out.clear()
-        if self._transport is not None and data:
-            self.stirred = monotonic()
-            self._transport.write(self.tls.send(data) if self.tls is not None else data)
-
-    def pause(self, why: int) -> None:
-        """Read no more for now."""
-        if not self._paused and self._transport is not None:
-            self._transport.pause_reading()
-        self._paused |= why
-
-    def resume(self, why: int) -> None:
-        """Read on, if there is no other reason not to."""
-        if self._paused:
-            self._paused &= ~why
-            if not self._paused and self._transport is not None:
-                self._transport.resume_reading()
 
     def run(self, name: str, flow: http.HTTPFlow, then: Callable[[], None]) -> None:
         """Run the hooks of an event, then go on; nothing is read while one of them waits."""
@@ -216,8 +163,9 @@ class Client(asyncio.Protocol):
         async def wait() -> None:
             try:
                 await work
-            finally:
-                self._waiting = False
+            except Exception as exc:  # noqa: BLE001 - as above
+                self._crashed(exc)
+            self._waiting = False
             self.resume(WAITING)
             self._guarded(then)
             self.advance()
@@ -238,47 +186,6 @@ class Client(asyncio.Protocol):
         self._relay, self.relayed, self.asked = relay, True, False
         self.step = Step.RELAY
         relay.begin()
-
-    def send_eof(self) -> None:
-        """Say that no more comes."""
-        self.flush()
-        if self._transport is not None and not self._transport.is_closing():
-            if self.tls is not None:
-                self.close()
-            else:
-                self._transport.write_eof()
-
-    def linger(self) -> None:
-        """Close our end. A client that is still sending would lose our answer to a reset."""
-        if self._transport is None or self.step in (Step.LINGER, Step.OVER):
-            return
-        self.flush()
-        self.step, self._deadline = Step.LINGER, monotonic() + LINGER_S
-        self._buffer.clear()
-        self._paused and self.resume(self._paused)
-        if self._transport.is_closing():
-            return
-        if self.tls is not None:
-            self._transport.write(self.tls.goodbye())
-        self._transport.write_eof()
-
-    def close(self, *, whole: bool = True) -> None:
-        """Close, after what is written. Not ``whole``: without TLS's word that it is all."""
-        self.flush()
-        self.step, self._deadline = Step.OVER, monotonic() + CLOSING_S
-        self._buffer.clear()
-        if self._transport is not None and not self._transport.is_closing():
-            if self.tls is not None and whole:
-                self._transport.write(self.tls.goodbye())
-            self._transport.close()
-
-    def abort(self) -> None:
-        """Close at once, with what is unsent."""
-        self.step = Step.OVER
-        self._out.clear()
-        self._buffer.clear()
-        if self._transport is not None:
-            self._transport.abort()
 
     # --- Held ---------------------------------------------------------------------------
 
@@ -338,6 +245,8 @@ class Client(asyncio.Protocol):
             while self._buffer and not self._waiting and self._step_on():
                 pass
             self.flush()
+        except ssl.SSLError:
+            self.close(whole=False)
         except Exception as exc:  # noqa: BLE001 - as above
             self._crashed(exc)
         finally:
@@ -396,39 +305,14 @@ class Client(asyncio.Protocol):
         if head.method == b"CONNECT":
             head.fault, head.authority = "CONNECT inside of a tunnel", b""
         self.asked = True
-        self._exchange = Exchange(self, head, self._flow(head))
+        inside = (b"https" if self.tls is not None else b"http", self.host, self.port)
+        flow = flow_of(self.conn, self.asker.server, head, inside if self.host else None)
+        self._exchange = Exchange(self, head, flow)
         if head.body and not head.fault:
             self.step, self._reader = Step.BODY, reader_of(head.body)
         else:
             self.step = Step.WAIT
         self._exchange.begin()
-
-    def _flow(self, head: RequestHead) -> http.HTTPFlow:
-        """Make the flow of a request: what it says, and where it would go by that."""
-        if self.host:
-            host, port = self.host, self.port
-            scheme = b"https" if self.tls is not None else b"http"
-            authority = head.authority
-        else:
-            host, port = self._named(head)
-            scheme, authority = head.scheme or b"http", b""
-        headers = http.Headers()
-        headers.fields = head.fields
-        request = http.Request(
-            host, port, head.method, scheme, authority, head.target, head.version, headers,
-            None, None, time.time(), None,
-        )  # fmt: skip
-        flow = http.HTTPFlow(self.conn, self.asker.server, True)
-        flow.request = request
-        return flow
-
-    def _named(self, head: RequestHead) -> tuple[str, int]:
-        said = head.authority or next((v for n, v in head.fields if n.lower() == b"host"), b"")
-        try:
-            host, port = url.parse_authority(said, check=True)
-        except ValueError:
-            return "", 80
-        return host, port or 80
 
     def _body(self, data: bytes) -> None:
         reader, exchange = self._reader, self._exchange
@@ -450,19 +334,8 @@ class Client(asyncio.Protocol):
     # --- CONNECT -------------------------------------------------------------------------
 
     def _connect(self, head: RequestHead) -> None:
-        try:
-            host, port = url.parse_authority(head.authority, check=True)
-        except ValueError:
-            host, port = "", None
-        if not host or not port or head.fault or head.body:
-            raise Unreadable("a CONNECT that is none")
-        headers = http.Headers()
-        headers.fields = head.fields
-        flow = http.HTTPFlow(self.conn, self.asker.server, True)
-        flow.request = http.Request(
-            host, port, b"CONNECT", b"", head.authority, b"", head.version, headers,
-            b"", None, time.time(), time.time(),
-        )  # fmt: skip
+        flow = connect_flow(self.conn, self.asker.server, head)
+        host, port = flow.request.data.host, flow.request.data.port
         self.step = Step.WAIT
         self.run("http_connect", flow, lambda: self._decided(flow, host, port))
 

@@ -16,7 +16,7 @@ MAX_EXTENSION_BYTES = 64 * 1024
 """Of all chunks of a body. AWS's clients send none."""
 MAX_TRAILER_BYTES = 16 * 1024
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:[ \t]*;[\t -~\x80-\xff]*)?)[ \t]*")
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;[\t -~\x80-\xff]*)?)[ \t]*")
 
 
 class Broken(Exception):

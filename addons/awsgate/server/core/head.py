@@ -136,10 +136,11 @@ def _fields(block: bytes) -> Fields:
 
 
 def _judge_request(head: RequestHead, block: bytes) -> None:
-    if block and _NAMES.fullmatch(block + b"\r\n") is None:
-        if any(_NAME.fullmatch(name) is None for name, _ in head.fields):
-            head.fault = "a header name that is none"
-            return
+    # At once; one by one only where something is odd, such as a folded line.
+    odd = block and _NAMES.fullmatch(block + b"\r\n") is None
+    if odd and any(_NAME.fullmatch(name) is None for name, _ in head.fields):
+        head.fault = "a header name that is none"
+        return
     if head.scheme not in (b"", b"http", b"https"):
         head.fault = "a scheme that is not HTTP's"
         return
@@ -209,17 +210,32 @@ def read_answer(raw: bytes, method: bytes) -> AnswerHead:
     if rest and _CLEAN.fullmatch(rest + b"\r\n") is None:
         raise Unreadable("a header line that is none")
     version, status = matched[1], int(matched[2])
-    fields = _fields(rest)
-    found = _framing(fields)
+    fields, found = _split_answer(rest, keep_all=status == 101)
     codings, lengths = found.get(b"transfer-encoding"), found.get(b"content-length")
     fault = _fault(codings, lengths, version)
     if codings is not None and (status < 200 or status == 204):
         fault = "a transfer-encoding where no body can be"
     close = version != b"HTTP/1.1" or _says(found.get(b"connection"), b"close")
     body = 0 if fault else _answer_body(method, status, codings, lengths)
-    if status != 101:
-        fields = _end_to_end(fields, found.get(b"connection"))
     return AnswerHead(version, status, matched[3] or b"", fields, body, close, fault)
+
+
+def _split_answer(block: bytes, *, keep_all: bool) -> tuple[Fields, dict[bytes, list[bytes]]]:
+    """Give the fields that go on, and those that say how the message is framed."""
+    kept: list[tuple[bytes, bytes]] = []
+    found: dict[bytes, list[bytes]] = {}
+    for line in block.split(b"\r\n") if block else ():
+        name, _, value = line.partition(b":")
+        lower, value = name.lower(), value.strip(b" \t")
+        if lower in _FRAMING:
+            found.setdefault(lower, []).append(value)
+        if keep_all or lower not in _HOP_BY_HOP:
+            kept.append((name, value))
+    if b"connection" in found and not keep_all:
+        said = b",".join(found[b"connection"]).lower().split(b",")
+        named = {part.strip(b" \t") for part in said} - _NEVER_NAMED
+        kept = [field for field in kept if field[0].lower() not in named]
+    return tuple(kept), found
 
 
 def _answer_body(
@@ -232,28 +248,28 @@ def _answer_body(
     return int(lengths[0]) if lengths is not None else TO_THE_END
 
 
-def _end_to_end(fields: Fields, connection: list[bytes] | None) -> Fields:
-    named = {part.strip(b" \t").lower() for value in connection or () for part in value.split(b",")}
-    drop = _HOP_BY_HOP | (named - _NEVER_NAMED)
-    return tuple(field for field in fields if field[0].lower() not in drop)
-
-
 def write_request(method: bytes, target: bytes, fields: Fields) -> bytes:
     """Give a head with its empty line. Raises ``ValueError`` if it would be read otherwise."""
-    block = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if _CLEAN.fullmatch(block) is None or _REQUEST_LINE.fullmatch(
-        line := b"%b %b HTTP/1.1" % (method, target)
-    ) is None:
-        raise ValueError("a head that would be read otherwise than it was meant")
-    return b"%b\r\n%b\r\n" % (line, block)
+    line = b"%b %b HTTP/1.1" % (method, target)
+    if _REQUEST_LINE.fullmatch(line) is None:
+        raise ValueError("a request line that would be read otherwise than it was meant")
+    return b"%b\r\n%b\r\n" % (line, _block(fields))
 
 
 def write_answer(status: int, reason: bytes, fields: Fields) -> bytes:
     """Give a head with its empty line. Raises ``ValueError`` if it would be read otherwise."""
+    line = b"HTTP/1.1 %d %b" % (status, reason)
+    if _STATUS_LINE.fullmatch(line) is None:
+        raise ValueError("a status line that would be read otherwise than it was meant")
+    return b"%b\r\n%b\r\n" % (line, _block(fields))
+
+
+def _block(fields: Fields) -> bytes:
     block = b"".join([b"%b: %b\r\n" % field for field in fields])
-    if _CLEAN.fullmatch(block) is None or b"\r" in reason or b"\n" in reason:
-        raise ValueError("a head that would be read otherwise than it was meant")
-    return b"HTTP/1.1 %d %b\r\n%b\r\n" % (status, reason, block)
+    # As many lines as fields, and each of them one.
+    if _CLEAN.fullmatch(block) is None or block.count(b"\n") != len(fields):
+        raise ValueError("a header that would be read otherwise than it was meant")
+    return block
 
 
 def body_of(fields: Fields) -> int:

@@ -40,7 +40,10 @@ class Asker:
         self._connect = hooks.of("server_connect")
         self._name = hooks.of("tls_start_server")
         self._context = context.Context(client, ctx.options)
-        self._client = client
+        self.server = self._context.server
+        """Stands for a server while there is no connection to one."""
+        self._asked = server_hooks.ServerConnectionHookData(server=self.server, client=client)
+        self._begun = tls.TlsData(self.server, self._context, None)
 
     def ask(self, request: http.Request) -> Key:
         """Give the key of the server that a request is for. Raises ``NotApproved``."""
@@ -49,20 +52,21 @@ class Asker:
 
     def ask_for(self, scheme: str, host: str, port: int) -> Key:
         """As ``ask``; ``tunnel`` is a scheme too."""
-        server = self._context.server
-        server.address, server.sni, server.error = (host, port), None, None
-        server.tls = scheme == "https"
-        asked = server_hooks.ServerConnectionHookData(server=server, client=self._client)
-        if call(self._connect, asked) is not None:
+        server, address = self.server, (host, port)
+        if server.address != address:  # to set an attribute of it is slow
+            server.address = address
+        if server.error is not None:
+            server.error = None
+        if call(self._connect, self._asked) is not None:
             raise NotApproved("a hook wants to wait where none may")
         if server.error:
             raise NotApproved(server.error)
         if scheme != "https":
             return scheme, host, port, ""
-        begun = tls.TlsData(server, self._context, None)
-        if call(self._name, begun) is not None:
+        server.sni = None
+        if call(self._name, self._begun) is not None:
             raise NotApproved("a hook wants to wait where none may")
-        return scheme, host, port, server.sni or host
+        return scheme, host, port, self._begun.conn.sni or host
 
 
 class Pool:
@@ -109,10 +113,6 @@ class Pool:
             else:
                 del self._idle[key]
 
-    def close(self) -> None:
-        """Close all that are idle."""
-        self.sweep(monotonic() + 2 * IDLE_S)
-
     async def dial(self, key: Key, client: connection.Client) -> Upstream:
         """Open a connection that the hooks have approved. Raises ``OSError``."""
         scheme, host, port, name = key
@@ -122,7 +122,7 @@ class Pool:
         ours = self._trust.begin(session_key) if scheme == "https" else None
 
         def idle() -> None:
-            if ours is not None:
+            if ours is not None and made.carried == 1:
                 self._trust.keep(session_key, ours)
             self._give_back(made)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ssl
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import certifi
@@ -60,11 +61,13 @@ class Tls:
                 if self.seen > MAX_HANDSHAKE_BYTES:
                     raise ssl.SSLError("the handshake is too long")
                 return b""
-        read = self.object.read
+        read, left, held = self.object.read, self._in, self.object.pending
         pieces: list[bytes] = []
         try:
             while piece := read(_PIECE):
                 pieces.append(piece)
+                if not left.pending and not held():  # to be told so would cost an exception
+                    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
             self.ended = True
         except ssl.SSLWantReadError:
             pass
@@ -96,10 +99,8 @@ class Tls:
         """Give what to write at the end, so that the other side knows it is one."""
         if not self.established:
             return self.unsent()
-        try:
+        with suppress(ssl.SSLError, ValueError):  # it has not said so itself, and need not
             self.object.unwrap()
-        except (ssl.SSLError, ValueError):  # it has not said so itself, and need not
-            pass
         return self.unsent()
 
 
@@ -143,7 +144,7 @@ class Leaves:
             if name and covering_name(name.lower()) != covering:
                 tls.context = self._context(name.lower())
 
-        context.sni_callback = asked  # type: ignore[assignment]
+        context.sni_callback = asked
         return context
 
 
@@ -167,9 +168,7 @@ class Trust:
         """Begin a connection to ``(host, port, name)``: the name is what must be proved."""
         name = key[2] or key[0]
         # A session holds good for the name it was proved for: the key has it.
-        return Tls(
-            self._context, server_side=False, name=name, session=self._sessions.get(key)
-        )
+        return Tls(self._context, server_side=False, name=name, session=self._sessions.get(key))
 
     def keep(self, key: tuple[str, int, str], tls: Tls) -> None:
         """Keep the session of a connection that has worked."""

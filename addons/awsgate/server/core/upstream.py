@@ -7,6 +7,7 @@ answer is complete, if the server lets it live.
 from __future__ import annotations
 
 import asyncio
+import logging
 import ssl
 from collections.abc import Callable
 from time import monotonic
@@ -14,9 +15,12 @@ from typing import Protocol, cast
 
 from mitmproxy import connection
 
+from awsgate.addon.answers import place_of
 from awsgate.server.core.framing import Broken, Reader, reader_of
-from awsgate.server.core.head import AnswerHead, Unreadable, end_of_head, read_answer
+from awsgate.server.core.head import TO_THE_END, AnswerHead, Unreadable, end_of_head, read_answer
 from awsgate.server.core.tls import Tls
+
+log = logging.getLogger("awsgate.server")
 
 MAX_ANSWER_HEAD_BYTES = 256 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
@@ -62,8 +66,8 @@ class Upstream(asyncio.Protocol):
     ) -> None:
         self.key, self.server, self.tls = key, server, tls
         self.taker: Taker | None = None
-        self.reused = False
-        """It has carried a request before this one."""
+        self.carried = 0
+        """Answers so far."""
         self.idle_since = 0.0
         self.lost = False
         self.ready: asyncio.Future[None] | None = None
@@ -169,6 +173,9 @@ class Upstream(asyncio.Protocol):
             self._fail(_reason(exc))
         except (Unreadable, Broken) as exc:
             self._fail(f"malformed answer: {exc}")
+        except Exception as exc:  # noqa: BLE001 - of its taker: the client must not wait
+            log.error("an answer failed: %s", place_of(exc))  # noqa: TRY400 - without its text
+            self._fail("the gateway failed on its answer")
 
     def _deciphered(self, tls: Tls, data: bytes) -> bytes:
         established = tls.established
@@ -176,9 +183,8 @@ class Upstream(asyncio.Protocol):
         unsent = tls.unsent()
         if unsent and self._transport is not None:
             self._transport.write(unsent)
-        if not established and tls.established and self.ready is not None:
-            if not self.ready.done():
-                self.ready.set_result(None)
+        if not established and tls.established and self.ready and not self.ready.done():
+            self.ready.set_result(None)
         return plain
 
     def eof_received(self) -> bool:
@@ -219,9 +225,8 @@ class Upstream(asyncio.Protocol):
             self._body(self._reader, data)
         else:
             self._buffer += data
-            while self.taker is taker and not self._raw and self._reader is None:
-                if not self._read_head(taker):
-                    break
+            while self._read_head(taker):  # after an interim answer
+                pass
         taker.on_pause()
 
     def _read_head(self, taker: Taker) -> bool:
@@ -269,7 +274,8 @@ class Upstream(asyncio.Protocol):
         live = clean and self._sent_all and head is not None and not (head.close or head.fault)
         self.taker = self._head = self._reader = None
         if live and self.usable:
-            self.reused, self.idle_since = True, monotonic()
+            self.carried, self.idle_since = self.carried + 1, monotonic()
+            self.resume_reading()  # or its end would go unnoticed
             self._on_idle()
         else:
             self.close() if self._sent_all else self.abort()
@@ -286,7 +292,7 @@ class Upstream(asyncio.Protocol):
         if self._raw:
             self.lost = True
             self._fail("server closed connection")
-        elif head is not None and head.body < -1 and clean:
+        elif head is not None and head.body == TO_THE_END and clean:
             self.lost = True
             self._complete(taker, clean=True)
             taker.on_pause()
