@@ -1,21 +1,29 @@
-"""CPU per request: bare mitmdump, then the gateway, same upstream, same client.
+"""CPU per request, and per new connection: bare mitmdump, and each way to run the gateway.
 
-    scripts/bench [requests]
+    scripts/bench [requests] [COUNT] [--rounds N] [--json]
+    scripts/bench connections [COUNT] [--rounds N] [--json]
     scripts/bench streaming [MiB]     see bench_streaming.py
     scripts/bench router              see bench_router.py
+    scripts/bench startup             see bench_startup.py
 
-The client signs every request with gateway credentials and keeps one connection. The
-upstream answers at once. STS is a small server of our own, asked once.
+Same upstream, same client, in turns; the median of the rounds, over all processes of a
+contender. The client signs every request with gateway credentials. ``requests`` keeps one
+connection, ``connections`` opens one for each: CONNECT, TLS, one request. The upstream
+answers at once. STS is a small server of our own, asked once.
 """
 
 from __future__ import annotations
 
+import argparse
+import json
 import ssl
-import subprocess
+import statistics
 import sys
 import tempfile
 import threading
 import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from http.client import HTTPSConnection
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,8 +87,35 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / 100
 
 
-def drive(port: int, ca: Path, keys: dict[str, str], count: int) -> float:
-    """Send ``count`` signed requests through the proxy on ``port``; give the seconds."""
+def cpu_of_all_s(pid: int) -> float:
+    """Give the CPU seconds of a process and of all that it started and that still run."""
+    total = cpu_s(pid)
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdecimal():
+            try:
+                fields = (entry / "stat").read_text().rpartition(") ")[2].split()
+            except OSError:  # it has ended
+                continue
+            if int(fields[1]) == pid:
+                total += cpu_of_all_s(int(entry.name))
+    return total
+
+
+@dataclass
+class Contender:
+    """What is measured: a process, and the way in."""
+
+    name: str
+    pid: int
+    port: int
+    ca: Path
+    keys: dict[str, str]
+    cpu_ms: list[float] = field(default_factory=list)
+    """Of each round, for one request."""
+
+
+def signed_requests(keys: dict[str, str], count: int) -> list[dict[str, str]]:
+    """Give the headers of ``count`` requests for ``/0``, ``/1`` and so on."""
     signer = S3SigV4Auth(
         Credentials(
             keys["AWS_ACCESS_KEY_ID"], keys["AWS_SECRET_ACCESS_KEY"], keys["AWS_SESSION_TOKEN"]
@@ -94,38 +129,52 @@ def drive(port: int, ca: Path, keys: dict[str, str], count: int) -> float:
         request.headers["Host"] = HOST
         signer.add_auth(request)
         signed.append(dict(request.headers.items()))
+    return signed
+
+
+def drive(port: int, ca: Path, keys: dict[str, str], count: int, *, keep: bool = True) -> float:
+    """Send ``count`` signed requests through the proxy on ``port``; give the seconds.
+
+    Not ``keep``: each on a connection of its own.
+    """
+    signed = signed_requests(keys, count)
     context = ssl.create_default_context(cafile=str(ca))
-    client = HTTPSConnection("127.0.0.1", port, context=context)
-    client.set_tunnel(HOST, 443)
+    client: HTTPSConnection | None = None
     began = time.perf_counter()
     for number, headers in enumerate(signed):
+        if client is None:
+            client = HTTPSConnection("127.0.0.1", port, context=context)
+            client.set_tunnel(HOST, 443)
         client.request("GET", f"/{number}", headers=headers)
         answer = client.getresponse()
         answer.read()
         if answer.status != 200:
             raise SystemExit(f"status {answer.status}")
+        if not keep:
+            client.close()
+            client = None
     return time.perf_counter() - began
 
 
-def measure(name: str, process: subprocess.Popen[bytes], port: int, ca: Path,
-            keys: dict[str, str], count: int) -> float:  # fmt: skip
-    """Warm up, measure, print; give the CPU milliseconds a request."""
-    drive(port, ca, keys, 200)
-    before = cpu_s(process.pid)
-    wall = drive(port, ca, keys, count)
-    cpu_ms = (cpu_s(process.pid) - before) / count * 1000
-    print(f"{name:<10} {cpu_ms:6.3f} ms CPU a request, {count / wall:6.0f} requests/s")
-    return cpu_ms
+def measure(one: Contender, count: int, *, keep: bool) -> None:
+    """Run one round."""
+    drive(one.port, one.ca, one.keys, max(10, count // 20), keep=keep)
+    before = cpu_of_all_s(one.pid)
+    drive(one.port, one.ca, one.keys, count, keep=keep)
+    one.cpu_ms.append((cpu_of_all_s(one.pid) - before) / count * 1000)
 
 
-def gateway_in_front_of(folder: Path, port: int) -> GatewayProcess:
-    """Start a gateway whose AWS is the server on ``port``."""
+def gateway_in_front_of(folder: Path, port: int, *, core: str = "") -> GatewayProcess:
+    """Start a gateway whose AWS is the server on ``port``: ``awsgate run``, if with a core."""
+    folder.mkdir(exist_ok=True)
     (folder / "policy.yaml").write_text(POLICY)
     return GatewayProcess(
         folder,
         policy=folder / "policy.yaml",
         keys={"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "bench"},
         upstream=f"http://127.0.0.1:{port}",
+        workers=1 if core else 0,
+        extra=("--core", core) if core else (),
     )
 
 
@@ -148,25 +197,68 @@ def bare_mitmdump(
     return running, port
 
 
+def contenders(folder: Path, upstream: int, stopping: ExitStack) -> list[Contender]:
+    """Start all that are compared; ``stopping`` ends them."""
+    gateways = {
+        "mitmdump -s awsgate.py": "",
+        "awsgate run": "mitmproxy",
+        "awsgate run, own core": "own",
+    }
+    found = []
+    bare: Contender | None = None
+    for number, (name, core) in enumerate(gateways.items()):
+        gateway = gateway_in_front_of(folder / str(number), upstream, core=core)
+        stopping.callback(gateway.stop)
+        keys = gateway.env(user="alice", app="awsconsole-test", role=READ_ONLY_ROLE)
+        ca = gateway.certs / "ca-cert.pem"
+        if bare is None:
+            running, port = bare_mitmdump(folder, gateway, upstream)
+            stopping.callback(running.stop)
+            bare = Contender("mitmdump -q, bare", running.process.pid, port, ca, keys)
+            found.append(bare)
+        found.append(Contender(name, gateway.process.pid, gateway.port, ca, keys))
+    return found
+
+
 def main() -> None:
-    """Run both and print the ratio."""
-    count = int(sys.argv[1]) if len(sys.argv) > 1 else 3000
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    """Measure all, in turns, and print a table or JSON."""
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("what", nargs="?", default="requests", choices=("requests", "connections"))
+    parser.add_argument("count", nargs="?", type=int, default=0)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", action="store_true")
+    asked = parser.parse_args()
+    keep = asked.what == "requests"
+    count = asked.count or (3000 if keep else 300)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stopping:
         server = ThreadingHTTPServer(("127.0.0.1", 0), Upstream)
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        gateway = gateway_in_front_of(folder, server.server_port)
-        bare, port = bare_mitmdump(folder, gateway, server.server_port)
-        try:
-            keys = gateway.env(user="alice", app="awsconsole-test", role=READ_ONLY_ROLE)
-            ca = gateway.certs / "ca-cert.pem"
-            stock = measure("mitmdump", bare.process, port, ca, keys, count)
-            ours = measure("awsgate", gateway.process, gateway.port, ca, keys, count)
-            print(f"ratio      {ours / stock:6.2f}")
-        finally:
-            bare.stop()
-            gateway.stop()
-            server.shutdown()
+        stopping.callback(server.shutdown)
+        all_of_them = contenders(Path(name), server.server_port, stopping)
+        for _ in range(asked.rounds):
+            for one in all_of_them:
+                measure(one, count, keep=keep)
+    show(all_of_them, what=asked.what, as_json=asked.json)
+
+
+def show(measured: list[Contender], *, what: str, as_json: bool) -> None:
+    """Print medians, and what they are of those of bare mitmdump, which is the first."""
+    base = statistics.median(measured[0].cpu_ms)
+    rows = [
+        {
+            "name": one.name,
+            "cpu_ms": round(statistics.median(one.cpu_ms), 3),
+            "of_bare": round(statistics.median(one.cpu_ms) / base, 3),
+            "rounds": [round(value, 3) for value in one.cpu_ms],
+        }
+        for one in measured
+    ]
+    if as_json:
+        print(json.dumps({"what": what, "results": rows}))
+        return
+    print(f"CPU for one of {what}, median of {len(measured[0].cpu_ms)} rounds")
+    for row in rows:
+        print(f"  {row['name']:<24} {row['cpu_ms']:7.3f} ms   {row['of_bare']:5.2f} of bare")
 
 
 if __name__ == "__main__":

@@ -68,8 +68,8 @@ class Gate:
         self.fired.append("requestheaders")
         self.flows.append(flow)
         if flow.error is not None:
-            return None
-        if self.refuses:
+            flow.response = http.Response.make(400, b"malformed")
+        elif self.refuses:
             flow.response = http.Response.make(403, b"not allowed")
         elif self.streams:
             self._sign(flow)

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 
 from awsgate.auditline import resource_text
-from awsgate.aws.call import Call
+from awsgate.aws.call import Call, access_levels_of
 from awsgate.learn import Lesson, Wanted, gateway_grants, learn, role_documents
 from awsgate.policy import CallFacts, Policy, decide, parse_policy
 
@@ -91,7 +91,10 @@ def passes(
         role_arn=role,
         endpoint_service=tenant,
         tenant_controlled=bool(tenant),
-        call=CallFacts(Call(names[0].partition(":")[0], "", names, "Write", resources), (region,)),
+        call=CallFacts(
+            Call(names[0].partition(":")[0], "", names, access_levels_of(names), resources),
+            (region,),
+        ),
     ).allowed
 
 

@@ -6,9 +6,12 @@ from dataclasses import replace
 from urllib.parse import parse_qs, urlencode
 
 import pytest
+from botocore.session import Session
 
+from awsgate.aws.action import action_of
+from awsgate.aws.call import call_of
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.chaining import issues_credentials
+from awsgate.chaining import STREAMING_SERVICES, issues_credentials
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.outgoing import Plan
@@ -109,30 +112,89 @@ def test_an_edited_request_says_its_new_length_and_hash() -> None:
     assert b"RoleArn=" in plan.body
 
 
+ZONE = "s3express-use1-az4.us-east-1.amazonaws.com"
+VPCE = "vpce-1a-2b.s3.us-east-1.vpce.amazonaws.com"
+SSM, DYNAMODB = "ssm.us-east-1.amazonaws.com", "dynamodb.us-east-1.amazonaws.com"
+ACCESS = "/v20180820/accessgrantsinstance/dataaccess?target=x"
+
+
 @pytest.mark.parametrize(
     ("host", "target", "action", "expected"),
     [
-        (STS, b"/", "", True),
-        (EXPRESS, b"/?session", "", True),
-        (EXPRESS, b"/?%73ession", "", True),
-        (EXPRESS, b"/?a&sessio%6E=", "", True),
-        (EXPRESS, b"/?x=session", "", False),
-        ("bkt.s3.us-east-1.amazonaws.com", b"/?session", "", False),
-        (S3_CONTROL, b"/v20180820/accessgrantsinstance/dataaccess?target=x", "", True),
-        (S3_CONTROL, b"/v20180820/x/dataacces%73/", "", True),
-        ("portal.sso.us-east-1.amazonaws.com", b"/federation/credentials", "", True),
-        ("cognito-identity.us-east-1.amazonaws.com", b"/", "", True),
-        ("gamelift.us-east-1.amazonaws.com", b"/", "", True),
-        ("codepipeline.us-east-1.amazonaws.com", b"/", "", True),
-        ("ssm.us-east-1.amazonaws.com", b"/", "ssm:GetAccessToken", True),
-        ("ssm.us-east-1.amazonaws.com", b"/", "ssm:GetParameter", False),
-        ("dynamodb.us-east-1.amazonaws.com", b"/", "dynamodb:GetItem", False),
+        (STS, "/", "", True),
+        (EXPRESS, "/?session", "", True),
+        (EXPRESS, "/?%73ession", "", True),
+        (EXPRESS, "/?a&sessio%6E=", "", True),
+        (EXPRESS, "/?se%2573sion", "", True),
+        (EXPRESS, "/?list-type=2", "", True),
+        (EXPRESS, "//", "", True),
+        (EXPRESS, "/key?session", "", True),
+        (EXPRESS, "/key?x=session", "", False),
+        (EXPRESS, "/key", "", False),
+        (ZONE, "/bb--use1-az4--x-s3", "", True),
+        ("s3express-control.us-east-1.amazonaws.com", "/b--use1-az4--x-s3", "", True),
+        ("bkt.s3.us-east-1.amazonaws.com", "/?session", "", False),
+        (S3_CONTROL, ACCESS, "", True),
+        (S3_CONTROL, "/v20180820/x/dataacces%73/", "", True),
+        (f"control.{VPCE}", ACCESS, "", True),
+        (f"123456789012.control.{VPCE}", ACCESS, "", True),
+        (f"bucket.{VPCE}", "/b/k", "", False),
+        (f"control.bucket.{VPCE}", "/k", "", False),
+        (f"ap-1.accesspoint.{VPCE}", "/k", "", False),
+        ("s3-control-evil.s3.us-east-1.amazonaws.com", "/k", "", False),
+        ("s3-outposts.us-east-1.amazonaws.com", ACCESS, "", True),
+        ("vpce-1a-2b.s3-outposts.us-east-1.vpce.amazonaws.com", ACCESS, "", True),
+        ("ap-1.op-01.s3-outposts.us-east-1.amazonaws.com", "/k", "", False),
+        ("vpce-1a-2b.sts.us-east-1.vpce.amazonaws.com", "/", "", True),
+        ("portal.sso.us-east-1.amazonaws.com", "/federation/credentials", "", True),
+        ("cognito-identity.us-east-1.amazonaws.com", "/", "", True),
+        ("gamelift.us-east-1.amazonaws.com", "/", "", True),
+        ("codepipeline.us-east-1.amazonaws.com", "/", "", True),
+        (SSM, "/", "AmazonSSM.GetAccessToken", True),
+        (SSM, "/", "AmazonSSM.getaccesstoken", True),
+        (SSM, "/", "AmazonSSM.RequestManagedInstanceRoleToken", True),
+        (SSM, "/", "AmazonSSM.GetParameter", False),
+        # Of calls that no model has: all but those of services that stream.
+        (DYNAMODB, "/", "DynamoDB_20120810.GetItem", False),
+        (DYNAMODB, "/", "DynamoDB_20120810.NewOperation", True),
+        (DYNAMODB, "/", "", True),
+        ("monitoring.us-east-1.amazonaws.com", "/service/X/operation/New", "", True),
+        ("ec2.us-east-1.amazonaws.com", "/?Action=NewOperation", "", True),
+        ("ec2.us-east-1.amazonaws.com", "/?Action=DescribeVpcs", "", False),
+        ("kinesis.us-east-1.amazonaws.com", "/", "Kinesis_20131202.NewOperation", False),
+        ("transcribestreaming.us-east-1.amazonaws.com", "/", "x.StartStream", False),
+        ("lambda.us-east-1.amazonaws.com", "/2099-01-01/new", "", False),
+        ("abc.execute-api.us-east-1.amazonaws.com", "/x", "", False),
     ],
 )  # fmt: skip
 def test_answers_that_may_hold_credentials_are_known_before_they_come(
-    host: str, target: bytes, action: str, expected: bool
+    host: str, target: str, action: str, expected: bool
 ) -> None:
     found = resolve_endpoint(host)
-
     assert found is not None
-    assert issues_credentials(found, target, action) is expected
+    headers = {b"x-amz-target": [action.encode()]} if action else {}
+    named = action_of(found, target=target.encode(), amz_target=action.encode(), body=b"")
+    asked = call_of(
+        found, signing_name="", method="POST" if action else "GET", target=target.encode(),
+        headers=headers, body=b"", account="",
+    )  # fmt: skip
+
+    assert issues_credentials(found, target.encode(), named, asked) is expected
+    if host == DYNAMODB:
+        assert not issues_credentials(found, target.encode(), named, asked, upgrade=True)
+
+
+def test_services_that_stream_are_those_of_the_models() -> None:
+    """Their answers to calls unknown are not held, so each needs a reason to be listed."""
+    loader = Session().get_component("data_loader")
+    found = {"transcribe"}  # its streams are in no model of botocore's
+    for name in loader.list_available_services("service-2"):
+        model = loader.load_service_model(name, "service-2")
+        meta, shapes = model["metadata"], model["shapes"]
+        spoken = set(meta.get("protocols") or [meta["protocol"]])
+        outputs = [shapes[o["output"]["shape"]] for o in model["operations"].values() if "output" in o]
+        members = [shapes[m["shape"]] for out in outputs for m in out.get("members", {}).values()]
+        if not spoken <= {"rest-json", "rest-xml"} and any(m.get("eventstream") for m in members):
+            found.add(meta.get("signingName") or meta["endpointPrefix"])
+
+    assert found == STREAMING_SERVICES

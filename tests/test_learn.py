@@ -10,6 +10,8 @@ import pytest
 import yaml
 
 from awsgate.learn import aws_grants, difference, gateway_grants, iam_policy, role_documents
+from awsgate.learn.grants import Arn
+from awsgate.learn.patterns import for_iam, for_terraform
 from lessons import (
     ACTIONS,
     BASE,
@@ -65,6 +67,35 @@ def test_an_endpoint_that_anybody_can_own_is_named() -> None:
     assert passes(policy, "execute-api:Invoke", arn, tenant="execute-api")
 
 
+def test_the_account_of_an_api_is_not_known_and_stays_open() -> None:
+    arn = "arn:aws:execute-api:us-east-1:*:abcde12345/prod/GET/*"
+    rule = "arn:aws:execute-api:us-east-1:*:abcde12345/prod/GET/?"
+    host = "abcde12345.execute-api.us-east-1.amazonaws.com"
+    lesson = lesson_of([line("execute-api:Invoke", arn, host=host)])
+    policy, _ = applied(lesson)
+
+    assert [role.spec.allow.aws_resources for role in policy.roles.values()].count((rule,)) == 1
+    assert passes(policy, "execute-api:Invoke", arn, tenant="execute-api")
+    other = arn.replace("abcde12345", "abcde12346")
+    assert not passes(policy, "execute-api:Invoke", other, tenant="execute-api")
+    assert for_iam(Arn(arn)) == (f"{rule[:-1]}${{*}}", True)
+    assert for_terraform(Arn(arn)) == (f"{rule[:-1]}&{{*}}", True)
+
+
+def test_a_call_needs_every_level_of_its_actions() -> None:
+    lines = [line("s3:PutObject s3:PutObjectTagging", PLAIN[0], access_level="Write"),
+             line("eks:AccessKubernetesApi", access_level="Write")]  # fmt: skip
+    wide = f"aws_role_arns: ['{ROLE}']"
+
+    def refused(levels: str) -> list[str]:
+        policy = policy_of(BASE.replace(wide, f"{wide}, aws_access_levels: {levels}"))
+        return [each.use.actions[0] for each in difference(policy, lesson_of(lines)).not_granted]
+
+    assert refused("[Write, Tagging, Read]") == []
+    assert refused("[Write]") == ["s3:PutObject"]
+    assert refused("[Read, Tagging]") == ["eks:AccessKubernetesApi", "s3:PutObject"]
+
+
 def test_of_a_role_that_the_client_assumed_the_policy_gives_the_first() -> None:
     lesson = lesson_of([line("s3:GetObject", PLAIN[0], role_arn=FURTHER)])
 
@@ -74,13 +105,15 @@ def test_of_a_role_that_the_client_assumed_the_policy_gives_the_first() -> None:
     assert [grant.scope.role_arn for grant in aws_grants(lesson)] == [FURTHER]
 
 
-@pytest.mark.parametrize(("region", "asked"), [("*", "*"), ("us-east-1,eu-west-1", "eu-west-1")])
+@pytest.mark.parametrize(
+    ("region", "asked"), [("*", "*"), ("us-*", "us-*"), ("us-east-1,eu-west-1", "eu-west-1")]
+)
 def test_a_signature_for_several_regions(region: str, asked: str) -> None:
     lesson = lesson_of([line("s3:GetObject", PLAIN[0], region=region)])
     policy, _ = applied(lesson)
 
     assert passes(policy, "s3:GetObject", PLAIN[0], region=asked)
-    assert ("Condition" in iam_policy(aws_grants(lesson))[0]) == (region != "*")
+    assert ("Condition" in iam_policy(aws_grants(lesson))[0]) == ("*" not in region)
 
 
 def test_a_region_that_is_not_known_is_said() -> None:

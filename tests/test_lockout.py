@@ -12,7 +12,14 @@ from awsgate.gate import Gate, Review
 from awsgate.lockout import cut_off, locked
 from awsgate.policy.locks import LockBook
 from awsgate.policy.resources import Lock
-from awsgate.session import IssuedKeys, Session, SessionOpener
+from awsgate.session import (
+    ENTROPY_BYTES,
+    IssuedKeys,
+    Session,
+    SessionOpener,
+    mint_surrogate,
+    open_session,
+)
 from calls import ADMIN, GOOD, KEYS, POLICY, READER
 from signers import WHEN
 
@@ -93,6 +100,22 @@ def test_a_session_that_assumed_a_further_role_is_held_by_a_lock_on_either(
 
     assert on_role.lock_of(chained, WHEN) is not None
     assert (on_role.lock_of(ALICE, WHEN) is not None) == (locked_role == READER)
+
+
+@pytest.mark.parametrize("locked_role", ["first", "second", "third", "now"])
+def test_a_lock_on_any_role_of_the_way_holds_the_session(locked_role: str) -> None:
+    arns = {name: f"arn:aws:iam::123456789012:role/{name}" for name in ("second", "third", "now")}
+    at = replace(ALICE, expires_at=2**33)
+    for step, arn in enumerate(arns.values()):
+        issued = IssuedKeys(SigningKeys("ASIA", "s", "t"), 2**33, arn, "alice")
+        made = mint_surrogate(KEYS, at, issued, now=9, entropy=bytes([step]) * ENTROPY_BYTES)
+        at = open_session(
+            KEYS, access_key_id=made.access_key_id, session_token=made.session_token, now=9
+        ).session
+    of_it = {"first": READER, **arns}
+
+    assert gate(lock(aws_role_arn=of_it[locked_role])).lock_of(at, WHEN) is not None
+    assert gate(lock(aws_role_arn=ADMIN)).lock_of(at, WHEN) is None
 
 
 def test_what_the_locked_are_told() -> None:

@@ -26,12 +26,12 @@ from awsgate.aws import sigv4
 from awsgate.aws.partitions import region_partition
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.orderpath import CONTENT_TYPE, TARGET
+from awsgate.session import KEY_PREFIX
+from awsgate.variables import BUNDLES, HTTPS_PROXIES
 
 TIMEOUT_S = 75.0  # the gateway may have to assume the role first
 MAX_ANSWER_BYTES = 1 << 20
-KEY_PREFIX = "GATE"
 
-_BUNDLES = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 _HINT = 'eval "$(awsgate env ...)" sets all that is needed; so does awsgate exec'
 
 
@@ -48,14 +48,14 @@ class GatewayCaller:
 
 def caller_from(environment: Mapping[str, str]) -> GatewayCaller:
     """Read who calls from the environment. Raises ``SetupError`` if that is no gateway's."""
-    url = environment.get("HTTPS_PROXY") or environment.get("https_proxy") or ""
+    url = next((environment[name] for name in HTTPS_PROXIES if environment.get(name)), "")
     if not url:
         raise SetupError("HTTPS_PROXY is not set, so there is no gateway to ask", hint=_HINT)
     proxy = _proxy(url)
     keys = _keys(environment)
     if not keys.access_key_id.startswith(KEY_PREFIX):
         raise SetupError("the AWS credentials here are none of a gateway's", hint=_HINT)
-    bundle = next((environment[name] for name in _BUNDLES if environment.get(name)), "")
+    bundle = next((environment[name] for name in BUNDLES if environment.get(name)), "")
     return GatewayCaller(keys, proxy, bundle)
 
 

@@ -18,7 +18,7 @@ def lock_of(
     books: Iterable[LockBook], policy: Policy, session: Session, now: datetime
 ) -> Lock | None:
     """Give the lock that holds a session: the first of the first book that has one."""
-    user, issued = policy.users.get(session.user), session.issued
+    user = policy.users.get(session.user)
     for book in books:
         lock = lock_on(
             book,
@@ -26,9 +26,9 @@ def lock_of(
             roles=user.spec.roles if user is not None else (),
             app=session.app,
             session=session.id,
-            # Of a session that went on to another role, a lock on either holds it.
-            role_arn=(issued.role_arn if issued is not None else "") or session.role_arn,
-            parent_arn=session.role_arn,
+            # Of a session that went on to other roles, a lock on any of them holds it.
+            role_arn=session.role_arns[-1],
+            came_by=session.role_arns[:-1],
             now=now,
         )
         if lock is not None:

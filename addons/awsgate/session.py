@@ -26,7 +26,7 @@ import hashlib
 import hmac
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from cachetools import LRUCache
 from cryptography.exceptions import InvalidTag
@@ -63,6 +63,16 @@ class Session:
     expires_at: int
     issued: IssuedKeys | None = None
     """A surrogate: sign with these real keys instead of assuming ``role_arn``."""
+
+    @property
+    def role_arns(self) -> tuple[str, ...]:
+        """Give the roles on its way, each once: ``role_arn``, and last the one it is now."""
+        if self.issued is None:
+            return (self.role_arn,)
+        now = self.issued.role_arn or self.role_arn
+        before = dict.fromkeys((self.role_arn, *self.issued.came_by))
+        before.pop(now, None)
+        return *before, now
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +165,8 @@ def mint_surrogate(
 
     User, app, role, session id and start are the parent's, so that the audit and locks
     see one session. It ends with the parent or with AWS's own, whichever is first. A
-    parent that is a surrogate itself is fine: its own keys are not taken over.
+    parent that is a surrogate itself is fine: its own keys are not taken over, but the
+    roles on its way are: locks and deny rules hold for all of them.
 
     ``entropy`` is 32 fresh random bytes, as for ``mint``. Raises ``ValueError`` if the
     end has come already, or if the token would be too long.
@@ -164,7 +175,9 @@ def mint_surrogate(
     if expires_at <= now:
         raise ValueError(f"the surrogate would have ended {now - expires_at} seconds ago")
     head = _head(parent.id, parent.user, parent.app, parent.role_arn, parent.issued_at, expires_at)
-    payload = head + _END_OF_HEAD + pack(issued)
+    ends = (parent.role_arn, issued.role_arn)  # they stand in the token already
+    between = tuple(arn for arn in parent.role_arns if arn not in ends)
+    payload = head + _END_OF_HEAD + pack(replace(issued, came_by=between))
     return _seal(keys, _SURROGATE, payload, _checked(entropy), expires_at)
 
 

@@ -15,14 +15,19 @@ Pure. Sealing is not done here, and what ``pack`` gives is as secret as the keys
 from __future__ import annotations
 
 import base64
+import json
 import struct
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from os.path import commonprefix
 
 from awsgate.aws import sigv4
 
 _HEAD = struct.Struct(">BQ")
 _LENGTH = struct.Struct(">H")
 _EXPRESS = 1
+_CAME_BY = 2  # one more text follows; tokens of versions that knew no such thing have none
+_TEXTS = 6
 _AS_BYTES = 0x8000  # the highest bit of a length: base64 text, packed as its bytes
 _FAR_S = 1 << 40
 
@@ -41,6 +46,8 @@ class IssuedKeys:
     """An S3 Express session: the token goes into x-amz-s3session-token."""
     bucket_host: str = ""
     """The host that an S3 Express session was made for."""
+    came_by: tuple[str, ...] = ()
+    """Roles that the client went on from, between the session's own and ``role_arn``."""
 
     def __repr__(self) -> str:
         return f"IssuedKeys({self.keys.access_key_id}, {self.role_arn}, redacted)"
@@ -50,8 +57,9 @@ def pack(issued: IssuedKeys) -> bytes:
     """Give the bytes for the sealed token. Raises ``ValueError`` if a part is too long."""
     if not 0 <= issued.expires_at < _FAR_S:
         raise ValueError(f"issued keys end at {issued.expires_at}, expected epoch seconds")
-    head = _HEAD.pack(_EXPRESS if issued.express else 0, issued.expires_at)
-    return head + b"".join(
+    flags = _EXPRESS * issued.express | _CAME_BY * bool(issued.came_by)
+    head = _HEAD.pack(flags, issued.expires_at)
+    texts = b"".join(
         _pack_text(text)
         for text in (
             issued.keys.access_key_id,
@@ -62,6 +70,10 @@ def pack(issued: IssuedKeys) -> bytes:
             issued.bucket_host,
         )
     )
+    if not issued.came_by:
+        return head + texts
+    shortened = list(_shortened(issued.role_arn, issued.came_by))
+    return head + texts + _pack_text(json.dumps(shortened, separators=(",", ":")))
 
 
 def unpack(packed: bytes) -> IssuedKeys:
@@ -70,7 +82,7 @@ def unpack(packed: bytes) -> IssuedKeys:
         flags, expires_at = _HEAD.unpack_from(packed)
         at = _HEAD.size
         texts = []
-        for _ in range(6):
+        for _ in range(_TEXTS + bool(flags & _CAME_BY)):
             (length,) = _LENGTH.unpack_from(packed, at)
             start = at + _LENGTH.size
             at = start + (length & ~_AS_BYTES)
@@ -80,7 +92,7 @@ def unpack(packed: bytes) -> IssuedKeys:
         raise ValueError("packed keys are cut short") from None
     if at != len(packed):
         raise ValueError("packed keys have another length")
-    key_id, secret, token, role_arn, session_name, bucket_host = texts
+    key_id, secret, token, role_arn, session_name, bucket_host, *more = texts
     return IssuedKeys(
         keys=sigv4.SigningKeys(key_id, secret, token),
         expires_at=expires_at,
@@ -88,7 +100,25 @@ def unpack(packed: bytes) -> IssuedKeys:
         session_name=session_name,
         express=bool(flags & _EXPRESS),
         bucket_host=bucket_host,
+        came_by=_lengthened(role_arn, json.loads(more[0])) if more else (),
     )
+
+
+def _shortened(before: str, arns: Iterable[str]) -> Iterator[str]:
+    """Leave out what each has in common with the one before: partition and account, mostly."""
+    for arn in arns:
+        shared = len(commonprefix((before, arn)))
+        yield f"{shared}:{arn[shared:]}"
+        before = arn
+
+
+def _lengthened(before: str, texts: Iterable[str]) -> tuple[str, ...]:
+    arns = []
+    for text in texts:
+        shared, _, rest = text.partition(":")
+        before = before[: int(shared)] + rest
+        arns.append(before)
+    return tuple(arns)
 
 
 def _pack_text(text: str) -> bytes:

@@ -19,6 +19,7 @@ from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
 from awsgate.credentials import BaseAssumer, CredentialCache, RoleRequest
+from awsgate.errors import SetupError
 from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
@@ -52,6 +53,8 @@ class Settings:
     """``host:port``, empty for off; None: as the policy says."""
     upstream: str = ""
     """URL for all AWS traffic, STS included; empty: AWS itself."""
+    fallback: Path | None = None
+    """A policy to start with if the one at ``policy`` is not in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,7 +196,7 @@ def assemble(
 
     ``assumer`` asks somebody else than STS for role credentials: in a worker, its parent.
     """
-    policy = load_policy(settings.policy)
+    policy = _policy_of(settings)
     spec = policy.gateway
     lost = lost_ca(settings)
     state = open_state(settings.state)
@@ -237,6 +240,15 @@ def assemble(
         assumer=assumer,
         warnings=start_warnings(settings, policy, ca, lost=lost),
     )
+
+
+def _policy_of(settings: Settings) -> Policy:
+    try:
+        return load_policy(settings.policy)
+    except SetupError:
+        if settings.fallback is None:
+            raise
+        return load_policy(settings.fallback)
 
 
 def role_request(policy: Policy, plan: Plan) -> RoleRequest:

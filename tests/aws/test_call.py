@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from asking import ACCOUNT, FORM, at, call
-from awsgate.aws.call import Call, call_of, needs_body
+from awsgate.aws.call import Call, call_of, needs_body, recorded_levels
 
 ARN = f"arn:aws:{{}}:eu-west-1:{ACCOUNT}:{{}}"
 
@@ -95,6 +95,14 @@ FAMOUS: dict[str, tuple[Call, str, str, tuple[str, ...]]] = {
     "delete a version among others": (
         call("s3", "POST /b?delete", "<Delete><Object><Key>a</Key><VersionId>1</VersionId></Object></Delete>"),
         "s3:DeleteObject s3:DeleteObjectVersion", "Write", ("arn:aws:s3:::b/a",),
+    ),
+    "delete objects where others are hidden": (
+        call("s3", "POST /b?delete", "<Delete><Quiet><Object><Key>secret</Key></Object></Quiet><Object><Key>a</Key></Object></Delete>"),
+        "s3:DeleteObject s3:DeleteObjectVersion", "Write", (),
+    ),
+    "delete objects by what they do not have": (
+        call("s3", "POST /b?delete", "<Delete><Object><Key>a</Key><key>secret</key></Object></Delete>"),
+        "s3:DeleteObject s3:DeleteObjectVersion", "Write", (),
     ),
     "delete objects that nobody can read": (
         call("s3", "POST /b?delete", "<!DOCTYPE a []><Delete><Object><Key>a</Key></Object></Delete>"),
@@ -213,7 +221,22 @@ FAMOUS: dict[str, tuple[Call, str, str, tuple[str, ...]]] = {
     ),
     "a customer's api": (
         call("abc123.execute-api.eu-west-1.amazonaws.com", "POST /prod/pets"), "execute-api:Invoke", "Write",
-        (ARN.format("execute-api", "abc123/prod/POST/pets"),),
+        ("arn:aws:execute-api:eu-west-1:*:abc123/prod/POST/pets",),
+    ),
+    "a customer's api that a header names": (
+        call("abc123.execute-api.eu-west-1.amazonaws.com", "POST /prod/pets", x_apigw_api_id="def456"),
+        "execute-api:Invoke", "Write", (),
+    ),
+    "a customer's api behind a VPC endpoint": (
+        call("vpce-1a-2b.execute-api.eu-west-1.vpce.amazonaws.com", "POST /prod/pets"),
+        "execute-api:Invoke", "Write", (),
+    ),
+    "tags of an object": (
+        call("s3", "PUT /b/k?tagging"), "s3:PutObjectTagging", "Tagging", ("arn:aws:s3:::b/k",),
+    ),
+    "tags of an instance": (
+        call("ec2", "POST /", "Action=CreateTags&ResourceId.1=i-1", content_type=FORM),
+        "ec2:CreateTags", "Tagging", (),
     ),
 }  # fmt: skip
 
@@ -225,6 +248,39 @@ def test_a_call_has_its_actions_level_and_resources(
     assert " ".join(found.actions) == actions
     assert found.access_level == level
     assert found.resources == resources
+
+
+LEVELS = {
+    "an object": (call("s3", "PUT /b/k"), ("Write",)),
+    "with an acl": (call("s3", "PUT /b/k", x_amz_acl="private"), ("Permissions management", "Write")),
+    "with an acl in the query": (call("s3", "PUT /b/k?x-amz-acl=private"), ("Permissions management", "Write")),
+    "with tags": (call("s3", "PUT /b/k", x_amz_tagging="a=b"), ("Write", "Tagging")),
+    "a copy": (call("s3", "PUT /b/k", x_amz_copy_source="/a/k"), ("Write", "Read")),
+    "not known": (call("s3", "PATCH /b/k"), ("Write",)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("found", "levels"), LEVELS.values(), ids=LEVELS)
+def test_a_call_has_the_levels_of_all_its_actions(found: Call, levels: tuple[str, ...]) -> None:
+    assert found.access_levels == levels
+    assert found.access_level == levels[0]
+
+
+@pytest.mark.parametrize(
+    ("actions", "recorded", "levels"),
+    [
+        ("s3:PutObject s3:PutObjectAcl", "Permissions management", ("Permissions management", "Write")),
+        ("s3:GetObject", "Read", ("Read",)),
+        ("s3:PutObjectTagging", "Write", ("Write",)),  # a line of a version before
+        ("eks:AccessKubernetesApi", "Write", ("Write",)),  # what a token stands for
+        ("s3:NoSuchAction", "Write", ("Write",)),
+        ("s3:GetObject", "nonsense", ("Write",)),
+    ],
+)
+def test_levels_come_back_from_the_audit(
+    actions: str, recorded: str, levels: tuple[str, ...]
+) -> None:
+    assert recorded_levels(actions.split(), recorded) == levels
 
 
 HOSTS = st.sampled_from(

@@ -7,9 +7,11 @@ stands in ``operations/levels/``. After an upgrade of botocore that adds operati
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import botocore
 import pytest
 import yaml
 
-from awsgate.aws.operations import Service, level_of, services_signing_as
+from awsgate.aws.operations import LEVELS, Service, level_of, services_signing_as
 from serialised import LOADER, service_names
 
 SCRIPTS = Path(__file__).parents[2] / "scripts"
@@ -49,6 +51,33 @@ def _operations() -> Iterator[tuple[str, str, Service | None, dict[str, Any]]]:
 
 def is_unsigned(details: dict[str, Any]) -> bool:
     return details.get("authtype") == "none" or details.get("auth") == ["smithy.api#noAuth"]
+
+
+def test_each_access_level_occurs() -> None:
+    """A level that no action has is a rule that means nothing."""
+    folder = resources.files("awsgate.aws") / "operations" / "levels"
+    found = Counter(
+        level
+        for file in folder.iterdir()
+        for level in json.loads(file.read_text("utf-8")).values()
+    )
+
+    assert set(found) == set(LEVELS)
+    assert min(found.values()) > 400
+
+
+@pytest.mark.parametrize(
+    ("action", "level"),
+    {
+        "s3:PutObjectTagging": "Tagging", "s3:DeleteObjectTagging": "Tagging",
+        "ec2:CreateTags": "Tagging", "dynamodb:TagResource": "Tagging",
+        "sts:TagSession": "Tagging", "kinesis:CreateChannel": "Write",
+        "s3:PutObjectAcl": "Permissions management", "s3:PutObject": "Write",
+        "s3:GetObjectTagging": "Read", "s3:ListBucket": "List",
+    }.items(),
+)  # fmt: skip
+def test_an_action_has_the_level_of_the_reference(action: str, level: str) -> None:
+    assert level_of(action) == level
 
 
 def test_every_operation_of_botocore_has_an_action_or_is_listed_without() -> None:

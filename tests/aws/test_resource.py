@@ -241,6 +241,23 @@ def test_a_topic_is_one() -> None:
     )
 
 
+TOPIC = f"arn:aws:sns:{HERE}:topic"
+
+
+@pytest.mark.parametrize(
+    ("query", "body"),
+    [
+        ("", f"Action=Publish&TopicArn={TOPIC}&Message=a;TopicArn={TOPIC}2"),
+        ("", f"Action=Publish;TopicArn={TOPIC}2&TopicArn={TOPIC}"),
+        (f"?x=1;TopicArn={TOPIC}2", f"Action=Publish&TopicArn={TOPIC}"),
+    ],
+)
+def test_a_form_that_some_split_at_semicolons_names_nothing(query: str, body: str) -> None:
+    assert call("sns", f"POST /{query}", body, content_type=FORM).resources == ()
+    plain = f"Action=Publish&TopicArn={TOPIC}&Message=a%3Bb"
+    assert call("sns", "POST /", plain, content_type=FORM).resources == (TOPIC,)
+
+
 def test_a_body_that_is_compressed_names_nothing() -> None:
     found = call(
         "dynamodb",

@@ -20,7 +20,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 
 from awsgate.cli.companion import Watch
-from awsgate.cli.variables import ENDPOINT, KEYS
+from awsgate.variables import ENDPOINT, KEYS
 from commandline import POLICY, READ_ONLY, opened_by_the_gateway
 
 pytestmark = pytest.mark.usefixtures("gateway_ca")

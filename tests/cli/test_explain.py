@@ -166,7 +166,7 @@ def test_an_operation_stands_for_its_actions(run: Run) -> None:
     assert result.err == (
         "awsgate: note: s3:CopyObject is an API operation; it needs s3:PutObject and s3:GetObject\n"
     )
-    assert "  call      s3:PutObject, s3:GetObject  [Write]\n" in result.out
+    assert "  call      s3:PutObject, s3:GetObject  [Write, Read]\n" in result.out
 
 
 def test_an_action_that_is_not_known_is_said_and_taken_as_a_write(run: Run) -> None:
@@ -278,7 +278,7 @@ def test_a_refused_request_is_explained_by_its_id(run: Run, record: Any) -> None
         "denied: no rule allows this call: aws_access_levels of role/reader\n"
         "  who       alice, in test\n"
         f"  as        {READ_ONLY}\n"
-        "  call      s3:PutObject, s3:PutObjectTagging  [Write]\n"
+        "  call      s3:PutObject, s3:PutObjectTagging  [Write, Tagging]\n"
         "  resource  arn:aws:s3:::b/a key\n"
         "  region    eu-west-1\n"
         "  from      10.0.0.1\n"
@@ -287,7 +287,7 @@ def test_a_refused_request_is_explained_by_its_id(run: Run, record: Any) -> None
         "  deny   role/no-deletes  does not match: aws_actions\n"
         "  allow  role/reader      does not match: aws_access_levels\n"
         "nearest: role/reader (policy.yaml document 1) would allow it, but for\n"
-        "  aws_access_levels: it is Write; the rule wants Read, List\n"
+        "  aws_access_levels: it is Write, Tagging; the rule wants Read, List\n"
     )
 
 

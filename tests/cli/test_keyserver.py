@@ -7,8 +7,8 @@ from dataclasses import replace
 from awsgate.cli.issuing import Issued
 from awsgate.cli.keyserver import KeySource
 from awsgate.cli.no import No
-from awsgate.cli.variables import Keys
 from awsgate.errors import SetupError
+from awsgate.variables import Keys
 
 NOW = 1_800_000_000
 

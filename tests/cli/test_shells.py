@@ -27,7 +27,7 @@ from awsgate.cli.shells import (
     powershell_quoted,
     written,
 )
-from awsgate.cli.variables import Change
+from awsgate.variables import Change
 
 HOSTILE = {
     "A_PLAIN": "/etc/ssl/ca.pem",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from awsgate.cli.variables import NO_PROXY as PRINTED_NO_PROXY
 from awsgate.doctor.environment import check_shell
 from awsgate.doctor.finding import Finding, Severity
-from awsgate.doctor.shell import ADDING, NO_PROXY, REPLACING, Place, Shell, same_address
+from awsgate.doctor.shell import Place, Shell, same_address
+from awsgate.variables import ADDED_ROOT, BUNDLES, NO_PROXY, Keys, Way, access_by_keys
 
 PLACE = Place("127.0.0.1:8080", "/c/ca-cert.pem", "/c/ca-bundle.pem")
 CANARY = "c4nary-p4ssw0rd"
@@ -22,10 +22,10 @@ HEALTHY = {
     "no_proxy": NO_PROXY,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_REGION": "eu-west-1",
-    **dict.fromkeys(REPLACING, PLACE.bundle),
-    ADDING: PLACE.root_cert,
+    **dict.fromkeys(BUNDLES, PLACE.bundle),
+    ADDED_ROOT: PLACE.root_cert,
 }
-TRUSTED = dict.fromkeys((*REPLACING, ADDING), "ours")
+TRUSTED = dict.fromkeys((*BUNDLES, ADDED_ROOT), "ours")
 
 
 def shell(changes: dict[str, str | None], **facts: object) -> Shell:
@@ -42,7 +42,16 @@ def test_what_awsgate_env_sets_is_healthy() -> None:
 
     assert bad(found) == []
     assert [f.what for f in found] == ["gateway credentials, good until 2026-11-27 18:00 UTC"]
-    assert set(PRINTED_NO_PROXY.split(",")) >= set(NO_PROXY.split(","))
+
+
+def test_nothing_that_awsgate_env_sets_is_amiss() -> None:
+    """The two are read by each other: what one writes, the other checks."""
+    way = Way(PLACE.url, PLACE.bundle, PLACE.root_cert, "eu-west-1")
+    keys = Keys("GATEABCDEFGHIJKLMNOP", "x", "t", 1_800_000_000)
+
+    made = access_by_keys(way, keys, {"NO_PROXY": "corp.example .amazonaws.com"}).applied({})
+
+    assert bad(check_shell(Shell(PLACE, made, trust=TRUSTED, session="open"))) == []  # type: ignore[arg-type]
 
 
 Row = tuple[dict[str, str | None], str, str]
@@ -86,11 +95,24 @@ PLANTED: list[Row] = [
         "no-proxy-covers-aws",
         f"no_proxy={NO_PROXY}",
     ),
+    # As curl has them, and with the dot of the root.
+    ({"no_proxy": "localhost .amazonaws.com"}, "no-proxy-covers-aws", f"no_proxy={NO_PROXY}"),
+    (
+        {"no_proxy": f"{NO_PROXY},*.amazonaws.com."},
+        "no-proxy-covers-aws",
+        f"no_proxy={NO_PROXY}",
+    ),
     ({"no_proxy": f"{NO_PROXY},intranet"}, "no-proxy-differs", f"no_proxy={NO_PROXY}"),
     (
         {"NO_PROXY": "localhost", "no_proxy": "localhost"},
         "no-proxy-lacks-metadata",
         "169.254.169.254",
+    ),
+    # 169.254.170.23 is no 169.254.170.2.
+    (
+        dict.fromkeys(("NO_PROXY", "no_proxy"), NO_PROXY.replace("169.254.170.2,", "")),
+        "no-proxy-lacks-metadata",
+        "169.254.170.2,",
     ),
     ({"NO_PROXY": None, "no_proxy": None}, "no-proxy-lacks-metadata", "fd00:ec2::254"),
     ({"AWS_PROFILE": "work"}, "profile-beside-keys", "unset AWS_PROFILE"),
@@ -116,7 +138,7 @@ PLANTED: list[Row] = [
         "ca-variables-missing",
         "export REQUESTS_CA_BUNDLE=/c/ca-bundle.pem",
     ),
-    ({ADDING: None}, "node-ca-missing", f"export {ADDING}=/c/ca-cert.pem"),
+    ({ADDED_ROOT: None}, "node-ca-missing", f"export {ADDED_ROOT}=/c/ca-cert.pem"),
     (
         {"AWS_EC2_METADATA_DISABLED": None},
         "metadata-not-disabled",
@@ -149,12 +171,12 @@ def test_a_long_term_key_with_a_token_left_over() -> None:
     ("state", "id_"),
     [("unreadable", "ca-unreadable"), ("earlier", "ca-stale"), ("foreign", "ca-foreign")],
 )
-@pytest.mark.parametrize("name", [*REPLACING, ADDING])
+@pytest.mark.parametrize("name", [*BUNDLES, ADDED_ROOT])
 def test_a_file_that_does_not_trust_the_gateway_is_named(name: str, state: str, id_: str) -> None:
     (found,) = bad(check_shell(shell({}, trust={**TRUSTED, name: state})))
 
     assert (found.id, found.severity) == (id_, Severity.FAULT)
-    wanted = PLACE.root_cert if name == ADDING else PLACE.bundle
+    wanted = PLACE.root_cert if name == ADDED_ROOT else PLACE.bundle
     assert found.fix == f"export {name}={wanted}"
 
 

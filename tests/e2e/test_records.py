@@ -335,12 +335,6 @@ def test_actions_are_counted_as_they_are_recorded(run: Run) -> None:
         if line["action"] and (line["decision"] == "allowed" or line["code"] in AFTER_THE_GATE)
     )
 
-    print(
-        [
-            (l["user"], l["action"], l["decision"], l["code"], l["account"], l["rule"])
-            for l in run.lines
-        ]
-    )
     found = _samples(run.metrics, "awsgate_actions_total")
 
     assert {(labels["user"], labels["action"]): int(v) for labels, v in found} == expected

@@ -17,6 +17,11 @@ OBJECT = "arn:aws:s3:::reports/2026/a b.csv"
 GET = Call("s3", "GetObject", ("s3:GetObject",), ("Read",), (OBJECT,))
 COPY = Call("s3", "CopyObject", ("s3:PutObject", "s3:GetObject"), ("Write", "Read"), (OBJECT, OBJECT + "x"))
 UNKNOWN = Call("s3")
+API = Call(
+    "execute-api", "Invoke", ("execute-api:Invoke",), ("Write",),
+    ("arn:aws:execute-api:eu-west-1:*:abc/prod/GET/x",),
+)  # fmt: skip
+OWN_APIS = "arn:aws:execute-api:eu-west-1:123456789012"
 NOON = datetime.fromisoformat("2026-11-24T12:00:00+00:00")  # a Tuesday
 FACTS = CallFacts(GET, ("eu-west-1",), "10.1.2.3", NOON)
 
@@ -59,12 +64,42 @@ ROWS: dict[str, tuple[dict[str, Any], CallFacts, bool, bool]] = {
         {"aws_regions": ["eu-*"]}, facts(regions=("eu-west-1", "us-east-1")), False, True,
     ),
     "all regions, asked for one": ({"aws_regions": ["eu-*"]}, facts(regions=("*",)), False, True),
+    "a region of some, asked for one": (
+        {"aws_regions": ["us-east-1"]}, facts(regions=("us-*",)), False, True,
+    ),
+    "some regions, asked for as many": (
+        {"aws_regions": ["us-*"]}, facts(regions=("us-*",)), False, True,
+    ),
+    "some regions and another": (
+        {"aws_regions": ["eu-west-1"]}, facts(regions=("eu-west-1", "us-*")), False, True,
+    ),
+    "a region in capitals": ({"aws_regions": ["eu-*"]}, facts(regions=("EU-X",)), False, True),
+    "some regions, any will do": ({"aws_regions": ["*"]}, facts(regions=("us-*",)), True, True),
     "an unknown region": ({"aws_regions": ["eu-*"]}, facts(regions=()), False, True),
     "the service": ({"aws_services": ["s3"]}, FACTS, True, True),
     "another service": ({"aws_services": ["ec2"]}, FACTS, False, False),
     "another service, action unknown": ({"aws_services": ["ec2"]}, facts(UNKNOWN), False, True),
     "the level": ({"aws_access_levels": ["Read", "List"]}, FACTS, True, True),
     "another level": ({"aws_access_levels": ["List"]}, FACTS, False, False),
+    "one of two levels": ({"aws_access_levels": ["Write"]}, facts(COPY), False, True),
+    "the lesser of two levels": ({"aws_access_levels": ["Read"]}, facts(COPY), False, True),
+    "both levels": ({"aws_access_levels": ["Read", "Write"]}, facts(COPY), True, True),
+    "an api, whose ever": (
+        {"aws_resources": ["arn:aws:execute-api:*:*:abc/*"]}, facts(API), True, True,
+    ),
+    "an api of one account": ({"aws_resources": [f"{OWN_APIS}:abc/*"]}, facts(API), False, True),
+    "all apis of one account": ({"aws_resources": [f"{OWN_APIS}:*"]}, facts(API), False, True),
+    "another api of one account": (
+        {"aws_resources": [f"{OWN_APIS}:xyz/*"]}, facts(API), False, False,
+    ),
+    "another api": ({"aws_resources": ["arn:aws:execute-api:*:*:x/*"]}, facts(API), False, False),
+    "an api of a team": (
+        {"aws_resources": [f"{OWN_APIS}:{{{{internal.team}}}}/*"]}, facts(API), False, True,
+    ),
+    "an api elsewhere": (
+        {"aws_resources": ["arn:aws:execute-api:us-east-1:123456789012:{{internal.team}}/*"]},
+        facts(API), False, False,
+    ),
     "an unknown call is a write": ({"aws_access_levels": ["Write"]}, facts(UNKNOWN), True, True),
     "and may be anything": ({"aws_access_levels": ["Read"]}, facts(UNKNOWN), False, True),
     "the network": ({"source_networks": ["10.0.0.0/8"]}, FACTS, True, True),
@@ -113,12 +148,15 @@ def test_a_condition(given_: dict[str, Any], known: CallFacts, surely: bool, may
         assert set(unmet(rules, known, traits)) <= set(given_)
 
 
-CALLS = st.sampled_from([GET, COPY, UNKNOWN])
+CALLS = st.sampled_from([GET, COPY, UNKNOWN, API])
 RULES = st.sampled_from([rules for rules, *_ in ROWS.values()])
 
 
 @given(
-    CALLS, RULES, st.sampled_from([(), ("*",), ("eu-west-1",)]), st.sampled_from(["", "x", "::1"])
+    CALLS,
+    RULES,
+    st.sampled_from([(), ("*",), ("us-*",), ("eu-west-1",)]),
+    st.sampled_from(["", "x", "::1"]),
 )
 def test_what_surely_holds_may_hold(
     call: Call, given_: dict[str, Any], regions: tuple[str, ...], client: str

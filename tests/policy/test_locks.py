@@ -95,7 +95,7 @@ def test_a_lock_that_is_over_hides_no_other() -> None:
 def test_a_session_that_went_on_to_a_role_is_held_by_a_lock_on_either(locked: str) -> None:
     one = lock(aws_role_arn=locked)
 
-    assert held(one, role_arn=WRITER, parent_arn=READER) == "one"
+    assert held(one, role_arn=WRITER, came_by=[READER]) == "one"
 
 
 def test_somebody_without_a_name_is_not_held_by_what_names_nobody() -> None:
@@ -139,7 +139,7 @@ def test_the_index_finds_what_a_look_at_every_lock_finds(
     slow = sorted((one for one in locks if fits(one)), key=lambda one: one.metadata.name)
 
     assert held(
-        *locks, user=user, roles=roles, app=other, session=user, role_arn=user, parent_arn=other
+        *locks, user=user, roles=roles, app=other, session=user, role_arn=user, came_by=[other]
     ) == (slow[0].metadata.name if slow else "")
 
 

@@ -23,7 +23,7 @@ LABELS: list[dict[str, Any]] = [
 ]  # fmt: skip
 CONSOLE = "https://console.aws.amazon.com/"
 CALLS = [
-    CallFacts(Call(s, a.partition(":")[2], (a,), level, (arn,) if arn else ()), (r,), client)
+    CallFacts(Call(s, a.partition(":")[2], (a,), (level,), (arn,) if arn else ()), (r,), client)
     for s, a, level, arn in (
         ("s3", "s3:GetObject", "Read", "arn:aws:s3:::b/k"),
         ("s3", "s3:PutObject", "Write", ""),

@@ -88,6 +88,7 @@ class Hooks:
                 flows.refuse_connect(flow, 503, exc.code, exc.message)
                 self.recorder.refused_tunnel(flow, route, self.clock(), exc)
                 return
+            flow.metadata[tunnels.TUNNELLED] = True
             host, port = self.gateway.tunnel_address(route.host, route.port)
             request.data.host, request.data.port = host, port
             self.tripwire.approve(flow.client_conn, (host, port), "")

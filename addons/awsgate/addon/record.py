@@ -222,6 +222,7 @@ def _request_record(
         aws_request_id=_aws_request_id(flow) if refusal is None else "",
         access_key_id=trace.access_key_id,
         session_name=_session_name(plan, issued),
+        source_identity=plan.handoff.source_identity if plan is not None else "",
         granted_role_arn=session.role_arn if session is not None else "",
     )
 

@@ -122,12 +122,13 @@ _BY_NAME: Mapping[str, tuple[AccessLevel, ...]] = {level: (level,) for level in 
 # --- endpoints that customers own: no models, and one action for all of a service ---
 
 
-_ONE_ACTION = {
+ONE_ACTION = {
     "aoss": "aoss:APIAccessAll",
     "appsync": "appsync:GraphQL",
     "lambda": "lambda:InvokeFunctionUrl",
     "vpc-lattice-svcs": "vpc-lattice-svcs:Invoke",
 }
+"""Service -> the one action of its endpoints; ``catalogue`` reads it the other way."""
 
 
 def _invocation(asked: Asked) -> Call | None:
@@ -139,7 +140,7 @@ def _invocation(asked: Asked) -> Call | None:
         return _api_call(asked)
     if service == "es":
         return _single(f"es:ESHttp{asked.method.capitalize()}")
-    return _single(_ONE_ACTION[service]) if service in _ONE_ACTION else None
+    return _single(ONE_ACTION[service]) if service in ONE_ACTION else None
 
 
 def _api_call(asked: Asked) -> Call:

@@ -14,6 +14,7 @@ from functools import lru_cache
 from importlib import resources
 from typing import Any
 
+from awsgate.aws.call import ONE_ACTION
 from awsgate.aws.operations import levels_of
 
 _FOLDER = "operations"
@@ -64,11 +65,10 @@ def actions_without_resource(prefix: str) -> frozenset[str]:
     return frozenset(every - told)
 
 
-_TENANTS = {
+_TENANTS: Mapping[str, str] = {
+    **{action.lower(): service for service, action in ONE_ACTION.items()},
     "execute-api:invoke": "execute-api",
-    "lambda:invokefunctionurl": "lambda",
-    "aoss:apiaccessall": "aoss",
-    "appsync:graphql": "appsync",
+    "execute-api:manageconnections": "execute-api",
 }
 
 

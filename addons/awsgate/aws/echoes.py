@@ -1,4 +1,4 @@
-"""Does an answer of AWS's repeat the session token that it was asked with?
+"""Tells whether an answer of AWS's repeats the session token that it was asked with.
 
 A service that does not accept a signature says what it would have signed: the canonical
 request, with the role's own token in it. S3 does so twice, the second time in hex.

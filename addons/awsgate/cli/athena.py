@@ -10,7 +10,7 @@ import re
 from urllib.parse import urlsplit
 
 from awsgate.cli.shells import Unwritable
-from awsgate.cli.variables import Keys, Way
+from awsgate.variables import Keys, Way
 
 WORKGROUP = "ATHENA_WORKGROUP"
 """The environment variable that names one, as in the reference product."""

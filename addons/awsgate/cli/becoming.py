@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from awsgate.cli.issuing import Issued, Wanted
-from awsgate.cli.variables import Change, access_by_endpoint, access_by_keys, leading_past
+from awsgate.variables import Change, access_by_endpoint, access_by_keys, leading_past
 
 if TYPE_CHECKING:
     from awsgate.cli.companion import Watch

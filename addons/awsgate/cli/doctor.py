@@ -22,7 +22,6 @@ from awsgate.cli.options import (
     state_folder,
 )
 from awsgate.cli.terminal import Style, painted
-from awsgate.cli.variables import ENDPOINT, KEYS, MARK
 from awsgate.cli.waiting import waiting
 from awsgate.demo.serving import Places, first_way, served
 from awsgate.doctor.finding import Finding, Severity, count
@@ -30,6 +29,7 @@ from awsgate.errors import SetupError
 from awsgate.policy import decide, grantable_roles
 from awsgate.policyfile import load_policy
 from awsgate.session import KEY_PREFIX
+from awsgate.variables import ENDPOINT, KEYS, MARK
 
 _PROXY = re.compile(r"(?:http://)?((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})/?")
 _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT: Style.BAD}

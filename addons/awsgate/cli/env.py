@@ -32,7 +32,8 @@ from awsgate.cli.options import (
     state_folder,
 )
 from awsgate.cli.shells import CANNOT_UNSET, Format, Unwritable, login_shell, written
-from awsgate.cli.variables import (
+from awsgate.errors import SetupError
+from awsgate.variables import (
     HTTP_PROXIES,
     MARK,
     PROFILES,
@@ -43,7 +44,6 @@ from awsgate.cli.variables import (
     stale,
     undoing,
 )
-from awsgate.errors import SetupError
 
 FormatOption = Annotated[
     Format,

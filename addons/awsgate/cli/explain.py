@@ -142,7 +142,7 @@ def _answer(
             app=app,
             session=question.session,
             role_arn=question.chained_arn or role_arn,
-            parent_arn=role_arn,
+            came_by=[role_arn],
             now=now,
         )
         for book in books

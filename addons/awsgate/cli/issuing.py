@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from awsgate.cli.variables import Keys, Way
+from awsgate.variables import Keys, Way
 
 
 @dataclass(frozen=True, slots=True)

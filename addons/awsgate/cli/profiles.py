@@ -36,8 +36,8 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
-from awsgate.cli.variables import NO_PROXY
 from awsgate.errors import SetupError
+from awsgate.variables import NO_PROXY
 
 if TYPE_CHECKING:
     from awsgate.cli.choice import Choice

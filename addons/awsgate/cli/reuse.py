@@ -24,9 +24,9 @@ from pathlib import Path
 from typing import Any
 
 from awsgate.cli.issuing import Issued, Wanted, issue
-from awsgate.cli.variables import Keys
 from awsgate.errors import SetupError
 from awsgate.paths import private_folder, read_private, write_file
+from awsgate.variables import Keys
 from awsgate.version import __version__
 
 FOLDER = "reuse"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,8 +50,11 @@ def run(
 
     Example: awsgate run --listen 127.0.0.1:8080
     """
-    with tempfile.TemporaryDirectory(prefix="awsgate-metrics-") as shared:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = shared
+    with tempfile.TemporaryDirectory(prefix="awsgate-run-") as scratch:
+        metrics_folder, policies = Path(scratch) / "metrics", Path(scratch) / "policies"
+        metrics_folder.mkdir()
+        policies.mkdir()
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)
         from awsgate.server.command import serve
         from awsgate.wiring import Settings
 
@@ -61,5 +65,12 @@ def run(
             metrics=metrics,
             upstream=upstream,
         )
-        code = serve(settings, workers=workers, listen=listen, drain_s=drain, core=core)
+        code = serve(
+            settings,
+            workers=workers,
+            listen=listen,
+            drain_s=drain,
+            scratch=policies,
+            core=core,
+        )
     raise typer.Exit(code)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from pathlib import PurePath
 
-from awsgate.cli.variables import Change
+from awsgate.variables import Change
 
 
 class Format(StrEnum):

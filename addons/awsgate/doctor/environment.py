@@ -9,11 +9,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
-from awsgate.aws.partitions import all_suffixes
 from awsgate.doctor.finding import Finding, Group, fault, note, ok, warning
-from awsgate.doctor.shell import KEY_VARIABLES, METADATA, NO_PROXY, RENEW, Shell
+from awsgate.doctor.shell import RENEW, Shell
 from awsgate.doctor.trust import check_trust, check_trust_missing
 from awsgate.session import KEY_PREFIX
+from awsgate.variables import (
+    CREDENTIALS,
+    HTTP_PROXIES,
+    METADATA,
+    NO_PROXIES,
+    NO_PROXY,
+    PROFILES,
+    entries,
+    leading_past,
+)
 
 
 def check_shell(shell: Shell) -> list[Finding]:
@@ -36,7 +45,7 @@ def check_shell(shell: Shell) -> list[Finding]:
 
 
 def _http_proxy(shell: Shell) -> Iterator[Finding]:
-    names = [name for name in ("HTTP_PROXY", "http_proxy") if shell.names_gateway(name)]
+    names = [name for name in HTTP_PROXIES if shell.names_gateway(name)]
     if names:
         yield fault(
             Group.SHELL,
@@ -107,9 +116,9 @@ def _https_proxy(shell: Shell) -> Iterator[Finding]:
 
 
 def _no_proxy(shell: Shell) -> Iterator[Finding]:
-    values = {n: shell.value(n) for n in ("NO_PROXY", "no_proxy") if shell.value(n)}
+    values = {n: shell.value(n) for n in NO_PROXIES if shell.value(n)}
     fix = f"export NO_PROXY={NO_PROXY} no_proxy={NO_PROXY}"
-    past = sorted({entry for value in values.values() for entry in _covering(value)})
+    past = leading_past(shell.environ)
     if past:
         yield fault(
             Group.SHELL,
@@ -126,7 +135,8 @@ def _no_proxy(shell: Shell) -> Iterator[Finding]:
             "some clients read the one and some the other",
             fix,
         )
-    lacking = [m for m in METADATA if not all(m in value for value in values.values() or [""])]
+    held = [set(entries(value)) for value in values.values()] or [set()]
+    lacking = [m for m in METADATA if not all(m in one for one in held)]
     if lacking and not past:
         yield warning(
             Group.SHELL,
@@ -137,23 +147,11 @@ def _no_proxy(shell: Shell) -> Iterator[Finding]:
         )
 
 
-def _covering(value: str) -> Iterator[str]:
-    """Give the entries of a NO_PROXY that keep AWS's hosts from the proxy."""
-    for entry in (part.strip().lower() for part in value.split(",")):
-        bare = entry.lstrip("*").lstrip(".").partition(":")[0]
-        suffixes = all_suffixes()
-        if entry == "*" or (
-            bare and any(bare == s or bare.endswith(f".{s}") or s.endswith(f".{bare}")
-                         for s in suffixes)
-        ):  # fmt: skip
-            yield entry
-
-
 # --- keys -------------------------------------------------------------------------
 
 
 def _profile(shell: Shell) -> Iterator[Finding]:
-    names = [n for n in ("AWS_PROFILE", "AWS_DEFAULT_PROFILE") if shell.value(n)]
+    names = [n for n in PROFILES if shell.value(n)]
     if names and shell.value("AWS_ACCESS_KEY_ID"):
         yield fault(
             Group.SHELL,
@@ -222,7 +220,7 @@ def _real_keys(shell: Shell) -> Iterator[Finding]:
             "HTTPS_PROXY is the gateway, and AWS_ACCESS_KEY_ID is a real AWS key",
             "the gateway takes its own credentials alone (unknown-key), and a real key here is "
             "what awsgate is there to do without",
-            f"unset {' '.join(KEY_VARIABLES)}\n{RENEW}",
+            f"unset {' '.join(CREDENTIALS)}\n{RENEW}",
         )
 
 

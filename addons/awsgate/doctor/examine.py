@@ -41,6 +41,7 @@ from awsgate.doctor.shell import Place, Shell
 from awsgate.doctor.tools import check_mitmproxy, check_tools
 from awsgate.policy import Policy
 from awsgate.session import ENTROPY_BYTES, SessionKeys, mint
+from awsgate.variables import CREDENTIALS
 
 _CALL_TTL_S = 120
 _LISTEN = "127.0.0.1:8080"
@@ -179,10 +180,7 @@ def _caller(
     # Without the session key here it cannot be told whether they are good: a call tells.
     if not shell.has_gateway_keys or shell.session not in ("open", "none"):
         return None
-    key, secret, token = (
-        shell.value(name)
-        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-    )
+    key, secret, token = (shell.value(name) for name in CREDENTIALS)
     return Caller("this shell", SigningKeys(key, secret, token))
 
 

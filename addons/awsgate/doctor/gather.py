@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives import serialization
 from awsgate.ca import BUNDLE_NAME, CA_NAME, CERT_NAME
 from awsgate.doctor.clientfiles import ClientFiles, bundles_in, region_in
 from awsgate.doctor.files import CaFacts, PolicyFacts, Problem, StateFacts
-from awsgate.doctor.shell import ADDING, REPLACING, Place, SessionState, Shell, Trust
+from awsgate.doctor.shell import Place, SessionState, Shell, Trust
 from awsgate.doctor.tools import PACKAGES, PROGRAMS, ToolFacts
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.paths import read_private
@@ -35,6 +35,7 @@ from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
 from awsgate.session import KEY_BYTES, KEY_PREFIX, SessionKeys, open_session
 from awsgate.state import AUDIT_NAME, KEY_NAME, PREVIOUS_NAME
+from awsgate.variables import ADDED_ROOT, BUNDLES, PROFILES
 
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _MAX_BYTES = 8 * 1024**2
@@ -188,13 +189,13 @@ def shell_facts(
     environ: Mapping[str, str], place: Place, root: bytes, keys: SessionKeys | None, now: int
 ) -> Shell:
     """Look at the variables, and into the files that they name."""
-    named = {name: environ[name] for name in (*REPLACING, ADDING) if environ.get(name)}
+    named = {name: environ[name] for name in (*BUNDLES, ADDED_ROOT) if environ.get(name)}
     trust = {name: trust_in(Path(value).expanduser(), root) for name, value in named.items()}
     if not root:  # no CA here to compare with
         trust = {name: found for name, found in trust.items() if found == "unreadable"}
     files = _client_texts(environ)
     session, role_arn = _session(environ, keys, now)
-    profile = environ.get("AWS_PROFILE") or environ.get("AWS_DEFAULT_PROFILE") or "default"
+    profile = next((environ[name] for name in PROFILES if environ.get(name)), "default")
     return Shell(
         place=place,
         environ=environ,

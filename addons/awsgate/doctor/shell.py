@@ -7,14 +7,9 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from awsgate.session import KEY_PREFIX
+from awsgate.variables import HTTPS_PROXIES
 
-METADATA = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254")
-NO_PROXY = ",".join(["localhost", "127.0.0.1", "::1", *METADATA])
 RENEW = 'eval "$(awsgate env --user USER --app APP --role ROLE)"'
-REPLACING = ("AWS_CA_BUNDLE", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-"""These replace the trust store of what reads them."""
-ADDING = "NODE_EXTRA_CA_CERTS"
-KEY_VARIABLES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 Trust = Literal["ours", "earlier", "foreign", "unreadable"]
 """What a file of certificates holds: our root, one from before ``ca rotate``, neither."""
@@ -66,7 +61,7 @@ class Shell:
     @property
     def is_client(self) -> bool:
         """True if programs started here are meant to go through the gateway."""
-        return self.has_gateway_keys or any(map(self.names_gateway, ("HTTPS_PROXY", "https_proxy")))
+        return self.has_gateway_keys or any(map(self.names_gateway, HTTPS_PROXIES))
 
 
 def same_address(url: str, address: str) -> bool:

@@ -6,14 +6,15 @@ import shlex
 from collections.abc import Iterator
 
 from awsgate.doctor.finding import Finding, Group, fault, note, warning
-from awsgate.doctor.shell import ADDING, REPLACING, Shell
+from awsgate.doctor.shell import Shell
+from awsgate.variables import ADDED_ROOT, BUNDLES
 
 
 def check_trust(shell: Shell) -> Iterator[Finding]:
     """Give what is wrong with the files that are named."""
-    for name in (*REPLACING, ADDING):
+    for name in (*BUNDLES, ADDED_ROOT):
         state = shell.trust.get(name)
-        wanted = shell.place.root_cert if name == ADDING else shell.place.bundle
+        wanted = shell.place.root_cert if name == ADDED_ROOT else shell.place.bundle
         fix = f"export {name}={shlex.quote(wanted)}"
         if state == "unreadable":
             yield fault(
@@ -78,11 +79,11 @@ def check_trust_missing(shell: Shell) -> Iterator[Finding]:
             "requests and curl do not read AWS_CA_BUNDLE",
             "export " + " ".join(f"{name}={bundle}" for name in names),
         )
-    if not shell.value(ADDING):
+    if not shell.value(ADDED_ROOT):
         yield note(
             Group.SHELL,
             "node-ca-missing",
-            f"{ADDING} is not set",
+            f"{ADDED_ROOT} is not set",
             "Node reads none of the others",
-            f"export {ADDING}={shlex.quote(shell.place.root_cert)}",
+            f"export {ADDED_ROOT}={shlex.quote(shell.place.root_cert)}",
         )

@@ -149,8 +149,14 @@ def _use(
         tenant=endpoint.service if endpoint is not None and endpoint.tenant_controlled else "",
         actions=tuple(action.split()),
         resources=tuple(sorted(set(resources))) if whole else (),
-        regions=tuple(sorted({part for part in region.replace(" ", "").split(",") if part})),
+        regions=_regions(region),
     )
+
+
+def _regions(text: str) -> tuple[str, ...]:
+    """Give the regions of a signature. One with a ``*`` is known to be in none of them."""
+    regions = {part for part in text.replace(" ", "").split(",") if part}
+    return ("*",) if any("*" in region for region in regions) else tuple(sorted(regions))
 
 
 def _described(record: Mapping[str, Any]) -> str:

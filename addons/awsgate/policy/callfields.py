@@ -48,6 +48,16 @@ def _checked(pattern: re.Pattern[str], what: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _no_template(value: str) -> str:
+    if parse_template(value) is not None:
+        # It would be compared as it stands: a deny would match nothing, and look like safety.
+        raise ValueError(
+            f"{value[:200]!r}: an action takes no template; put it into aws_services or "
+            "aws_resources, or write a role for each"
+        )
+    return value
+
+
 def _network(value: str) -> str:
     try:
         found = ip_network(value)
@@ -138,7 +148,9 @@ some = AfterValidator(_deduplicated)
 """At least one, and each once."""
 
 ActionPattern = Annotated[
-    str, _checked(_ACTION, "an action like 's3:GetObject', 's3:Get*' or '*:Describe*'")
+    str,
+    AfterValidator(_no_template),
+    _checked(_ACTION, "an action like 's3:GetObject', 's3:Get*' or '*:Describe*'"),
 ]
 ResourcePattern = Annotated[
     str, _checked(_RESOURCE, "an ARN with globs like 'arn:aws:s3:::reports/*', or '*'")

@@ -45,23 +45,21 @@ def lock_on(
     session: str,
     role_arn: str,
     now: datetime,
-    parent_arn: str = "",
+    came_by: Collection[str] = (),
 ) -> Lock | None:
     """Give the first lock, by name, that fits and has not expired; None: there is none.
 
     All that a lock's target gives must fit. ``roles`` are the user's roles of the policy.
-    ``parent_arn`` is the role from which a session came to ``role_arn``: a lock on either
-    holds it.
+    ``came_by`` are the roles from which a session came to ``role_arn``: a lock on any of
+    them holds it.
     """
     keys: list[_Key] = [
         ("session", session),
         ("user", user),
-        ("aws_role_arn", role_arn),
         ("app", app),
+        *(("aws_role_arn", arn) for arn in {role_arn, *came_by}),
         *(("role", role) for role in set(roles)),
     ]
-    if parent_arn != role_arn:
-        keys.append(("aws_role_arn", parent_arn))
     for lock in book.about(keys):
         target = lock.spec.target
         if (
@@ -70,7 +68,7 @@ def lock_on(
             and (target.role is None or target.role in roles)
             and target.app in (None, app)
             and target.session in (None, session)
-            and target.aws_role_arn in (None, role_arn, parent_arn)
+            and target.aws_role_arn in (None, role_arn, *came_by)
         ):
             return lock
     return None

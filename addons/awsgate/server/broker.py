@@ -126,8 +126,10 @@ class WorkerCredentials(CredentialCache):
 
     def forget(self, *, role_arn: str | None, session_name: str | None) -> int:
         """See ``CredentialCache.forget``."""
-        self._broker.forget(role_arn, session_name)
-        return super().forget(role_arn=role_arn, session_name=session_name)
+        dropped = super().forget(role_arn=role_arn, session_name=session_name)
+        with suppress(OSError):  # the parent has gone, and its cache with it
+            self._broker.forget(role_arn, session_name)
+        return dropped
 
 
 class Broker:
@@ -153,8 +155,8 @@ class Broker:
                     self._credentials.forget(role_arn=role_arn, session_name=session_name)
                 elif "ready" in said:
                     on_ready()
-        except (OSError, ValueError):
-            return  # a worker that died in the middle of a line
+        except (OSError, ValueError, KeyError, TypeError):
+            return  # a worker that died in the middle of a line, or writes nonsense
         finally:
             writer.close()
 

@@ -24,6 +24,8 @@ from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
+from awsgate.policywatch import Watch, policy_source
+from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import MITMPROXY, Orders
 from awsgate.server.parent import Parent, bind, default_workers
@@ -45,6 +47,7 @@ class _SetUp:
     workers: int
     drain_s: float
     core: str
+    last_good: LastGood
 
     def orders(self, number: int, broker: int) -> Orders:
         """Give what a worker is told."""
@@ -57,6 +60,7 @@ class _SetUp:
             sockets=[sock.fileno() for sock in self.sockets],
             broker=broker,
             drain_s=self.drain_s,
+            fallback=str(self.last_good.path or ""),
             core=self.core,
         )
 
@@ -76,9 +80,18 @@ class _SetUp:
 
 
 def serve(
-    settings: Settings, *, workers: int, listen: str, drain_s: float, core: str = MITMPROXY
+    settings: Settings,
+    *,
+    workers: int,
+    listen: str,
+    drain_s: float,
+    scratch: Path,
+    core: str = MITMPROXY,
 ) -> int:
-    """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong."""
+    """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong.
+
+    ``scratch`` is an empty folder that nobody else may enter.
+    """
     policy = load_policy(settings.policy)
     lost = lost_ca(settings)
     state = open_state(settings.state)
@@ -93,6 +106,7 @@ def serve(
         workers=workers or default_workers(),
         drain_s=drain_s,
         core=core,
+        last_good=LastGood(settings.policy, scratch),
     )
     _raise_file_limit()
     return asyncio.run(_run(made))
@@ -120,11 +134,19 @@ async def _run(made: _SetUp) -> int:
         on_death=forget_process,
         drain_s=made.drain_s,
     )
+    watch = Watch(
+        (policy_source(settings.policy),),
+        lambda outcome: made.last_good.keep() if outcome.fault is None else None,
+        asyncio.get_running_loop(),
+    )
+    made.last_good.keep()
+    watch.start()
     looking = asyncio.ensure_future(_tell_missing(assumer.missing))
     try:
         return await parent.run(lambda: made.announce(server.address if server else ""))
     finally:
         looking.cancel()
+        watch.close()
         credentials.close()
         if server is not None:
             server.close()

@@ -24,6 +24,7 @@ from mitmproxy.proxy.server import ConnectionIO
 from mitmproxy.utils import asyncio_utils
 
 from awsgate.addon.answers import place_of
+from awsgate.addon.tunnels import TUNNELLED
 
 log = logging.getLogger("awsgate.server")
 
@@ -180,6 +181,8 @@ class Connection(ProxyConnectionHandler):
             self._task(rest, command.name, keep=True)
         elif command.blocking:
             due.append(events.HookCompleted(command))
+        if command.name == "http_connect" and data.metadata.get(TUNNELLED):
+            self.relayed = True  # it may be silent
 
     async def _finish_hook(
         self,

@@ -23,6 +23,8 @@ class Orders:
     broker: int
     """File descriptor of the socket pair."""
     drain_s: float
+    fallback: str = ""
+    """A copy of the last policy that was in order; empty: none."""
     core: str = MITMPROXY
     """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 

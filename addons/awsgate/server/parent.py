@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -26,6 +27,7 @@ from awsgate.server.notify import Notifier
 from awsgate.server.orders import Orders
 
 BACK_OFF_S = (0.0, 0.2, 1.0, 3.0, 10.0)
+"""Before the replacement of a worker that died young once, twice, and so on."""
 STABLE_S = 30.0
 """A worker that lived so long may die once more without waiting."""
 START_TIMEOUT_S = 60.0
@@ -63,7 +65,8 @@ class Parent:
         self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
         self._workers = [Worker(number) for number in range(workers)]
         self._stopping = asyncio.Event()
-        self._failed: int | None = None
+        self._running = False
+        self._failed = 0
 
     async def run(self, announce: Callable[[], None]) -> int:
         """Serve until a signal; give the exit code."""
@@ -76,13 +79,14 @@ class Parent:
         stopping = asyncio.ensure_future(self._stopping.wait())
         await asyncio.wait({ready, stopping}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stopping.is_set():
+            self._running = True
             announce()
             self._notifier.ready(self._status())
             await stopping
         ready.cancel()
         self._notifier.stopping()
         await self._stop(keeping)
-        return self._failed or 0
+        return self._failed
 
     async def _all_ready(self) -> None:
         await asyncio.gather(*(worker.ready.wait() for worker in self._workers))
@@ -91,34 +95,63 @@ class Parent:
         """Start a worker, and another one whenever it dies."""
         while not self._stopping.is_set():
             began = monotonic()
-            code = await self._live(worker)
+            try:
+                code = await self._live(worker)
+            except OSError as exc:  # no process, or no file, is to be had
+                code, how = 1, exc.strerror or str(exc)
+            else:
+                how = _how(code)
             if self._stopping.is_set():
                 return
-            if not worker.ready.is_set():  # it never came up: it has said why
+            if not self._running:  # nobody is served yet: the start has failed
+                _say(f"worker {worker.number} did not start ({how})")
                 self._failed = code if code > 0 else 1
                 self._stopping.set()
                 return
             worker.deaths = 0 if monotonic() - began > STABLE_S else worker.deaths + 1
-            wait_s = BACK_OFF_S[min(worker.deaths, len(BACK_OFF_S) - 1)]
-            _say(f"worker {worker.number} ended ({_how(code)}): another one in {wait_s:g} s")
-            await asyncio.sleep(wait_s)
+            wait_s = BACK_OFF_S[min(worker.deaths, len(BACK_OFF_S)) - 1] if worker.deaths else 0.0
+            _say(f"worker {worker.number} ended ({how}): another one in {wait_s:g} s")
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), wait_s)
 
     async def _live(self, worker: Worker) -> int:
-        """Run one process of a worker from its start to its end."""
+        """Run one process of a worker from its start to its end. Raises ``OSError``."""
+        worker.ready.clear()
         ours, theirs = socket.socketpair()
-        listening = [sock.fileno() for sock in self._sockets]
-        orders = self._orders(worker.number, theirs.fileno())
-        worker.process = process = await asyncio.create_subprocess_exec(
-            sys.executable, "-O", "-m", "awsgate.server.worker", orders.text(),
-            pass_fds=(*listening, theirs.fileno()),
-            stdin=asyncio.subprocess.DEVNULL,
-        )  # fmt: skip
-        theirs.close()
+        try:
+            worker.process = process = await self._spawn(worker.number, theirs)
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            theirs.close()
+        if self._stopping.is_set():  # it began meanwhile
+            process.terminate()
         serving = asyncio.ensure_future(self._broker.serve(ours, worker.ready.set))
-        code = await process.wait()
-        await serving
+        waiting = asyncio.ensure_future(process.wait())
+        starting = asyncio.ensure_future(worker.ready.wait())
+        await asyncio.wait(
+            {waiting, starting}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+        )
+        if not (waiting.done() or starting.done()):
+            process.kill()  # it hangs
+        starting.cancel()
+        code = await waiting
+        worker.ready.clear()
+        await asyncio.wait({serving})
         self._on_death(process.pid)
         return code
+
+    async def _spawn(self, number: int, channel: socket.socket) -> asyncio.subprocess.Process:
+        listening = [sock.fileno() for sock in self._sockets]
+        orders = self._orders(number, channel.fileno())
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-O", "-m", "awsgate.server.worker", orders.text(),
+            pass_fds=(*listening, channel.fileno()),
+            stdin=asyncio.subprocess.DEVNULL,
+            # The gateway's own AWS credentials are the parent's alone.
+            env={name: v for name, v in os.environ.items() if not name.startswith("AWS_")},
+        )  # fmt: skip
 
     def _reload(self) -> None:
         self._notifier.reloading()
@@ -137,7 +170,10 @@ class Parent:
 
     def _signal(self, number: signal.Signals) -> None:
         for worker in self._workers:
-            if worker.process is not None and worker.process.returncode is None:
+            if worker.process is None or worker.process.returncode is not None:
+                continue
+            # One that is starting reads the policy anyway, and would die of a SIGHUP.
+            if number is not signal.SIGHUP or worker.ready.is_set():
                 worker.process.send_signal(number)
 
     def _status(self) -> str:

@@ -13,6 +13,8 @@ import logging
 import signal
 import socket
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from mitmproxy import ctx, options
@@ -37,13 +39,15 @@ log = logging.getLogger("awsgate")
 class WorkerGate(AwsGate):
     """The addon, in a worker: role credentials come from the parent."""
 
-    def __init__(self, broker: BrokerAssumer, front: Front, *, speaks: bool) -> None:
+    def __init__(self, orders: Orders, broker: BrokerAssumer, front: Front) -> None:
         super().__init__()
         self._broker, self._front = broker, front
-        self.speaks = speaks
+        self._fallback = Path(orders.fallback) if orders.fallback else None
+        self.speaks = orders.number == 0
 
     def assembled(self, settings: Settings) -> Gateway:
         """Build the gateway."""
+        settings = replace(settings, fallback=self._fallback)
         return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
 
     def _watch(self, hooks: GateHooks) -> None:
@@ -116,7 +120,7 @@ async def _serve(orders: Orders) -> None:
     sockets = [socket.socket(fileno=fd) for fd in orders.sockets]
     front: Front = OwnFront(sockets) if orders.core == OWN else MitmproxyFront(sockets)
     opts = options.Options()
-    gate = WorkerGate(broker, front, speaks=orders.number == 0)
+    gate = WorkerGate(orders, broker, front)
     master = LeanMaster(opts, gate, front)
     opts.update(
         mode=[AwsgateMode.type_name],

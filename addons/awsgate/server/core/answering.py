@@ -254,7 +254,7 @@ class Answering:
         self.flow.error = mflow.Error(message)
         call(self.hooks.of("error"), self.flow)
         if self._length == TO_THE_END:
-            self.client.abort()
+            self.client.reset()
         else:
             self.client.close(whole=False)
 

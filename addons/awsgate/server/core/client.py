@@ -214,9 +214,7 @@ class Client(Near):
         try:
             plain = tls.receive(data)
         finally:
-            unsent = tls.unsent()
-            if unsent and self._transport is not None:
-                self._transport.write(unsent)
+            self.put(tls.unsent())
         if not established and tls.established:
             self.conn.sni = asked_name(tls)
             self.conn.alpn = b"http/1.1"

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from enum import Enum
 from time import monotonic
 
@@ -32,6 +34,8 @@ class Near(asyncio.Protocol):
         self.step = Step.HEAD
         self.tls: Tls | None = None
         self._transport: asyncio.Transport | None = None
+        self._said_all = False
+        """Our end is closed."""
         self._deadline = 0.0
         self._buffer = bytearray()
         self._out: list[bytes] = []
@@ -59,9 +63,14 @@ class Near(asyncio.Protocol):
             return
         data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
         self._out.clear()
-        if self._transport is not None and data:
+        if data and not self._said_all:
             self.stirred = monotonic()
-            self._transport.write(self.tls.send(data) if self.tls is not None else data)
+            self.put(self.tls.send(data) if self.tls is not None else data)
+
+    def put(self, data: bytes) -> None:
+        """Write bytes as they are on the wire, unless our end is closed."""
+        if data and self._transport is not None and not self._said_all:
+            self._transport.write(data)
 
     def pause(self, why: int) -> None:
         """Read no more for now."""
@@ -83,7 +92,12 @@ class Near(asyncio.Protocol):
             if self.tls is not None:
                 self.close()
             else:
-                self._transport.write_eof()
+                self._say_all()
+
+    def _say_all(self) -> None:
+        if self._transport is not None and not self._said_all:
+            self._said_all = True
+            self._transport.write_eof()
 
     def linger(self) -> None:
         """Close our end. A client that is still sending would lose our answer to a reset."""
@@ -96,8 +110,8 @@ class Near(asyncio.Protocol):
         if self._transport.is_closing():
             return
         if self.tls is not None:
-            self._transport.write(self.tls.goodbye())
-        self._transport.write_eof()
+            self.put(self.tls.goodbye())
+        self._say_all()
 
     def close(self, *, whole: bool = True) -> None:
         """Close, after what is written. Not ``whole``: without TLS's word that it is all."""
@@ -106,8 +120,15 @@ class Near(asyncio.Protocol):
         self._buffer.clear()
         if self._transport is not None and not self._transport.is_closing():
             if self.tls is not None and whole:
-                self._transport.write(self.tls.goodbye())
+                self.put(self.tls.goodbye())
             self._transport.close()
+
+    def reset(self) -> None:
+        """Close so that the client cannot take it for a proper end, TLS or not."""
+        if self._transport is not None:
+            sock = self._transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
 
     def abort(self) -> None:
         """Close at once, with what is unsent."""

@@ -121,12 +121,11 @@ class Pool:
         session_key = (host, port, name)
         ours = self._trust.begin(session_key) if scheme == "https" else None
 
-        def idle() -> None:
-            if ours is not None and made.carried == 1:
+        def answered() -> None:  # by then TLS has given us its tickets
+            if ours is not None:
                 self._trust.keep(session_key, ours)
-            self._give_back(made)
 
-        made = Upstream(key, server, ours, idle)
+        made = Upstream(key, server, ours, lambda: self._give_back(made), answered)
         loop = asyncio.get_running_loop()
         if ours is not None:
             made.ready = loop.create_future()

@@ -59,10 +59,18 @@ class Taker(Protocol):
 
 
 class Upstream(asyncio.Protocol):
-    """A connection to a server. ``on_idle`` takes it back when an answer is complete."""
+    """A connection to a server.
+
+    ``on_first`` is told of the first answer, ``on_idle`` takes the connection back after one.
+    """
 
     def __init__(
-        self, key: Key, server: connection.Server, tls: Tls | None, on_idle: Callable[[], None]
+        self,
+        key: Key,
+        server: connection.Server,
+        tls: Tls | None,
+        on_idle: Callable[[], None],
+        on_first: Callable[[], None],
     ) -> None:
         self.key, self.server, self.tls = key, server, tls
         self.taker: Taker | None = None
@@ -72,7 +80,7 @@ class Upstream(asyncio.Protocol):
         self.lost = False
         self.ready: asyncio.Future[None] | None = None
         """Of the handshake, while somebody waits for it."""
-        self._on_idle = on_idle
+        self._on_idle, self._on_first = on_idle, on_first
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
         self._method = b""
@@ -273,8 +281,11 @@ class Upstream(asyncio.Protocol):
         head = self._head
         live = clean and self._sent_all and head is not None and not (head.close or head.fault)
         self.taker = self._head = self._reader = None
+        self.carried += 1
+        if self.carried == 1:
+            self._on_first()
         if live and self.usable:
-            self.carried, self.idle_since = self.carried + 1, monotonic()
+            self.idle_since = monotonic()
             self.resume_reading()  # or its end would go unnoticed
             self._on_idle()
         else:

@@ -4,7 +4,7 @@
     access_by_endpoint  keys from a local endpoint: SDKs, which ask again before they end
     undoing             what takes either back
 
-Each gives a ``Change``; ``shells`` writes it down, and ``Change.applied`` is a child's
+Each gives a ``Change``; ``cli.shells`` writes it down, and ``Change.applied`` is a child's
 environment. Pure: the caller's environment is passed in.
 """
 
@@ -15,17 +15,29 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-# Metadata services must never be asked through the gateway: it would ask its own. And
-# the endpoint of ``awsgate exec`` is on this machine.
-NO_PROXY = "localhost,127.0.0.1,::1,169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::254"
+HTTP_PROXIES = ("HTTP_PROXY", "http_proxy")
+HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy")
+NO_PROXIES = ("NO_PROXY", "no_proxy")
+
+METADATA = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254")
+"""Metadata services must never be asked through the gateway: it would ask its own."""
+# And the endpoint of ``awsgate exec`` is on this machine.
+NO_PROXY = ",".join(("localhost", "127.0.0.1", "::1", *METADATA))
+
+BUNDLES = (
+    "AWS_CA_BUNDLE",
+    # Clients that do not read that one: CRT, Rust and Go programs, requests, curl, Perl's LWP.
+    *("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PERL_LWP_SSL_CA_FILE"),
+)
+"""These replace the trust store of what reads them."""
+ADDED_ROOT = "NODE_EXTRA_CA_CERTS"
+"""This adds to it."""
 
 PROFILES = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE")
 """Some clients take a profile's keys, and all its settings, though keys are set."""
 
-KEYS = (
-    *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
-    "AWS_CREDENTIAL_EXPIRATION",
-)
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+KEYS = (*CREDENTIALS, "AWS_CREDENTIAL_EXPIRATION")
 ENDPOINT = ("AWS_CONTAINER_CREDENTIALS_FULL_URI", "AWS_CONTAINER_AUTHORIZATION_TOKEN")
 OTHER_IDENTITIES = (
     *PROFILES,
@@ -38,7 +50,6 @@ OTHER_IDENTITIES = (
 )
 """What is left over from somebody else, or from another way to AWS."""
 
-HTTP_PROXIES = ("HTTP_PROXY", "http_proxy")
 MARK = "AWSGATE_ENV"
 """Holds the names that were set, so that exactly these can be unset again."""
 
@@ -108,13 +119,21 @@ def undoing(environment: Mapping[str, str]) -> Change:
     names = [name for name in environment.get(MARK, "").split(",") if _NAME.fullmatch(name)]
     ours = set(NO_PROXY.split(","))
     assign: dict[str, str] = {
-        name: ",".join(entry for entry in _entries(environment[name]) if entry not in ours)
-        for name in ("NO_PROXY", "no_proxy")
+        name: ",".join(entry for entry in entries(environment[name]) if entry not in ours)
+        for name in NO_PROXIES
         if name in names and name in environment
     }
     assign = {name: value for name, value in assign.items() if value}
     unset = [name for name in names if name not in assign]
     return Change(assign, (*unset, MARK) if names else ())
+
+
+def entries(value: str) -> Iterator[str]:
+    """Give the entries of a NO_PROXY: between commas for most, between spaces for curl.
+
+    What is not printable is nobody's entry.
+    """
+    return (entry for entry in re.split(r"[\s,]+", value) if entry and entry.isprintable())
 
 
 def stale(environment: Mapping[str, str]) -> list[str]:
@@ -131,23 +150,14 @@ def leading_past(environment: Mapping[str, str]) -> list[str]:
 
 
 def _change(keys: dict[str, str], way: Way, environment: Mapping[str, str]) -> Change:
-    no_proxy = _no_proxy(environment)
     assign = {
         **keys,
         # Both cases: where both are set, some clients read the lower one and some the
         # upper one. Never HTTP_PROXY: metadata services would be asked through it.
-        "HTTPS_PROXY": way.proxy,
-        "https_proxy": way.proxy,
-        "NO_PROXY": no_proxy,
-        "no_proxy": no_proxy,
-        "AWS_CA_BUNDLE": way.bundle,
-        # These replace the trust store of clients that do not read AWS_CA_BUNDLE:
-        # CRT, Rust and Go programs, requests, curl, Perl's LWP.
-        "SSL_CERT_FILE": way.bundle,
-        "REQUESTS_CA_BUNDLE": way.bundle,
-        "CURL_CA_BUNDLE": way.bundle,
-        "PERL_LWP_SSL_CA_FILE": way.bundle,
-        "NODE_EXTRA_CA_CERTS": way.root,
+        **dict.fromkeys(HTTPS_PROXIES, way.proxy),
+        **dict.fromkeys(NO_PROXIES, _no_proxy(environment)),
+        **dict.fromkeys(BUNDLES, way.bundle),
+        ADDED_ROOT: way.root,
         "AWS_EC2_METADATA_DISABLED": "true",
     }
     if way.region:
@@ -169,20 +179,15 @@ def _no_proxy(environment: Mapping[str, str]) -> str:
 
 
 def _callers(environment: Mapping[str, str]) -> Iterator[str]:
-    for name in ("NO_PROXY", "no_proxy"):
-        yield from _entries(environment.get(name, ""))
-
-
-def _entries(value: str) -> Iterator[str]:
-    # Commas by most, spaces by curl. What is not printable is nobody's entry.
-    return (entry for entry in re.split(r"[\s,]+", value) if entry and entry.isprintable())
+    for name in NO_PROXIES:
+        yield from entries(environment.get(name, ""))
 
 
 def _covers_aws(entry: str) -> bool:
     """True if a client that honours ``entry`` would go to an AWS host directly."""
     from awsgate.aws.partitions import all_suffixes
 
-    name = entry.lower().lstrip("*").strip(".").partition(":")[0]
+    name = entry.lower().partition(":")[0].lstrip("*").strip(".")
     if not name:
         return "*" in entry
     return any(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awsgate.cli.variables import (
+from awsgate.variables import (
     ENDPOINT,
     KEYS,
     NO_PROXY,
@@ -62,6 +62,7 @@ OWN = {
     "all there is": ("*", [], ["*"]),
     "a whole domain": (".com,aws", [], [".com", "aws"]),
     "in capitals, with a port": ("S3.AmazonAWS.com:443", [], ["S3.AmazonAWS.com:443"]),
+    "with the dot of the root": ("*.amazonaws.com.:443", [], ["*.amazonaws.com.:443"]),
     "a name that ends alike": ("notamazonaws.com", ["notamazonaws.com"], []),
     "ours, from before": (NO_PROXY, [], []),
     "what is not printable": ("a\x1b[0m,b", ["b"], []),
