@@ -22,15 +22,17 @@ from mitmproxy import http
 from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
-from awsgate.addon import tripwire
+from awsgate.addon import flows, tripwire
 from awsgate.addon.tunnels import Route, Routes, Way
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import ensure_ca
+from awsgate.errors import Refusal
 from awsgate.server.connection import Hooks
 from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import IDLE_S, Pool
 from awsgate.server.core.site import Site
 from awsgate.server.core.tls import Leaves, Trust
+from awsgate.wire import check_wire
 
 HOST = "bucket.s3.amazonaws.com"
 TIMEOUT_S = 5.0
@@ -69,9 +71,9 @@ class Gate:
         self.flows.append(flow)
         if flow.error is not None:
             flow.response = http.Response.make(400, b"malformed")
-        elif self.refuses:
+        elif self.refuses or not _is_well_formed(flow):
             flow.response = http.Response.make(403, b"not allowed")
-        elif self.streams:
+        elif self.streams and _has_body(flow.request):
             self._sign(flow)
             flow.request.stream = self.body
         else:
@@ -106,6 +108,20 @@ class Gate:
 
     def client_disconnected(self, _: object) -> None:
         self.fired.append("client_disconnected")
+
+
+def _is_well_formed(flow: http.HTTPFlow) -> bool:
+    """Judge as the real gate does first of all."""
+    try:
+        check_wire(flows.facts_of(flow, None), max_header_bytes=LIMIT)
+    except Refusal:
+        return False
+    return True
+
+
+def _has_body(request: http.Request) -> bool:
+    length: str = request.headers.get("content-length", "0")
+    return "transfer-encoding" in request.headers or length != "0"
 
 
 class Says:

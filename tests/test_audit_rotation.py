@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -17,7 +18,7 @@ import pytest
 from auditing import GENESIS, fill, records
 from awsgate.audit import AuditLog, AuditUnavailable, Rotation
 from awsgate.auditchain import Chain, verify_files
-from awsgate.auditfile import opened_log, rotated_by_awsgate
+from awsgate.auditfile import opened_log, rotated_by_awsgate, rotated_name
 from awsgate.auditline import parsed
 
 SMALL = Rotation(bytes=4000)
@@ -176,6 +177,28 @@ def test_the_oldest_are_deleted_and_only_those_that_we_rotated(path: Path) -> No
     assert chain.fault is None
     assert chain.begins_after != GENESIS
     assert ids(path)[-1] == "59"
+
+
+def test_two_names_of_one_file_count_once_and_go_together(path: Path) -> None:
+    """As a process leaves them that is killed between giving the one and taking the other."""
+    log = AuditLog(path, Rotation(bytes=4000, keep=2))
+    fill(log, 30)
+    twin = rotated_name(path, datetime.now(UTC))
+    twin.hardlink_to(path)  # when it is full, it gets another one
+    for number in range(30, 60):
+        if not path.samefile(twin):
+            break
+        fill(log, 1, start=number)
+
+    inodes = [file.stat().st_ino for file in rotated_by_awsgate(path)]
+    assert len(inodes) == 3
+    assert len(set(inodes)) == 2
+    assert chain_at(path).fault is None
+
+    fill(log, 40, start=60)
+    log.close()
+    assert not twin.exists()
+    assert len(rotated_by_awsgate(path)) == 2
 
 
 def test_compressed_ones_count_among_those_that_are_kept(path: Path) -> None:

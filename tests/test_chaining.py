@@ -192,7 +192,9 @@ def test_services_that_stream_are_those_of_the_models() -> None:
         model = loader.load_service_model(name, "service-2")
         meta, shapes = model["metadata"], model["shapes"]
         spoken = set(meta.get("protocols") or [meta["protocol"]])
-        outputs = [shapes[o["output"]["shape"]] for o in model["operations"].values() if "output" in o]
+        outputs = [
+            shapes[o["output"]["shape"]] for o in model["operations"].values() if "output" in o
+        ]
         members = [shapes[m["shape"]] for out in outputs for m in out.get("members", {}).values()]
         if not spoken <= {"rest-json", "rest-xml"} and any(m.get("eventstream") for m in members):
             found.add(meta.get("signingName") or meta["endpointPrefix"])

@@ -236,12 +236,67 @@ def test_calls_of_unknown_action_and_those_that_aws_refused_are_counted() -> Non
     assert dict(lesson.refused_by_aws) == {"s3:GetObject": 2}
 
 
-def test_a_list_of_resources_that_was_too_long_to_record_counts_as_unknown() -> None:
+def test_of_a_list_that_was_too_long_to_record_those_that_are_there_are_taken() -> None:
     many = [f"arn:aws:s3:::b/{'x' * 100}{n}" for n in range(60)]
 
-    (use,) = lesson_of([line("s3:GetObject", *many)]).uses
+    lesson = lesson_of([line("s3:DeleteObject", *many)])
+    policy, _ = applied(lesson.of_known_resources())
 
-    assert use.resources == ()
+    assert dict(lesson.cut_short) == {"s3:DeleteObject": 1}
+    (use,) = lesson.uses
+    assert 0 < len(use.resources) < 60
+    assert passes(policy, "s3:DeleteObject", many[0])
+    assert not passes(policy, "s3:DeleteObject", many[-1])
+
+
+def test_a_call_that_was_broken_off_is_none() -> None:
+    lesson = lesson_of([line("s3:GetObject", PLAIN[0], status=0)])
+
+    assert lesson.uses == {}
+    assert dict(lesson.broken_off) == {"s3:GetObject": 1}
+
+
+CRAFTED = {
+    "no resource": line("s3:PutObject"),
+    "too many for the line": line("s3:PutObject", *[f"{PLAIN[0]}{n:0500d}" for n in range(9)]),
+    "in any region": line("s3:PutObject", PLAIN[0], region="*"),
+    "in a glob of regions": line("s3:PutObject", PLAIN[0], region="us-?ast-1,eu-west-1"),
+}
+
+
+@pytest.mark.parametrize("crafted", CRAFTED.values(), ids=CRAFTED)
+@pytest.mark.parametrize("style", ["awsgate", "iam"])
+def test_one_crafted_call_does_not_widen_what_others_have_shown(
+    crafted: dict[str, Any], style: str
+) -> None:
+    good = [line("s3:PutObject", arn) for arn in PLAIN[:2]]
+    lesson = lesson_of([*good, crafted]).of_known_resources()
+    grants = gateway_grants(lesson) if style == "awsgate" else aws_grants(lesson)
+
+    known = tuple(Arn(arn) for arn in PLAIN[:2])
+    assert [grant for grant in grants if set(grant.resources) >= set(known)]
+    for grant in grants:
+        assert grant.resources
+        # In all regions for what was written to so, and nothing else.
+        assert grant.regions == ("us-east-1",) or grant.resources == (Arn(PLAIN[0]),)
+
+
+def test_calls_of_unknown_resource_are_left_out_unless_they_never_have_one() -> None:
+    lines = [line("s3:GetObject", PLAIN[0]), line("s3:GetObject"), line("s3:ListAllMyBuckets")]
+
+    whole = lesson_of(lines)
+    kept = whole.of_known_resources()
+
+    assert dict(kept.no_resource) == {"s3:GetObject": 1}
+    assert (whole.calls, kept.calls) == (3, 2)
+    narrow, _ = applied(kept)
+    assert passes(narrow, "s3:ListAllMyBuckets")
+    assert not passes(narrow, "s3:GetObject", PLAIN[1])
+    wide, notes = applied(whole)
+    assert passes(wide, "s3:GetObject", PLAIN[1])
+    assert notes == ["on any resource, since none is known: s3:GetObject, s3:ListAllMyBuckets"]
+    # What is known stays a rule of its own, to be kept when the other is struck out.
+    assert (Arn(PLAIN[0]),) in [grant.resources for grant in gateway_grants(whole)]
 
 
 # --- the difference ---------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from awsgate.policyfile import load_policy
 from awsgate.policywatch import (
     MAX_SETTLE_S,
     POLL_S,
+    SETTLE_S,
     Outcome,
     Reading,
     Source,
@@ -172,13 +173,18 @@ async def watching(*sources: Source[object]) -> AsyncIterator[tuple[Watch, Told]
         watch.close()
 
 
+def quick(path: Path) -> Source[object]:
+    """Give the source of a policy that rests sooner."""
+    return replace(policy_source(path), settle_s=0.1)
+
+
 def users_of(outcome: Outcome[object]) -> list[str]:
     assert isinstance(outcome.value, Reading), outcome.fault
     return list(outcome.value.policy.users)
 
 
 async def test_a_change_is_read_and_told_to_the_loop(folder: Path) -> None:
-    async with watching(policy_source(folder)) as (_, told):
+    async with watching(quick(folder)) as (_, told):
         assert users_of(told.outcomes[0]) == ["alice"]
         (folder / "b.yaml").write_text(USER % "bob")
 
@@ -191,7 +197,7 @@ async def test_a_change_is_read_and_told_to_the_loop(folder: Path) -> None:
 
 
 async def test_a_fault_is_told_once_and_the_mending_too(folder: Path) -> None:
-    async with watching(policy_source(folder)) as (_, told):
+    async with watching(quick(folder)) as (_, told):
         (folder / "b.yaml").write_text("kind: {")
         outcome = await told.one_more()
         assert outcome.value is None
@@ -203,7 +209,7 @@ async def test_a_fault_is_told_once_and_the_mending_too(folder: Path) -> None:
 
 
 async def test_who_asks_is_answered_at_once_though_nothing_changed(folder: Path) -> None:
-    async with watching(policy_source(folder)) as (watch, told):
+    async with watching(quick(folder)) as (watch, told):
         for _ in range(3):
             watch.ask()
             assert (await told.one_more(within=POLL_S)).asked
@@ -212,7 +218,7 @@ async def test_who_asks_is_answered_at_once_though_nothing_changed(folder: Path)
 
 async def test_a_folder_that_goes_and_comes_is_watched_again(folder: Path) -> None:
     away = folder.with_name("away")
-    async with watching(policy_source(folder)) as (_, told):
+    async with watching(quick(folder)) as (_, told):
         folder.rename(away)  # noqa: ASYNC240 - here nothing else waits
         assert (await told.one_more()).fault is not None
         await told.silence(POLL_S)
@@ -222,16 +228,30 @@ async def test_a_folder_that_goes_and_comes_is_watched_again(folder: Path) -> No
         assert users_of(await told.one_more()) == ["alice", "bob"]
 
 
-async def test_what_is_half_written_is_not_read(folder: Path) -> None:
+@pytest.mark.parametrize("pause_s", [0.05, 0.7])
+async def test_what_is_half_written_is_not_read(folder: Path, pause_s: float) -> None:
+    """Each half of it is a valid policy."""
+    halves = [f"---\n{USER % name}" for name in ("bob", "carol")]
     async with watching(policy_source(folder)) as (_, told):
         with (folder / "b.yaml").open("w") as file:
-            for line in (USER % "bob").splitlines(keepends=True):
-                file.write(line)
+            for half in halves:
+                file.write(half)
                 file.flush()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(pause_s)
 
-        assert users_of(await told.one_more()) == ["alice", "bob"]
+        assert users_of(await told.one_more()) == ["alice", "bob", "carol"]
         assert len(told.outcomes) == 2
+
+
+async def test_who_asks_does_not_wait_for_the_files_to_rest(folder: Path) -> None:
+    async with watching(policy_source(folder)) as (watch, told):
+        (folder / "b.yaml").write_text(USER % "bob")
+        await asyncio.sleep(0.2)  # it has been seen, and is waited for
+        watch.ask()
+        outcome = await told.one_more(within=POLL_S)
+
+        assert (users_of(outcome), outcome.asked) == (["alice", "bob"], True)
+        await told.silence(SETTLE_S + POLL_S)
 
 
 async def test_what_changes_while_it_is_read_is_read_again(folder: Path) -> None:
@@ -261,7 +281,7 @@ async def test_a_file_that_never_rests_is_read_all_the_same(folder: Path) -> Non
         while not stop.wait(0.02):
             (folder / "b.yaml").write_text(USER % "bob")
 
-    async with watching(policy_source(folder)) as (_, told):
+    async with watching(quick(folder)) as (_, told):
         thread = threading.Thread(target=write)
         thread.start()
         try:
@@ -310,7 +330,7 @@ async def test_whatever_a_reader_raises_the_watch_goes_on(folder: Path) -> None:
 
 
 async def test_after_the_close_nothing_is_told_and_no_thread_is_left(folder: Path) -> None:
-    async with watching(policy_source(folder)) as (watch, told):
+    async with watching(quick(folder)) as (watch, told):
         watch.close()
         (folder / "b.yaml").write_text(USER % "bob")
         watch.ask()
@@ -322,7 +342,7 @@ async def test_after_the_close_nothing_is_told_and_no_thread_is_left(folder: Pat
 
 async def test_without_a_folder_to_watch_it_looks(tmp_path: Path) -> None:
     file = tmp_path / "not" / "there" / "policy.yaml"
-    async with watching(policy_source(file)) as (_, told):
+    async with watching(quick(file)) as (_, told):
         assert told.outcomes[0].fault is not None
         file.parent.mkdir(parents=True)
         file.write_text(USER % "alice")

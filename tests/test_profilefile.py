@@ -98,7 +98,7 @@ def damaged() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("text", damaged().values(), ids=damaged())
-def test_a_region_that_was_cut_is_not_guessed_at(text: str) -> None:
+def test_a_block_that_was_cut_is_not_guessed_at(text: str) -> None:
     for use in (profiles_in, lambda text: with_profiles(text, OURS)):
         with pytest.raises(Damaged):
             use(text)

@@ -181,9 +181,7 @@ class AuditLog:
             return
         try:
             self._replace(size, time)
-            for old in rotated_by_awsgate(self.path)[: -self.rotation.keep or None]:
-                if self.rotation.keep:
-                    old.unlink(missing_ok=True)
+            self._delete_oldest()
         except OSError as exc:
             # The line itself can be written all the same.
             if not self._cannot_rotate:
@@ -191,6 +189,21 @@ class AuditLog:
             self._cannot_rotate = True
         else:
             self._cannot_rotate = False
+
+    def _delete_oldest(self) -> None:
+        """Keep as many files as are wanted; 0: all.
+
+        A process that was killed while it rotated leaves two names of one file: these are
+        one, and go together.
+        """
+        kept: set[tuple[int, int]] = set()
+        for old in reversed(rotated_by_awsgate(self.path)) if self.rotation.keep else ():
+            with suppress(FileNotFoundError):  # somebody else has deleted it
+                found = old.lstat()
+                if len(kept) < self.rotation.keep:
+                    kept.add((found.st_dev, found.st_ino))
+                elif (found.st_dev, found.st_ino) not in kept:
+                    old.unlink()
 
     def _replace(self, size: int, time: str) -> None:
         """Give the file an older name, and its own to a new one that continues it.

@@ -94,15 +94,6 @@ def builtin_rules() -> tuple[BypassRule, ...]:
     return (BypassRule((), "ssm", names),)
 
 
-def check_pattern(entry: str) -> str | None:
-    """Say what is wrong with one entry of the operator's; None: nothing."""
-    try:
-        _parse(entry)
-    except ValueError as exc:
-        return str(exc)
-    return None
-
-
 _ENTRY = re.compile(r"(?P<host>[^\s:/\[\]@]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1,5}))?")
 
 

@@ -111,7 +111,7 @@ class Gate:
             review.needs_body = True
         elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
             self._find_passage(review)
-        self._find_call(review, None)
+        self._find_call(review, None if announces_body(review) else b"")
 
     def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
         """Check the signature, then ask the policy. Raises ``Refusal``.
@@ -225,6 +225,9 @@ class Gate:
         """Say what the request asks of AWS, and whether that stands in its body."""
         if review.orders:
             return  # nothing; what it stands for is known once its signature is proved
+        if review.call is not None and review.read == body:
+            return  # the body was known to be empty
+        review.read = body
         facts, session, claim = review.facts, review.session, review.claim
         name = claim.service if claim is not None else ""
         method = facts.method.decode("ascii")

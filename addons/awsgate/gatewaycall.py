@@ -12,7 +12,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import http.client
-import ipaddress
 import json
 import ssl
 from collections.abc import Mapping
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
 
+from awsgate.address import is_loopback, proxy_url
 from awsgate.aws import sigv4
 from awsgate.aws.partitions import region_partition
 from awsgate.errors import Code, Refusal, SetupError
@@ -60,15 +60,11 @@ def caller_from(environment: Mapping[str, str]) -> GatewayCaller:
 
 
 def _proxy(url: str) -> SplitResult:
-    # Not repeated in the text: it may hold a password.
-    bad = SetupError("HTTPS_PROXY is not a URL like http://127.0.0.1:8080", hint=_HINT)
-    try:
-        proxy = urlsplit(url if "//" in url else f"http://{url}")
-        if proxy.scheme == "http" and proxy.hostname and proxy.port:
-            return proxy
-    except ValueError:
-        raise bad from None
-    raise bad
+    proxy = proxy_url(url)
+    if proxy is None or proxy.scheme != "http" or not proxy.port:
+        # Not repeated: it may hold a password.
+        raise SetupError("HTTPS_PROXY is not a URL like http://127.0.0.1:8080", hint=_HINT)
+    return proxy
 
 
 def send_order(
@@ -181,7 +177,7 @@ def _keys_from(url: str, token: str) -> sigv4.SigningKeys:
     """Ask the endpoint that ``awsgate exec`` opens for its child. On this machine only."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    if parts.scheme != "http" or not _is_loopback(host):
+    if parts.scheme != "http" or not is_loopback(host):
         raise SetupError("AWS_CONTAINER_CREDENTIALS_FULL_URI is not on this machine", hint=_HINT)
     connection = http.client.HTTPConnection(host, parts.port or 80, timeout=TIMEOUT_S)
     try:
@@ -195,10 +191,3 @@ def _keys_from(url: str, token: str) -> sigv4.SigningKeys:
         ) from exc
     finally:
         connection.close()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

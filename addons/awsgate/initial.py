@@ -7,10 +7,15 @@ written is what somebody would write who had read policy/README.md, with its com
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 
-from awsgate.policy.fields import account_and_partition, is_account, is_name
+from awsgate.policy.fields import (
+    ACCOUNT_LABEL,
+    account_and_partition,
+    is_account,
+    is_name,
+    is_session_name,
+)
 
 CONSOLES = {
     "aws": "https://console.aws.amazon.com/",
@@ -19,8 +24,6 @@ CONSOLES = {
     "aws-eusc": "https://console.amazonaws-eusc.eu/",
 }
 """Partition -> its console: what an app's uri says the partition by."""
-
-_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class Answers:
 
 def is_user(name: str) -> bool:
     """True for a name that AWS takes as session name as it stands."""
-    return _SESSION_NAME.fullmatch(name) is not None
+    return is_session_name(name)
 
 
 def faults_in(answers: Answers) -> list[str]:
@@ -118,7 +121,7 @@ spec:
   allow:
     # Which apps: those with this label (apps.yaml).
     app_labels:
-      aws_account_id: "{answers.account}"
+      {ACCOUNT_LABEL}: "{answers.account}"
     # Which IAM roles of the account.
     aws_role_arns:
 {arns}"""
@@ -140,7 +143,7 @@ version: v3
 metadata:
   name: {_text(answers.app)}
   labels:
-    aws_account_id: "{answers.account}"  # quoted: YAML drops leading zeros
+    {ACCOUNT_LABEL}: "{answers.account}"  # quoted: YAML drops leading zeros
 spec:
   uri: {CONSOLES[partition]}
 {external}"""

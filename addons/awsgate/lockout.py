@@ -5,30 +5,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from datetime import datetime
 
 from awsgate.errors import Code, Refusal
-from awsgate.policy import Lock, Policy, decide
+from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
+
+_BY_OPERATOR = "by the operator of the gateway"
 
 
 def lock_of(
     books: Iterable[LockBook], policy: Policy, session: Session, now: datetime
 ) -> Lock | None:
     """Give the lock that holds a session: the first of the first book that has one."""
-    user = policy.users.get(session.user)
+    return lock_among(
+        books,
+        policy,
+        user=session.user,
+        app=session.app,
+        session=session.id,
+        # Of a session that went on to other roles, a lock on any of them holds it.
+        role_arn=session.role_arns[-1],
+        came_by=session.role_arns[:-1],
+        now=now,
+    )
+
+
+def lock_among(
+    books: Iterable[LockBook],
+    policy: Policy,
+    *,
+    user: str,
+    app: str,
+    session: str,
+    role_arn: str,
+    came_by: Collection[str],
+    now: datetime,
+) -> Lock | None:
+    """Give the lock that ``lock_on`` finds for one whom the policy may know."""
+    who = policy.users.get(user)
     for book in books:
         lock = lock_on(
             book,
-            user=session.user,
-            roles=user.spec.roles if user is not None else (),
-            app=session.app,
-            session=session.id,
-            # Of a session that went on to other roles, a lock on any of them holds it.
-            role_arn=session.role_arns[-1],
-            came_by=session.role_arns[:-1],
+            user=user,
+            roles=who.spec.roles if who is not None else (),
+            app=app,
+            session=session,
+            role_arn=role_arn,
+            came_by=came_by,
             now=now,
         )
         if lock is not None:
@@ -38,14 +64,7 @@ def lock_of(
 
 def may_stay(policy: Policy, session: Session) -> bool:
     """True if the policy still lets the user be the session's role at all."""
-    return decide(
-        policy,
-        user=session.user,
-        app=session.app,
-        role_arn=session.role_arn,
-        endpoint_service="",
-        tenant_controlled=False,
-    ).allowed
+    return may_be(policy, session.user, session.app, session.role_arn)
 
 
 def locked(lock: Lock) -> Refusal:
@@ -69,5 +88,10 @@ def rule_of(lock: Lock) -> str:
     return f"lock/{lock.metadata.name}"
 
 
+def clause_of(lock: Lock) -> str:
+    """Say that it is locked and why, for a sentence of somebody else's."""
+    return f"locked: {lock.spec.message or _BY_OPERATOR}"
+
+
 def _message(lock: Lock) -> str:
-    return lock.spec.message or "access is locked by the operator of the gateway"
+    return lock.spec.message or f"access is locked {_BY_OPERATOR}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from awsgate.errors import SetupError
-from awsgate.paths import private_folder, read_private, write_file
+from awsgate.paths import private_folder, read_private, stamp_of, write_file
 from awsgate.policy import Lock, parse_policy
 from awsgate.policy.locks import LockBook
 
@@ -153,9 +153,7 @@ def _stamps(folder: Path) -> list[tuple[str, object]]:
         for entry in entries:
             if not entry.name.startswith("."):
                 with suppress(FileNotFoundError):  # taken away meanwhile
-                    s = entry.stat(follow_symlinks=False)
-                    stamp = s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns
-                    found.append((entry.name, stamp))
+                    found.append((entry.name, stamp_of(entry.stat(follow_symlinks=False))))
     return sorted(found, key=lambda one: one[0])
 
 

@@ -50,11 +50,6 @@ def is_foreign(claim: Claim) -> bool:
     )
 
 
-def foreign_passage(rules: UnsignedSpec) -> Passage | None:
-    """Give the passage of a foreign URL or form. None: its key is to be refused."""
-    return Passage.FOREIGN_PRESIGNED if rules.foreign_presigned else None
-
-
 def find_passage(
     facts: RequestFacts, headers: Headers, found: Endpoint, named: str, rules: UnsignedSpec
 ) -> Passage:

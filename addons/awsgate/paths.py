@@ -145,6 +145,14 @@ def write_file(path: Path, content: bytes, *, mode: int, replace: bool = True) -
         temporary.unlink(missing_ok=True)
 
 
+def stamp_of(info: os.stat_result) -> tuple[int, ...]:
+    """Give what differs once a file has been changed or replaced."""
+    return (
+        *(info.st_dev, info.st_ino, info.st_mode),
+        *(info.st_size, info.st_mtime_ns, info.st_ctime_ns),
+    )
+
+
 @contextmanager
 def folder_lock(folder: Path) -> Iterator[None]:
     """Keep other processes out of ``folder``; waits for the one that is inside."""

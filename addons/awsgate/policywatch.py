@@ -29,13 +29,17 @@ from pydantic import BaseModel
 from watchfiles import watch
 
 from awsgate.errors import SetupError
+from awsgate.paths import stamp_of
 from awsgate.policy import Policy
 from awsgate.policyfile import SUFFIXES, load_policy
 
 POLL_S = 0.5
 DEBOUNCE_MS = 50  # more changes than the first are seen by the look at what is still moving
-SETTLE_S = 0.1  # an editor writes a file in two steps: what is empty in between is no policy
-MAX_SETTLE_S = 2.0  # a file that never rests is read all the same
+SETTLE_S = 1.0
+"""How long a policy must rest. The first half of one may be valid, without its denials, and
+whoever writes it in place may pause: a slow disk, a copy over the network, an editor."""
+MAX_SETTLE_S = 5.0  # a file that never rests is read all the same
+_STEP_S = 0.05
 
 # It reports every change at INFO: a log beside the policy would be a change in its turn.
 logging.getLogger("watchfiles").setLevel(logging.WARNING)
@@ -133,10 +137,7 @@ class _Follower:
 
     def _run(self) -> None:
         for _ in self._wakeups():
-            asked = self.wake.is_set()
-            if asked:
-                self.wake.clear()
-            outcome = None if self.stop.is_set() else self._look(asked=asked)
+            outcome = None if self.stop.is_set() else self._look()
             if outcome is not None:
                 self._tell(outcome)
 
@@ -167,26 +168,32 @@ class _Follower:
             if changes and before != self._seen:
                 return
 
-    def _look(self, *, asked: bool) -> Outcome[object] | None:
-        """Read the source if it has changed since the last look."""
-        if not asked and self.source.fingerprint() == self._seen:
+    def _look(self) -> Outcome[object] | None:
+        """Read the source if it has changed since the last look, or if somebody asks."""
+        if not self.wake.is_set() and self.source.fingerprint() == self._seen:
             return None
-        latest = time.monotonic() + MAX_SETTLE_S
+        latest, asked = time.monotonic() + MAX_SETTLE_S, False
         while True:
             self._seen = self._settled(latest)
+            if self.wake.is_set():
+                self.wake.clear()
+                asked = True
             outcome = self._read(asked=asked)
             # Files that changed while they were read were read half old, half new.
             if self.source.fingerprint() == self._seen or time.monotonic() > latest:
                 return outcome
 
     def _settled(self, latest: float) -> object:
-        """Wait until the files rest, for a while at most."""
-        now = self.source.fingerprint()
-        while self.source.settle_s and time.monotonic() < latest:
-            self.stop.wait(self.source.settle_s)
-            before, now = now, self.source.fingerprint()
-            if before == now:
+        """Wait until the files rest, for a while at most; who asks knows that they do."""
+        now, since = self.source.fingerprint(), time.monotonic()
+        while not self.wake.is_set():
+            moment = time.monotonic()
+            if moment >= min(since + self.source.settle_s, latest):
                 break
+            self.wake.wait(_STEP_S)
+            before, now = now, self.source.fingerprint()
+            if before != now:
+                since = time.monotonic()
         return now
 
     def _read(self, *, asked: bool) -> Outcome[object]:
@@ -231,10 +238,9 @@ def policy_fingerprint(path: Path) -> object:
 
 def _stamp(file: Path) -> object:
     try:
-        s = file.stat()  # of what a link leads to
+        return stamp_of(file.stat())  # of what a link leads to
     except OSError as exc:
         return exc.errno
-    return (s.st_dev, s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns, s.st_ctime_ns)
 
 
 def digest_of(policy: Policy) -> str:

@@ -1,4 +1,4 @@
-"""The AWS config file with one region of ours in it; every other byte stays as it is.
+"""The AWS config file with one block of ours in it; every other byte stays as it is.
 
     ...the owner's sections...
     # >>> awsgate profiles: written by 'awsgate profiles', changes here are lost >>>
@@ -6,7 +6,7 @@
     credential_process = ...
     # <<< awsgate profiles <<<
 
-The region goes to the end when it is new, and stays where it is after that. Taken out, it
+The block goes to the end when it is new, and stays where it is after that. Taken out, it
 leaves what was there before, to the byte: the first line says so if a line break had to
 be added before it.
 
@@ -25,7 +25,7 @@ ENCODING = "latin-1"
 _BEGIN = "# >>> awsgate profiles: written by 'awsgate profiles', changes here are lost >>>\n"
 _BEGIN_JOINED = _BEGIN.replace("lost", "lost; no line break before")
 _END = "# <<< awsgate profiles <<<\n"
-_REGION = re.compile(
+_BLOCK = re.compile(
     f"(?:^(?P<plain>{re.escape(_BEGIN)})|\\n(?P<joined>{re.escape(_BEGIN_JOINED)}))"
     f"(?P<body>.*?)^{re.escape(_END)}",
     re.MULTILINE | re.DOTALL,
@@ -45,12 +45,12 @@ class Taken(Exception):
 
 
 class Damaged(Exception):
-    """The region has a beginning or an end, and not both once."""
+    """The block has a beginning or an end, and not both once."""
 
 
 def profiles_in(text: str) -> dict[str, dict[str, str]]:
     """Give our profiles with their settings. Raises ``Damaged``."""
-    found = _region(text)
+    found = _block(text)
     profiles: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
     for line in found["body"].splitlines() if found else ():
@@ -63,12 +63,12 @@ def profiles_in(text: str) -> dict[str, dict[str, str]]:
 
 
 def with_profiles(text: str, profiles: Mapping[str, Settings]) -> str:
-    """Give the text with these profiles as ours, in place of those that were; none: no region.
+    """Give the text with these profiles as ours, in place of those that were; none: no block.
 
     Raises ``Taken`` if a name is that of a section that is not ours, ``Damaged`` as
     ``profiles_in`` does, and ``ValueError`` for what a config file cannot hold.
     """
-    found = _region(text)
+    found = _block(text)
     rest = text if found is None else text[: found.start()] + text[found.end() :]
     others = {_profile(match["name"]) for match in _HEADER.finditer(rest)}
     if taken := sorted(name for name in profiles if name in others):
@@ -82,11 +82,11 @@ def with_profiles(text: str, profiles: Mapping[str, Settings]) -> str:
     return rest[:at] + begin + body + _END + rest[at:]
 
 
-def _region(text: str) -> re.Match[str] | None:
+def _block(text: str) -> re.Match[str] | None:
     marks = text.count(_BEGIN) + text.count(_BEGIN_JOINED), text.count(_END)
     if marks == (0, 0):
         return None
-    found = _REGION.search(text)
+    found = _BLOCK.search(text)
     if marks != (1, 1) or found is None:
         raise Damaged
     return found

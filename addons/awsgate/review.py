@@ -40,6 +40,8 @@ class Review:
     """It orders something of the gateway itself, and never goes to AWS."""
     also: Call | None = None
     """What is done besides: it needs no allow rule, and a deny rule may mean it."""
+    read: bytes | None = field(default=None, repr=False)
+    """The body that ``call`` was read from; None: without it."""
     decision: Decision | None = None
 
     @property

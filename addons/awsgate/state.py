@@ -60,6 +60,15 @@ def open_state(folder: Path) -> State:
     )
 
 
+def keys_in(folder: Path) -> SessionKeys | None:
+    """Give the session keys of a folder, and make none: None if there is none.
+
+    Raises ``SetupError`` as ``open_state`` does for a key.
+    """
+    current, previous = (_read_key(folder / name) for name in (KEY_NAME, PREVIOUS_NAME))
+    return SessionKeys(current, previous) if current is not None else None
+
+
 def rotate_session_key(folder: Path) -> State:
     """Make a new session key; the current one becomes the previous one.
 

@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from awsgate.timestamps import utc_seconds
+
 HTTP_PROXIES = ("HTTP_PROXY", "http_proxy")
 HTTPS_PROXIES = ("HTTPS_PROXY", "https_proxy")
 NO_PROXIES = ("NO_PROXY", "no_proxy")
@@ -81,7 +83,7 @@ class Keys:
     @property
     def expiration(self) -> str:
         """Give the end as AWS writes it."""
-        return datetime.fromtimestamp(self.expires_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        return utc_seconds(datetime.fromtimestamp(self.expires_at, UTC))
 
 
 @dataclass(frozen=True, slots=True)

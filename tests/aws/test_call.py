@@ -269,7 +269,11 @@ def test_a_call_has_the_levels_of_all_its_actions(found: Call, levels: tuple[str
 @pytest.mark.parametrize(
     ("actions", "recorded", "levels"),
     [
-        ("s3:PutObject s3:PutObjectAcl", "Permissions management", ("Permissions management", "Write")),
+        (
+            "s3:PutObject s3:PutObjectAcl",
+            "Permissions management",
+            ("Permissions management", "Write"),
+        ),
         ("s3:GetObject", "Read", ("Read",)),
         ("s3:PutObjectTagging", "Write", ("Write",)),  # a line of a version before
         ("eks:AccessKubernetesApi", "Write", ("Write",)),  # what a token stands for

@@ -44,9 +44,7 @@ def asked_by_botocore(
         getattr(client, operation)(**arguments)
     host, _, rest = caught[0].url.removeprefix("https://").partition("/")
     body = caught[0].body
-    return call(
-        host, f"{caught[0].method} /{rest}", body if isinstance(body, bytes) else b"", "s3"
-    )
+    return call(host, f"{caught[0].method} /{rest}", body if isinstance(body, bytes) else b"", "s3")
 
 
 ALIAS = "ap-abcdefghijklmnop-s3alias"
@@ -130,6 +128,12 @@ def test_a_host_of_s3_is_what_its_form_says(
     found = call(host, asked)
 
     assert (found.actions, found.resources) == ((action,), arns)
+
+
+def test_without_a_name_it_is_the_list_of_all() -> None:
+    assert call(f"accesspoint.{VPCE}", "GET /").actions == ("s3:ListAllMyBuckets",)
+    directories = call(f"s3express-control.{HERE}", "GET /").actions
+    assert directories == ("s3express:ListAllMyDirectoryBuckets",)
 
 
 @pytest.mark.parametrize("host", [f"accesspoint.{VPCE}", f"s3express-use1-az4.{HERE}"])

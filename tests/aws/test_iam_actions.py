@@ -57,9 +57,7 @@ def test_each_access_level_occurs() -> None:
     """A level that no action has is a rule that means nothing."""
     folder = resources.files("awsgate.aws") / "operations" / "levels"
     found = Counter(
-        level
-        for file in folder.iterdir()
-        for level in json.loads(file.read_text("utf-8")).values()
+        level for file in folder.iterdir() for level in json.loads(file.read_text("utf-8")).values()
     )
 
     assert set(found) == set(LEVELS)

@@ -12,9 +12,7 @@ from urllib.parse import quote, urlsplit
 import botocore.auth
 import botocore.session
 import pytest
-from botocore.awsrequest import AWSRequest
 from botocore.config import Config
-from botocore.credentials import Credentials
 
 from awsgate.aws import sigv2, sigv4
 from awsgate.aws.sigv4 import SignatureSyntaxError
@@ -459,32 +457,3 @@ def test_the_repr_shows_who_and_never_the_signature_or_the_token() -> None:
     assert KEYS.access_key_id in repr(parsed)
     assert SIGNATURE not in repr(parsed)
     assert "canary" not in repr(parsed)
-
-
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        (b"AWS AKIDEXAMPLE:" + SIGNATURE.encode(), ("AKIDEXAMPLE", SIGNATURE)),
-        (b" AWS AKIDEXAMPLE:" + SIGNATURE.encode() + b" ", ("AKIDEXAMPLE", SIGNATURE)),
-        (b"AWS AKIDEXAMPLE:", None),
-        (b"AWS AKIDEXAMPLE", None),
-        (b"AWS :" + SIGNATURE.encode(), None),
-        (b"aws AKIDEXAMPLE:" + SIGNATURE.encode(), None),
-        (b"AWS4-HMAC-SHA256 Credential=x", None),
-        (b"AWS AKID\xffEXAMPLE:" + SIGNATURE.encode(), None),
-        (b"", None),
-    ],
-)
-def test_parse_header_says_who_it_was(value: bytes, expected: tuple[str, str] | None) -> None:
-    assert sigv2.parse_header(value) == expected
-
-
-def test_the_header_that_botocore_writes_is_read() -> None:
-
-    request = AWSRequest(method="GET", url="https://b.s3.amazonaws.com/k", auth_path="/b/k")
-    botocore.auth.HmacV1Auth(Credentials("AKIDEXAMPLE", "secret")).add_auth(request)
-
-    found = sigv2.parse_header(request.headers["Authorization"].encode())
-
-    assert found is not None
-    assert found[0] == "AKIDEXAMPLE"

@@ -61,14 +61,6 @@ def generated(size: int, start: int = 0) -> Iterator[bytes]:
         yield piece
 
 
-def generated_sha256(size: int) -> str:
-    """Give the hash of the generated object of that size."""
-    digest = hashlib.sha256()
-    for piece in generated(size):
-        digest.update(piece)
-    return digest.hexdigest()
-
-
 def locate(head: Head, endpoint: Endpoint) -> tuple[str, str]:
     """Give (bucket, key) of an S3 request, virtual-hosted or path style."""
     path = head.path.removeprefix("/")

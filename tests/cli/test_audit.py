@@ -283,6 +283,22 @@ def test_policy_prints_a_policy_and_says_what_is_not_in_it(run: Run, state: Path
     ]
 
 
+def test_a_call_of_unknown_resource_is_taken_in_only_if_asked_for(run: Run, state: Path) -> None:
+    write(state, record(3), record(2, "s3:PutObject", resource=""), record(1, status=0))
+
+    result = run("audit", "policy", "--user", "alice")
+    wider = run("audit", "policy", "--user", "alice", "--any-resource")
+
+    assert "PutObject" not in result.out
+    assert result.err.splitlines() == [
+        "awsgate: warning: not in the policy, AWS has not answered it: s3:GetObject, 1 times",
+        "awsgate: warning: not in the policy, its resource is not known "
+        "(--any-resource takes it in): s3:PutObject, 1 times",
+    ]
+    assert '"s3:PutObject"' in wider.out
+    assert "on any resource, since none is known: s3:PutObject" in wider.err
+
+
 def test_the_policy_that_is_printed_is_in_order(run: Run, state: Path, home: Path) -> None:
     write(state, record(3), record(2, "s3:PutObject"))
     learned = home / "learned.yaml"

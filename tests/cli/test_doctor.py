@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from awsgate.doctor.finding import Finding
-from commandline import READ_ONLY, Run
+from commandline import POLICY, READ_ONLY, Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -115,7 +115,7 @@ def test_no_policy_is_a_finding_too(run: Run, home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--user", "carol"), 1, "awsgate: no: carol may not have any role"),
+        (("--user", "carol"), 1, "awsgate: no: carol may have no role"),
         (("--user", "alice", "--role", "Power"), 1, f"alice may have {READ_ONLY} in test"),
         (("--role", "Power"), 2, "--app and --role need --user"),
         (("--proxy", "socks5://u:c4nary@x"), 2, "--proxy is not a URL"),
@@ -130,6 +130,28 @@ def test_wrongly_used(run: Run, arguments: tuple[str, ...], code: int, words: st
     assert (result.code, result.out) == (code, "")
     assert words in result.err
     assert "c4nary" not in result.err
+
+
+IN_PATH = "arn:aws:iam::123456789012:role/team/Deploy"
+TWO_PATHS = POLICY.replace(f"['{READ_ONLY}']", f"['{READ_ONLY}', '{IN_PATH}']")
+
+
+def test_which_of_several_roles_is_tried_is_told(run: Run, home: Path) -> None:
+    (home / "policy.yaml").write_text(TWO_PATHS)
+
+    several = run("doctor", "--offline", "--user", "alice")
+    named = run("doctor", "--offline", "--user", "alice", "--role", "team/Deploy")
+
+    assert "alice may have 2 roles that are meant; it is tried as arn:" in several.err
+    assert "that are meant" not in named.err
+    assert named.code == several.code == 1
+    assert "no: alice" not in named.err
+
+
+def test_a_proxy_behind_tls_is_taken_as_awsgate_env_takes_it(run: Run) -> None:
+    result = run("doctor", "--offline", "--proxy", "https://gate.example:8443")
+
+    assert (result.code, "is not a URL" in result.err) == (1, False)
 
 
 def test_every_finding_is_in_its_page() -> None:

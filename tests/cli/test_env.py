@@ -333,9 +333,10 @@ def test_a_life_longer_than_the_policy_allows_is_a_no(run: Run) -> None:
         "awsgate: hint: at most 2h: max_session_ttl of role/read (--ttl 2h)",
     ]
     assert run(*ALICE, "--ttl", "2h").code == 0
+    assert "alice may not have" in run(*ALICE, "--ttl", "2d").err, "read, and too long"
 
 
-@pytest.mark.parametrize("ttl", ["8", "1d", "-1h", "0s", "1h 30m", "99999999999h", "1.5h", "h"])
+@pytest.mark.parametrize("ttl", ["8", "1w", "-1h", "0s", "1h 30m", "99999999999h", "1.5h", "h"])
 def test_a_life_that_is_no_duration_is_used_wrongly(run: Run, ttl: str) -> None:
     result = run(*ALICE, f"--ttl={ttl}")
 

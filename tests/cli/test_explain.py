@@ -383,7 +383,7 @@ def test_a_lock_then_and_now_is_no_change(run: Run, record: Any, home: Path) -> 
     result = run("explain", "--request-id", "11111111-2222")
 
     assert result.code == 1
-    assert "denied: locked: by the operator (lock/l)\n" in result.out
+    assert "denied: locked: by the operator of the gateway (lock/l)\n" in result.out
     assert "changed" not in result.out
 
 

@@ -87,12 +87,16 @@ def test_what_could_be_a_slip_is_said_and_locked_all_the_same(run: Run, folder: 
 
     assert added.code == 0
     assert added.err.splitlines() == [
-        "awsgate: warning: the policy has no user 'alise'; the lock is set",
-        "awsgate: warning: the policy has no role 'red'; the lock is set",
-        "awsgate: warning: the policy has no app 'tst'; the lock is set",
-        "awsgate: warning: '12' looks like no session id; the lock is set",
-        "awsgate: warning: 'Power' is not the ARN of an IAM role; the lock is set",
-        "awsgate: warning: the lock has expired already",
+        f"awsgate: warning: the lock is set, but {line}"
+        for line in (
+            "there is no user 'alise', so this locks nobody: did you mean 'alice'",
+            "there is no role 'red', so this locks nobody: did you mean 'read'",
+            "there is no app 'tst', so this locks nobody: did you mean 'test'",
+            "'12' is no session id, so this locks nobody: 20 hexadecimal digits, as in the audit",
+            "'Power' is not the ARN of an IAM role, so this locks nobody: "
+            "arn:aws:iam::<account>:role/<name>",
+            "expired at 2020-01-01T00:00:00+00:00: take the lock out",
+        )
     ]
     assert len(list(folder.iterdir())) == 1
 

@@ -30,7 +30,6 @@ from conformance.stages import Stages, running
 from conformance.table import CLIENTS, Client
 
 INSTALLED = CLIENTS_FOLDER / "installed.json"
-MOST_SAID = 600
 MARK = {PASSED: "ok", "": "-"}
 
 

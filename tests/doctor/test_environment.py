@@ -211,6 +211,8 @@ def test_the_gateway_as_endpoint_is_found_in_any_shell() -> None:
         ("http://127.0.0.1:8080/", True),
         ("http://user:pass@localhost:8080", True),
         ("127.0.0.1:8080", True),
+        ("https://127.0.0.1:8080", True),
+        ("http://127.0.0.1", False),
         ("http://127.0.0.1:8081", False),
         ("http://10.0.0.1:8080", False),
         ("", False),

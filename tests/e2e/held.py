@@ -7,6 +7,7 @@ is one client on one TCP connection, which is never opened again.
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ from aws_server.server import StrictAws
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.processes import GatewayProcess
 from awsgate.locks import LockStore
+from awsgate.policywatch import SETTLE_S
 from awsgate.session import open_session
 from awsgate.state import open_state
 from rawclient import Answer, Call, Wire, mint_keys, secure
@@ -32,7 +34,9 @@ OBJECT = Call("s3", BUCKET, "GET", "/generated/5")
 STREAM_BYTES = 4_000_000_000
 STREAM = Call("s3", BUCKET, "GET", f"/generated/{STREAM_BYTES}")
 SOON_S = 1.0
-"""What is promised: so long after a lock or a change of a file it holds."""
+"""What is promised: so long after a lock or a signal it holds."""
+RESTED_S = SETTLE_S + 1.0
+"""So long after the last change of a file it holds without a signal."""
 
 
 def role(name: str, *arns: str, **allow: object) -> str:
@@ -142,13 +146,20 @@ class Bench:
             yield Held(wire, keys, call)
 
     @contextmanager
-    def taken(self, event: str, *, within: float = SOON_S) -> Iterator[None]:
+    def taken(
+        self, event: str, *, within: float = SOON_S, hup: bool | None = None
+    ) -> Iterator[None]:
         """Do something, and see the gateway take it in time: it tells the audit after the deed.
 
         Only then is a request sent: one that is under way would be cut, without words.
+        Of a policy it is told by a signal, unless ``hup`` is false: it waits until files rest.
         """
+        if hup is None:
+            hup = event == "policy.reload"
         before = len(self.lines(event=event))
         yield
+        if hup:
+            self.gateway.process.send_signal(signal.SIGHUP)
         heard = until(lambda: len(self.lines(event=event)) > before, within=within)
         assert heard, f"no {event} within {within} s: {self.log()[-500:]}"
 

@@ -32,6 +32,24 @@ FORM = ("Content-Type", "application/x-www-form-urlencoded")
 ASSUME = b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::1:role/x&RoleSessionName=bob"
 SECRET = b"made-up-too"
 
+VPCE = "vpce-1a2b3c4d-5e6f.s3.us-east-1.vpce.amazonaws.com"
+CONTROLS = (f"control.{VPCE}", f"123456789012.control.{VPCE}")
+ACCESS = "/v20180820/accessgrantsinstance/dataaccess?permission=READ&target=s3%3A%2F%2Fb%2F%2A"
+
+
+def ssm(operation: str) -> Call:
+    target = (("X-Amz-Target", f"AmazonSSM.{operation}"), ("Content-Type", JSON))
+    return Call("ssm", "ssm.us-east-1.amazonaws.com", headers=target, body=b"{}")
+
+
+JSON = "application/x-amz-json-1.1"
+ISSUING = {
+    "S3 Control behind a VPC endpoint": Call("s3", CONTROLS[0], "GET", ACCESS),
+    "S3 Control behind one, as boto3 asks": Call("s3", CONTROLS[1], "GET", ACCESS),
+    "an operation that no model has": ssm("RequestManagedInstanceRoleToken"),
+    "an operation in other capitals": ssm("getaccesstoken"),
+}
+
 SABOTAGE = {
     "response raises": ("raise in response",),
     "responseheaders raises": ("raise in responseheaders", "raise in response"),
@@ -51,17 +69,19 @@ class Bench:
         new.write_text(json.dumps({"does": does, "off": off}), "utf-8")
         new.replace(self.control)
 
-    def assume(self) -> Answer:
-        call = Call("sts", STS, headers=(FORM,), body=ASSUME)
-        with secure(self.gateway, STS) as wire:
+    def ask(self, call: Call) -> Answer:
+        with secure(self.gateway, call.host) as wire:
             wire.send(call.wire(call.signed(self.keys)))
             return wire.read_answer()
+
+    def assume(self) -> Answer:
+        return self.ask(Call("sts", STS, headers=(FORM,), body=ASSUME))
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("answers")
-    tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com"])
+    tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com", *CONTROLS])
     answer = http_answer(ASSUMED)
     world, sts = Recorder(tls=tls, answer=answer), Recorder(answer=answer)
     control = folder / "control.json"
@@ -83,6 +103,17 @@ def test_without_sabotage_the_client_gets_surrogates(bench: Bench) -> None:
     bench.set()
 
     answer = bench.assume()
+
+    assert answer.status == 200
+    assert b"<AccessKeyId>GATE" in answer.body
+    assert SECRET not in answer.body
+
+
+@pytest.mark.parametrize("row", ISSUING)
+def test_whoever_issues_credentials_the_client_gets_surrogates(bench: Bench, row: str) -> None:
+    bench.set()
+
+    answer = bench.ask(ISSUING[row])
 
     assert answer.status == 200
     assert b"<AccessKeyId>GATE" in answer.body

@@ -15,7 +15,9 @@ from awsgate.policy.rules import Allow, RoleOptions
 
 OBJECT = "arn:aws:s3:::reports/2026/a b.csv"
 GET = Call("s3", "GetObject", ("s3:GetObject",), ("Read",), (OBJECT,))
-COPY = Call("s3", "CopyObject", ("s3:PutObject", "s3:GetObject"), ("Write", "Read"), (OBJECT, OBJECT + "x"))
+COPY = Call(
+    "s3", "CopyObject", ("s3:PutObject", "s3:GetObject"), ("Write", "Read"), (OBJECT, OBJECT + "x")
+)
 UNKNOWN = Call("s3")
 API = Call(
     "execute-api", "Invoke", ("execute-api:Invoke",), ("Write",),

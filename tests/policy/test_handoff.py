@@ -145,9 +145,6 @@ NOT_EXPRESSIBLE: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "a pattern of services": ({"aws_services": ["s3*"]}, {}),
     "a wildcard for the service of an arn": ({"aws_resources": ["arn:aws:*:*:*:x"]}, {}),
     "some such arn": ({"aws_resources": ["arn:aws:s?:::b", "arn:aws:s3:::b"]}, {}),
-    "resources of another partition": ({"aws_resources": ["arn:aws-cn:s3:::b"]}, {}),
-    "a trait that nobody has": ({"aws_resources": ["arn:aws:s3:::{{internal.x}}"]}, {}),
-    "a trait with a wildcard for an action": ({"aws_actions": ["s3:{{internal.wild}}"]}, {}),
     "denied levels": ({}, {"aws_access_levels": ["Write"], "aws_actions": ["s3:*"]}),
     "denied in some apps": ({}, {"app_labels": {"env": "prod"}, "aws_actions": ["s3:*"]}),
     "denied as some role": ({}, {"aws_role_arns": [ARN], "aws_actions": ["s3:*"]}),
@@ -165,6 +162,28 @@ def test_what_iam_cannot_say_is_left_to_the_gateway(
 
 
 OBJECT = "arn:aws:s3:::b/k"
+NOTHING_LEFT: dict[str, dict[str, Any]] = {
+    "resources of another partition": {"aws_resources": ["arn:aws-cn:s3:::b"]},
+    "resources of a trait that nobody has": {"aws_resources": ["arn:aws:s3:::{{internal.x}}"]},
+    "regions of a trait without values": {"aws_regions": ["{{internal.none}}"]},
+    "services of a trait that nobody has": {"aws_services": ["{{internal.x}}"]},
+    "actions beyond the levels": {"aws_access_levels": ["Write"], "aws_actions": ["s3:GetObject"]},
+    "actions beyond the levels of reading": {
+        "aws_access_levels": ["Read", "List"],
+        "aws_actions": ["s3:PutObject"],
+    },
+}
+
+
+@pytest.mark.parametrize("allow", NOTHING_LEFT.values(), ids=NOTHING_LEFT)
+def test_a_rule_that_comes_to_nothing_allows_nothing_at_aws_either(allow: dict[str, Any]) -> None:
+    found = computed(allow)
+
+    assert not lets_pass(found, Call("s3:GetObject", OBJECT))
+    assert not lets_pass(found, Call("s3:PutObject", OBJECT))
+    assert not lets_pass(found, Call("ec2:RunInstances"))
+
+
 ENFORCED: dict[str, tuple[dict[str, Any], dict[str, Any], Call, bool]] = {
     "an action": ({"aws_actions": ["s3:Get*"]}, {}, Call("s3:GetObject", OBJECT), True),
     "another": ({"aws_actions": ["s3:Get*"]}, {}, Call("s3:PutObject", OBJECT), False),
@@ -287,9 +306,29 @@ LEVELS: dict[str, tuple[dict[str, Any], Call, bool]] = {
     "reading there": ({"aws_services": ["s3"]}, Call("s3:GetObject"), True),
     "writing there": ({"aws_services": ["s3"]}, Call("s3:PutObject"), False),
     "an action named beside all": (
+        {"aws_actions": ["*", "secretsmanager:GetSecretValue"]},
+        Call("secretsmanager:GetSecretValue"),
+        True,
+    ),
+    "a writing action named beside all": (
         {"aws_actions": ["*", "kms:Decrypt"]},
         Call("kms:Decrypt"),
+        False,
+    ),
+    "a writing action named beside reading ones": (
+        {"aws_actions": ["s3:Get*", "s3:PutObject", "iam:CreateUser"]},
+        Call("s3:PutObject", OBJECT),
+        False,
+    ),
+    "a reading one beside it": (
+        {"aws_actions": ["s3:Get*", "s3:PutObject"]},
+        Call("s3:GetObject", OBJECT),
         True,
+    ),
+    "an action that nobody knows counts as writing": (
+        {"aws_actions": ["s3:FrobnicateObject"]},
+        Call("s3:FrobnicateObject", OBJECT),
+        False,
     ),
     "a key for s3": ({}, Call("kms:Decrypt", via_service=True), True),
     "another region": ({"aws_regions": ["eu-*"]}, Call("s3:GetX", region="us-east-1"), False),
@@ -574,6 +613,8 @@ WARNINGS: dict[str, tuple[dict[str, Any], dict[str, Any], dict[str, Any], str]] 
     "levels": ({"aws_access_levels": ["Write"]}, {}, {}, "allow.aws_access_levels holds at the"),
     "read only": ({"aws_access_levels": ["Read"]}, {}, {}, "ReadOnlyAccess lacks some reads"),
     "actions": ({"aws_actions": ["*:Get*"]}, {}, {}, "no wildcard in a service"),
+    "hours": ({"hours": [{"to": "18:00"}]}, {}, {}, "allow.hours holds at the gateway alone"),
+    "networks": ({"source_networks": ["10.0.0.0/8"]}, {}, {}, "allow.source_networks holds at"),
     "services": ({"aws_services": ["s3*"]}, {}, {}, "no wildcard in a service"),
     "resources": ({"aws_resources": ["arn:aws:*:::b"]}, {}, {}, "ARNs that name their service"),
     "deny": ({}, {"aws_access_levels": ["Write"]}, {}, "deny holds at the gateway alone"),

@@ -222,9 +222,14 @@ DOCUMENTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
             "target": {"user": "alice"}, "expires": "2026-11-27T11:59:59Z"})],
         ["lock: spec.expires: expired at 2026-11-27T11:59:59+00:00: take the lock out"],
     ),
+    "a lock of what is no session": (
+        [role(EVERY), USER, APP, document("lock", "l", {"target": {"session": "5f"}})],
+        ["lock: spec.target.session: '5f' is no session id, so this locks nobody: 20 hexadecimal "
+         "digits, as in the audit"],
+    ),
     "a lock that will expire": (
         [role(EVERY), USER, APP, document("lock", "l", {
-            "target": {"session": "5f"}, "expires": "2026-11-27T12:00:01Z"})],
+            "target": {"session": "5f" * 10}, "expires": "2026-11-27T12:00:01Z"})],
         [],
     ),
     "a session for days": (

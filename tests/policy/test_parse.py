@@ -140,6 +140,11 @@ FAULTS: dict[str, tuple[object, str]] = {
         "spec.allow.aws_actions[0]: 'GetObject' is not an action like 's3:GetObject', "
         "'s3:Get*' or '*:Describe*'",
     ),
+    "action with a template, which nobody would fill in": (
+        role(deny={"aws_actions": ["kms:{{internal.banned}}"]}),
+        "spec.deny.aws_actions[0]: 'kms:{{internal.banned}}': an action takes no template; "
+        "put it into aws_services or aws_resources, or write a role for each",
+    ),
     "no action at all": (
         allow(aws_actions=[]),
         "spec.allow.aws_actions: is empty, which would restrict nothing: leave it out",

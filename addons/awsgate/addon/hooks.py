@@ -255,6 +255,9 @@ class Hooks:
 
     def _finish(self, flow: http.HTTPFlow) -> None:
         self.answers.forget(flow)
+        if self._current.get(flow.client_conn.id) is flow:
+            # Not kept while its connection idles: it holds the body.
+            del self._current[flow.client_conn.id]
         trace = trace_of(flow)
         if trace is not None:
             self.recorder.finished(flow, trace, self.clock())

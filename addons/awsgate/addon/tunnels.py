@@ -17,7 +17,6 @@ from typing import Any
 from awsgate.aws.endpoint import is_data_plane, looks_like_aws, normalise_host
 from awsgate.bypass import Bypass
 
-
 TUNNELLED = "awsgate.tunnelled"
 """Flow metadata: this CONNECT opens a tunnel that nobody looks into."""
 

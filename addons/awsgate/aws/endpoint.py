@@ -12,7 +12,6 @@ Pure. A name says nothing about where it resolves to; see ``aws.addresses``.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Iterator
@@ -90,15 +89,6 @@ def normalise_host(host: str) -> str:
     if labels[-1][0].isdigit():
         raise ValueError("host is an address, not a name")
     return name
-
-
-def is_ip_literal(host: str) -> bool:
-    """True if ``host`` is an IPv4 or IPv6 address in its usual notation."""
-    try:
-        ipaddress.ip_address(host.strip("[]"))
-    except ValueError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=4096)

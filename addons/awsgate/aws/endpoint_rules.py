@@ -71,9 +71,7 @@ S3_RULES: tuple[Rule, ...] = (
         "s3-object-lambda",
         kind="accesspoint",
     ),
-    _s3(
-        rf"{_BUCKET}s3express(?:-fips)?-{_AZ}{_DUAL}\.{_REGION}", "s3express", kind="accesspoint"
-    ),
+    _s3(rf"{_BUCKET}s3express(?:-fips)?-{_AZ}{_DUAL}\.{_REGION}", "s3express", kind="accesspoint"),
     _s3(rf"s3express-control(?:-fips)?{_DUAL}\.{_REGION}", "s3express", kind="directories"),
 )
 

@@ -71,7 +71,6 @@ _KEY_ID = re.compile(r"[A-Za-z0-9]{4,128}")
 _SIGNATURE = re.compile(r"[A-Za-z0-9+/]{27}=")
 _EXPIRES = re.compile(r"[1-9][0-9]{0,10}")
 _TOKEN = re.compile(r"[!-~]+")
-_HEADER = re.compile(rb"AWS ([A-Za-z0-9]{4,128}):([A-Za-z0-9+/]{27}=)")
 # A line break would move the border between two lines of the string to sign.
 _CONTROL = re.compile(rb"[\x00-\x1f\x7f]")
 _AMZ_NAME = re.compile(rb"x-amz-[a-z0-9_-]+")
@@ -144,15 +143,6 @@ def _decode(part: bytes) -> bytes:
     if b"%" in part or b"+" in part:
         return unquote_to_bytes(part.replace(b"+", b" "))
     return part
-
-
-def parse_header(value: bytes) -> tuple[str, str] | None:
-    """Give key id and signature of ``AWS <key id>:<signature>``, or None.
-
-    Only to be able to say whose request was refused: the header form is not checked.
-    """
-    match = _HEADER.fullmatch(value.strip())
-    return None if match is None else (match[1].decode(), match[2].decode())
 
 
 def unsigned_parameters(query: bytes) -> list[str]:

@@ -21,10 +21,11 @@ import typer
 from awsgate.auditchain import Chain, verify_files
 from awsgate.auditfile import LogFile, opened, opened_log
 from awsgate.auditline import GENESIS, parsed
-from awsgate.cli.auditlines import Filter, follow, last_records, shown, wants_colour
+from awsgate.cli.auditlines import Filter, follow, last_records, shown
 from awsgate.cli.learned import policy
 from awsgate.cli.options import StateOption, state_folder
 from awsgate.cli.since import since_text
+from awsgate.cli.terminal import wants_colour
 from awsgate.state import AUDIT_NAME
 
 app = typer.Typer(
@@ -155,7 +156,7 @@ def tail(
     if follows and files and len(files) > 1:
         raise typer.BadParameter("--follow takes one file")
     wanted = Filter(user, session, decision or "", action, since_text(since, datetime.now(UTC)))
-    colour = not as_json and wants_colour()
+    colour = not as_json and wants_colour(sys.stdout)
 
     def show(record: dict[str, Any]) -> None:
         line = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,14 +13,15 @@ from typing import Any
 
 from awsgate.auditfile import UNPACK_FAULTS, LogFile
 from awsgate.auditline import parsed
+from awsgate.cli.terminal import Style, coloured, printable
 from awsgate.errors import SetupError
 from awsgate.policy.globs import glob_matches
+from awsgate.timestamps import utc_millis
 
 POLL_S = 0.25
 # Lines stand in the order in which they were written. One that had to wait for room on
 # the disk, or for another process, can be a little older than the one before.
 _OUT_OF_ORDER = timedelta(minutes=10)
-_RED, _GREEN, _PLAIN = "\x1b[31m", "\x1b[32m", "\x1b[0m"
 
 type Record = dict[str, Any]
 
@@ -127,7 +127,7 @@ def _earlier(since: str, by: timedelta) -> str:
     if not since:
         return ""
     moment = datetime.fromisoformat(since) - by
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return utc_millis(moment)
 
 
 def follow(file: LogFile, show: Callable[[bytes], None]) -> None:
@@ -179,17 +179,17 @@ def shown(record: Record, *, colour: bool) -> str:
     decision = text_of(record, "decision")
     padded = f"{decision:<7}"
     if colour and decision:
-        padded = f"{_RED if decision == 'refused' else _GREEN}{padded}{_PLAIN}"
+        padded = coloured(padded, Style.BAD if decision == "refused" else Style.GOOD)
     status, ms = record.get("status") or "", record.get("ms")
     took = f"{ms:.0f} ms" if isinstance(ms, (int, float)) and ms else ""
     columns = [
         f"{time[:19]}Z" if time else " " * 20,
-        f"{_clean(text_of(record, 'user')) or '-':<12}",
-        f"{_clean(_what(record)):<32}",
+        f"{printable(text_of(record, 'user')) or '-':<12}",
+        f"{printable(_what(record)):<32}",
         padded,
         f"{status:>3}",
         f"{took:>8}",
-        _clean(text_of(record, "reason") or text_of(record, "resource")),
+        printable(text_of(record, "reason") or text_of(record, "resource")),
     ]
     return "  ".join(columns).rstrip()
 
@@ -202,14 +202,3 @@ def _what(record: Record) -> str:
     if event == "request":
         return f"{text_of(record, 'method')} {text_of(record, 'host')}"
     return " ".join(filter(None, [event, action or text_of(record, "host")]))
-
-
-def _clean(text: str) -> str:
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-
-
-def wants_colour() -> bool:
-    """True if stdout is a terminal, and nobody said no."""
-    return (
-        sys.stdout.isatty() and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    )

@@ -16,6 +16,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
+from awsgate.address import proxy_address
 from awsgate.cli.issuing import Issued, Wanted
 from awsgate.variables import Change, access_by_endpoint, access_by_keys, leading_past
 
@@ -76,16 +77,15 @@ class Run:
         accompany(work, keep=() if listening is None else (listening.fileno(),))
 
     def _local_gateway(self) -> LocalGateway:
-        from urllib.parse import urlsplit
+        from awsgate.cli.local import LocalGateway
+        from awsgate.listening import listens
 
-        from awsgate.cli.local import LocalGateway, listens
-
-        proxy = urlsplit(self.issued.way(self.proxy, "").proxy)
+        address = proxy_address(self.issued.way(self.proxy, "").proxy)
         gateway = LocalGateway(
-            address=proxy.netloc,
+            address=address,
             wanted=self.wanted,
             environment=dict(os.environ),
-            listen=proxy.netloc if self.proxy else "",
+            listen=address if self.proxy else "",
             options=self.settings,
         )
         if not listens(gateway.address):

@@ -15,8 +15,8 @@ from awsgate.cli.options import policy_path
 from awsgate.cli.terminal import Style, painted
 from awsgate.errors import SetupError
 from awsgate.policy import Policy
-from awsgate.policy.findings import Finding
 from awsgate.policy.lint import lint
+from awsgate.policy.remark import Remark
 from awsgate.policyfile import load_policy
 
 
@@ -42,12 +42,12 @@ def check(
         if not exc.faults:  # nothing there to check
             raise
         if as_json:
-            _print_json(place, None, [Finding.parse(fault) for fault in exc.faults], [])
+            _print_json(place, None, [Remark.parse(fault) for fault in exc.faults], [])
         else:
             # Without the hint, which is to run this command.
             sys.stderr.write(SetupError(exc.message, faults=exc.faults).render() + "\n")
         raise typer.Exit(1) from None
-    warnings = [*map(Finding.parse, policy.warnings), *lint(policy, datetime.now(UTC))]
+    warnings = [*map(Remark.parse, policy.warnings), *lint(policy, datetime.now(UTC))]
     if as_json:
         _print_json(place, policy, [], warnings)
     else:
@@ -57,7 +57,7 @@ def check(
     raise typer.Exit(1 if strict and warnings else 0)
 
 
-def _shown(warning: Finding) -> str:
+def _shown(warning: Remark) -> str:
     word = painted("warning", Style.WARN, sys.stderr)
     place = painted(warning.place, Style.STRONG, sys.stderr)
     return f"{word}: {place}{warning.removeprefix(warning.place)}"
@@ -72,7 +72,7 @@ def _counted(warnings: int) -> str:
 
 
 def _print_json(
-    place: Path, policy: Policy | None, faults: Sequence[Finding], warnings: Sequence[Finding]
+    place: Path, policy: Policy | None, faults: Sequence[Remark], warnings: Sequence[Remark]
 ) -> None:
     counts = None
     if policy is not None:
@@ -87,5 +87,5 @@ def _print_json(
     print(json.dumps(report, indent=2))
 
 
-def _parts(finding: Finding) -> dict[str, str]:
+def _parts(finding: Remark) -> dict[str, str]:
     return {name: getattr(finding, name) for name in ("place", "path", "what", "todo")}

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from awsgate.cli.no import No
-from awsgate.cli.roles import role_meant
-from awsgate.policy import Decision, Policy, decide, grantable_roles
+from awsgate.cli.roles import pairs_meant, role_meant
+from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.decide import NO_ROLE_ARN
+from awsgate.policy.fields import ACCOUNT_LABEL
 
 MAX_SHOWN = 40
 
@@ -54,12 +55,8 @@ def choices(policy: Policy, user: str, app: str = "", role: str = "") -> list[Ch
 
     A role that only a pattern allows is found if it is told, and not listed otherwise.
     """
-    if not role:
-        pairs = grantable_roles(policy, user, app or None)
-    else:
-        meant = ((name, role_meant(policy, user, name, role)[0]) for name in policy.apps)
-        pairs = sorted((name, arn) for name, arn in meant if _may(policy, user, name, arn))
-    return [Choice(user, name, arn) for name, arn in pairs]
+    pairs, _ = pairs_meant(policy, user, app, role)
+    return [Choice(user, name, arn) for name, arn in pairs if may_be(policy, user, name, arn)]
 
 
 def default_user(policy: Policy) -> str:
@@ -93,7 +90,7 @@ def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:
     rows = [("APP", "ACCOUNT", "ROLE")]
     for choice in found[:MAX_SHOWN]:
         app = policy.apps[choice.app]
-        account = app.labels.get("aws_account_id") or choice.role_arn.split(":")[4]
+        account = app.labels.get(ACCOUNT_LABEL) or choice.role_arn.split(":")[4]
         rows.append((choice.app, account, short_role(choice.role_arn, _arns(found, choice.app))))
     widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
     lines = [f"  {app:<{widths[0]}}  {account:<{widths[1]}}  {role}" for app, account, role in rows]
@@ -127,10 +124,6 @@ def _allowed_role(policy: Policy, user: str, app: str, role: str) -> str:
 
 def _may_have(policy: Policy, user: str) -> list[str]:
     return [f"{user} may have {arn} in {name}" for name, arn in grantable_roles(policy, user)[:10]]
-
-
-def _may(policy: Policy, user: str, app: str, role_arn: str) -> bool:
-    return _decision(policy, user, app, role_arn).allowed
 
 
 def _decision(policy: Policy, user: str, app: str, role_arn: str) -> Decision:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -12,7 +11,10 @@ from typing import Annotated
 
 import typer
 
-from awsgate.cli.checking import check_upstream
+from awsgate.address import proxy_address
+from awsgate.cli.checking import check_proxy, check_upstream
+from awsgate.cli.choice import choices, choose
+from awsgate.cli.no import saying_no
 from awsgate.cli.options import (
     CertsOption,
     PolicyOption,
@@ -26,12 +28,10 @@ from awsgate.cli.waiting import waiting
 from awsgate.demo.serving import Places, first_way, served
 from awsgate.doctor.finding import Finding, Severity, count
 from awsgate.errors import SetupError
-from awsgate.policy import decide, grantable_roles
 from awsgate.policyfile import load_policy
 from awsgate.session import KEY_PREFIX
 from awsgate.variables import ENDPOINT, KEYS, MARK
 
-_PROXY = re.compile(r"(?:http://)?((?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):[0-9]{1,5})/?")
 _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT: Style.BAD}
 
 
@@ -65,11 +65,13 @@ def doctor(
     """
     from awsgate.doctor.examine import Patient, examine
 
-    address = _address(proxy)
+    check_proxy(proxy if "//" in proxy or not proxy else f"http://{proxy}")
     check_upstream(upstream)
     path = policy_path(policy)
     found = served(Places(path, state_folder(state), certs_folder(certs)))
-    user, app, role_arn = _whom(path, user, app, role) if user or app or role else ("", "", "")
+    with saying_no():
+        whom = _whom(path, user, app, role) if user or app or role else ("", "", "")
+    user, app, role_arn = whom
     if found is not None and not upstream:
         # awsgate demo --start has keys that only it knows: ask by a call.
         upstream = found.upstream
@@ -81,7 +83,7 @@ def doctor(
         state=state_folder(state),
         certs=certs_folder(certs),
         environ=dict(os.environ),
-        proxy=address,
+        proxy=proxy_address(proxy),
         upstream=upstream,
         user=user,
         app=app,
@@ -103,40 +105,24 @@ def _forget_gateway_keys() -> None:
             os.environ.pop(name, None)
 
 
-def _address(url: str) -> str:
-    matched = _PROXY.fullmatch(url)
-    if url and matched is None:
-        # Not repeated: it may hold a password.
-        raise typer.BadParameter("--proxy is not a URL like http://127.0.0.1:8080")
-    return matched[1] if matched else ""
-
-
 def _whom(path: Path, user: str, app: str, role: str) -> tuple[str, str, str]:
-    """Give user, app and role ARN in full, or say no as ``awsgate env`` does."""
+    """Give user, app and role ARN in full. Raises ``No`` as ``awsgate env`` does.
+
+    Where several are meant it is the first, and that is told: any of them shows whether
+    calls get through.
+    """
     if not user:
         raise typer.BadParameter("--app and --role need --user")
     rules = load_policy(path)
-    ways = grantable_roles(rules, user, app or None)
-    fits = [(a, arn) for a, arn in ways if role in ("", arn) or arn.endswith(f"/{role}")]
-    if fits:
-        return user, *fits[0]
-    # A role that only a pattern gives is in no list.
-    if (
-        app
-        and decide(
-            rules,
-            user=user,
-            app=app,
-            role_arn=role,
-            endpoint_service="sts",
-            tenant_controlled=False,
-        ).allowed
-    ):
-        return user, app, role
-    lines = [f"awsgate: no: {user} may not have {role or 'any role'}{f' in {app}' if app else ''}"]
-    lines += [f"awsgate: hint: {user} may have {arn} in {a}" for a, arn in ways[:10]]
-    sys.stderr.write("\n".join(lines) + "\n")
-    raise typer.Exit(1)
+    found = choices(rules, user, app, role)
+    if len(found) < 2:
+        found = [choose(rules, user, app, role)]
+    else:
+        sys.stderr.write(
+            f"awsgate: note: {user} may have {len(found)} roles that are meant; it is tried as "
+            f"{found[0].role_arn} in {found[0].app} (--app and --role say another)\n"
+        )
+    return found[0].user, found[0].app, found[0].role_arn
 
 
 def _print_json(findings: list[Finding]) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from awsgate.address import proxy_address
 from awsgate.cli import athena
 from awsgate.cli.checking import check_proxy, check_region
 from awsgate.cli.durations import seconds_of
@@ -137,8 +138,8 @@ _SHELLS = frozenset(
 def _warn(style: Format, way: Way) -> None:
     """Tell what in this environment would undo the variables."""
     left = stale(os.environ) if style in CANNOT_UNSET else []
-    gateway = _address(way.proxy)
-    proxies = [name for name in HTTP_PROXIES if _address(os.environ.get(name)) == gateway]
+    gateway = proxy_address(way.proxy)
+    proxies = [name for name in HTTP_PROXIES if proxy_address(os.environ.get(name, "")) == gateway]
     lines = [
         *(f"{name} is set: unset it, or some clients use {_instead(name)}" for name in left),
         *(f"{name} names the gateway, which is for HTTPS alone: unset it" for name in proxies),
@@ -149,7 +150,3 @@ def _warn(style: Format, way: Way) -> None:
 
 def _instead(name: str) -> str:
     return "that profile" if name in PROFILES else "that instead"
-
-
-def _address(url: str | None) -> str:
-    return (url or "").rpartition("//")[2].rstrip("/")

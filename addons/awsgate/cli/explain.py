@@ -16,7 +16,6 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.aws.catalogue import similar
-from awsgate.cli.environment import lock_books
 from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.question import (
     Named,
@@ -26,12 +25,15 @@ from awsgate.cli.question import (
     asked_by_record,
     find_record,
 )
+from awsgate.cli.surroundings import lock_books
+from awsgate.lockout import clause_of, lock_among, rule_of
 from awsgate.policy import Decision, Lock, Policy, denied_by
 from awsgate.policy.explain import UNKNOWN, Explanation, Missing
 from awsgate.policy.explain import explain as explained
-from awsgate.policy.locks import LockBook, lock_on
+from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.state import AUDIT_NAME
+from awsgate.timestamps import utc_seconds
 
 _OPTION = {"aws_resources": "--resource", "aws_regions": "--region", "source_networks": "--client"}
 _BY_POLICY = ("", "denied", "locked")
@@ -55,14 +57,14 @@ class Answer:
     def reason(self) -> str:
         """Give why, as a clause."""
         if self.lock is not None:
-            return f"locked: {self.lock.spec.message or 'by the operator'}"
+            return clause_of(self.lock)
         return self.explanation.decision.reason
 
     @property
     def rule(self) -> str:
         """Give the rule or the lock that decided."""
         if self.lock is not None:
-            return f"lock/{self.lock.metadata.name}"
+            return rule_of(self.lock)
         return self.explanation.decision.rule
 
     @property
@@ -133,21 +135,16 @@ def _answer(
     )
     if question.chained_arn and found.decision.allowed:
         found = replace(found, decision=_chained(policy, question, found.decision))
-    user = policy.users.get(question.user)
-    locks = (
-        lock_on(
-            book,
-            user=question.user,
-            roles=user.spec.roles if user is not None else (),
-            app=app,
-            session=question.session,
-            role_arn=question.chained_arn or role_arn,
-            came_by=[role_arn],
-            now=now,
-        )
-        for book in books
+    lock = lock_among(
+        books,
+        policy,
+        user=question.user,
+        app=app,
+        session=question.session,
+        role_arn=question.chained_arn or role_arn,
+        came_by=[role_arn],
+        now=now,
     )
-    lock = next(filter(None, locks), None)
     return Answer(app, role_arn, found, lock)
 
 
@@ -228,7 +225,7 @@ def _facts(question: Question, answer: Answer) -> Iterator[tuple[str, str]]:
     yield "resource", ", ".join(call.resources)
     yield "region", ", ".join(facts.regions)
     yield "from", facts.client
-    yield "at", facts.now.strftime("%Y-%m-%dT%H:%M:%SZ") if facts.now is not None else ""
+    yield "at", utc_seconds(facts.now) if facts.now is not None else ""
 
 
 def _nearest(answer: Answer) -> Iterator[str]:

@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from awsgate.address import reachable
 from awsgate.variables import Keys, Way
 
 
@@ -107,9 +108,3 @@ def issue(wanted: Wanted) -> Issued:
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
     )
-
-
-def reachable(listen: str) -> str:
-    """Give where a client on this machine finds what listens at ``listen``."""
-    host, _, port = listen.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else listen  # noqa: S104 - read, not bound

@@ -19,6 +19,7 @@ from awsgate.auditfile import opened, opened_log
 from awsgate.cli.auditlines import Filter, all_records
 from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.since import since_text
+from awsgate.cli.terminal import printable
 from awsgate.errors import SetupError
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
@@ -54,6 +55,10 @@ def policy(
             "--compact/--exact", help="3 or more S3 keys of one folder become folder/*, or none do."
         ),
     ] = False,
+    any_resource: Annotated[
+        bool,
+        typer.Option("--any-resource", help="Take in calls of unknown resource, on any resource."),
+    ] = False,
     diff: Annotated[
         bool, typer.Option("--diff", help="Show what the user's roles grant otherwise instead.")
     ] = False,
@@ -75,6 +80,8 @@ def policy(
     log = opened(files) if files else opened_log(state_folder(state) / AUDIT_NAME)
     with log as found:
         lesson = learn.learn(all_records(found, selection), wanted)
+    if not (any_resource or diff):
+        lesson = lesson.of_known_resources()
     _warn(_left_out(lesson))
     if not lesson.uses:
         sys.stderr.write(f"awsgate: no: the audit has no such call of {user!r} to learn from\n")
@@ -117,6 +124,15 @@ def _left_out(lesson: learn.Lesson) -> list[str]:
     return [
         *_counted("not in the policy, the action is not known", lesson.unknown),
         *_counted("not in the policy, AWS refused it", lesson.refused_by_aws),
+        *_counted("not in the policy, AWS has not answered it", lesson.broken_off),
+        *_counted(
+            "not in the policy, its resource is not known (--any-resource takes it in)",
+            lesson.no_resource,
+        ),
+        *_counted(
+            "some resources are not in the policy, a call named more than its audit line holds",
+            lesson.cut_short,
+        ),
     ]
 
 
@@ -128,8 +144,7 @@ def _counted(why: str, found: Counter[str]) -> list[str]:
 
 def _warn(lines: Iterable[str]) -> None:
     for line in lines:
-        text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in line)
-        sys.stderr.write(f"awsgate: warning: {text}\n")
+        sys.stderr.write(f"awsgate: warning: {printable(line)}\n")
 
 
 def _print_difference(found: learn.Difference, as_json: bool) -> None:

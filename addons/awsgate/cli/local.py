@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -23,6 +22,7 @@ from dataclasses import dataclass, field
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
+from awsgate.address import split
 from awsgate.cli.issuing import Wanted
 from awsgate.errors import SetupError
 
@@ -104,8 +104,8 @@ class LocalGateway:
             "-s", str(entry_script(self.wanted.state)),
         ]  # fmt: skip
         if self.listen:
-            host, _, port = self.listen.rpartition(":")
-            command += ["--listen-host", host.strip("[]"), "--listen-port", port]
+            host, port = split(self.listen)
+            command += ["--listen-host", host, "--listen-port", str(port)]
         settings = [
             f"awsgate_policy={self.wanted.policy}",
             f"awsgate_state={self.wanted.state}",
@@ -116,20 +116,9 @@ class LocalGateway:
         return [*command, *(word for setting in settings for word in ("--set", setting))]
 
 
-def listens(address: str) -> bool:
-    """True if anything listens there. Unlike ``answers`` it leaves no audit line."""
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]"), int(port)), 5).close()
-    except OSError:
-        return False
-    return True
-
-
 def answers(address: str) -> bool:
     """True if a gateway answers there. Raises ``SetupError`` if it is something else."""
-    host, _, port = address.rpartition(":")
-    connection = HTTPConnection(host.strip("[]"), int(port), timeout=5)
+    connection = HTTPConnection(*split(address), timeout=5)
     try:
         connection.request("GET", "/", headers={"Host": "awsgate.invalid"})
         answer = connection.getresponse()

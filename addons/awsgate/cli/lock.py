@@ -19,21 +19,21 @@ from typing import Annotated, Any
 
 import typer
 
+from awsgate.cli.durations import seconds_of
 from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.revoke import revocation
 from awsgate.errors import SetupError
 from awsgate.locks import BY, CREATED, LockStore
 from awsgate.policy import Lock, Policy
-from awsgate.policy.fields import account_and_partition
+from awsgate.policy.lint import idle
 from awsgate.policy.locks import in_force
 from awsgate.policyfile import load_policy
 from awsgate.state import KEY_NAME, open_state
+from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(
     name="lock", help="Shut out a user, a role, an app or a session at once.", no_args_is_help=True
 )
-
-_DURATION = re.compile(r"(?=.)(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
 
 
 @app.command()
@@ -67,12 +67,12 @@ def add(
     if ttl and expires:
         raise typer.BadParameter("--ttl and --expires are two ways to say one thing")
     now = datetime.now(UTC)
-    until = _written(now + _length(ttl)) if ttl else expires
+    until = utc_seconds(now + timedelta(seconds=seconds_of(ttl))) if ttl else expires
     name = name or _made_up(target)
     document = {
         "kind": "lock",
         "version": "v1",
-        "metadata": {"name": name, "labels": {CREATED: _written(now), BY: _me()}},
+        "metadata": {"name": name, "labels": {CREATED: utc_seconds(now), BY: _me()}},
         "spec": {"target": target, "message": reason} | ({"expires": until} if until else {}),
     }
     lock = _store(state).add(document)
@@ -128,7 +128,7 @@ def _row(lock: Lock, now: datetime) -> dict[str, Any]:
         "name": lock.metadata.name,
         "target": lock.spec.target.model_dump(exclude_none=True),
         "message": lock.spec.message,
-        "expires": _written(expires) if expires is not None else None,
+        "expires": utc_seconds(expires) if expires is not None else None,
         "in_force": in_force(lock, now),
         "created": labels.get(CREATED, ""),
         "by": labels.get(BY, ""),
@@ -175,36 +175,9 @@ def _policy(path: Path | None) -> Policy | None:
 
 
 def _warn(lock: Lock, rules: Policy | None, now: datetime) -> None:
-    """Tell of a lock that holds nobody: a misspelt name looks like safety."""
-    target, lines = lock.spec.target, []
-    if rules is not None:
-        known = {"user": rules.users, "role": rules.roles, "app": rules.apps}
-        for kind, names in known.items():
-            value = getattr(target, kind)
-            if value is not None and value not in names:
-                lines.append(f"the policy has no {kind} {value!r}; the lock is set")
-    if target.session is not None and not re.fullmatch(r"[0-9a-f]{20}", target.session):
-        lines.append(f"{target.session!r} looks like no session id; the lock is set")
-    if target.aws_role_arn is not None and not account_and_partition(target.aws_role_arn):
-        lines.append(f"{target.aws_role_arn!r} is not the ARN of an IAM role; the lock is set")
-    if not in_force(lock, now):
-        lines.append("the lock has expired already")
-    sys.stderr.writelines(f"awsgate: warning: {line}\n" for line in lines)
-
-
-def _length(text: str) -> timedelta:
-    matched = _DURATION.fullmatch(text)
-    found = timedelta()
-    if matched is not None:
-        days, hours, minutes, seconds = (int(part or 0) for part in matched.groups())
-        found = timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
-    if not found:
-        raise typer.BadParameter(f"{text!r} is not a duration like 30m, 8h or 2d")
-    return found
-
-
-def _written(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    for _, what, todo in idle(lock, rules, now):
+        line = f"{what}: {todo}" if todo else what
+        sys.stderr.write(f"awsgate: warning: the lock is set, but {line}\n")
 
 
 def _made_up(target: dict[str, str]) -> str:

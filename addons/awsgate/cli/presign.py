@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
+from awsgate.cli.durations import seconds_of
 from awsgate.cli.ordering import RegionOption, ordered, region_meant
 
 _LIMITS = {
@@ -43,7 +43,7 @@ def presign(
     Example: awsgate presign s3://my-bucket/report.pdf --expires-in 10m
     """
     bucket, key = _parts(uri)
-    asked_s = _seconds(expires_in)
+    asked_s = seconds_of(expires_in, bare=True)
     answer = ordered(
         region_meant(region),
         {"kind": "s3", "bucket": bucket, "key": key, "method": method.value, "expires_in": asked_s},
@@ -62,10 +62,3 @@ def _parts(uri: str) -> tuple[str, str]:
     if not uri.startswith("s3://") or not bucket or not key:
         raise typer.BadParameter(f"{uri!r} is not s3://bucket/key")
     return bucket, key
-
-
-def _seconds(text: str) -> int:
-    matched = re.fullmatch(r"([1-9]\d{0,6})([smhd]?)", text)
-    if matched is None:
-        raise typer.BadParameter(f"{text!r} is not a number of seconds, or like 15m, 1h")
-    return int(matched[1]) * {"": 1, "s": 1, "m": 60, "h": 3600, "d": 86400}[matched[2]]

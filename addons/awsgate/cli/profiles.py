@@ -74,18 +74,16 @@ def write(
     check_proxy(proxy)
     from datetime import UTC, datetime
 
+    from awsgate.address import reachable
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
     from awsgate.cli.choice import choices, default_user
-    from awsgate.cli.issuing import reachable
     from awsgate.policyfile import load_policy
 
     rules = load_policy(policy_path(policy))
     with saying_no():
         user = user or default_user(rules)
         found = choices(rules, user, app_name, role)
-        if app_name:
-            found = [choice for choice in found if choice.app == app_name]
         if not found:
             raise No(f"{user} may have no such role")
         named = _named(choices(rules, user), found)

@@ -10,6 +10,7 @@ from typing import Any
 
 import typer
 
+from awsgate.address import host_of
 from awsgate.auditfile import opened_log
 from awsgate.auditline import parsed, resource_list
 from awsgate.aws.call import Call, access_levels_of, recorded_levels
@@ -123,7 +124,7 @@ def asked_by_record(record: dict[str, Any]) -> Question:
         facts=CallFacts(
             Call(service, "", actions, levels, resources),
             tuple(filter(None, region.replace(" ", "").split(","))),
-            text.get("client", "").rpartition(":")[0].strip("[]"),
+            host_of(text.get("client", "")),
             _time(text.get("time", "")),
         ),
         endpoint_service=found.service if found is not None else text.get("service", ""),

@@ -25,12 +25,13 @@ from typing import Any
 
 from awsgate.cli.issuing import Issued, Wanted, issue
 from awsgate.errors import SetupError
-from awsgate.paths import private_folder, read_private, write_file
+from awsgate.paths import private_folder, read_private, stamp_of, write_file
 from awsgate.variables import Keys
 from awsgate.version import __version__
 
 FOLDER = "reuse"
 MAX_POLICY_FILES = 1000
+# As ``policyfile``, ``state`` and ``ca`` have them (a test compares): these take long to import.
 _POLICY_SUFFIXES = (".yaml", ".yml")
 _LOGIN_NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # as getpass.getuser reads them
 _KEY_FILES = ("session.key", "session.key.previous")
@@ -91,10 +92,9 @@ def _policy(path: Path) -> list[Any] | None:
 def _stamp(path: Path) -> list[int]:
     """Give what differs once a file has been changed or replaced; empty: it is not there."""
     try:
-        info = path.stat()
+        return list(stamp_of(path.stat()))
     except OSError:
         return []
-    return [info.st_mtime_ns, info.st_ctime_ns, info.st_size, info.st_ino, info.st_mode]
 
 
 def _digest(asked: dict[str, Any]) -> str:

@@ -16,6 +16,7 @@ from datetime import datetime, timedelta
 from awsgate.policy import Policy, grantable_roles
 from awsgate.policy.resources import LockTarget
 from awsgate.session import session_name_for
+from awsgate.timestamps import utc_seconds
 
 POLICY_NAME = "AWSRevokeOlderSessions"
 
@@ -47,7 +48,7 @@ def revoking(session_names: list[str] | None, now: datetime) -> dict[str, object
     None: of any name. AWS dates sessions by the second, so what began in this very
     second is taken along.
     """
-    until = (now + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    until = utc_seconds(now + timedelta(seconds=1))
     condition: dict[str, object] = {"DateLessThan": {"aws:TokenIssueTime": until}}
     if session_names is not None:  # aws:userid is "<role id>:<session name>"
         condition["StringLike"] = {"aws:userid": [f"*:{name}" for name in session_names]}

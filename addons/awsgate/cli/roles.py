@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from awsgate.policy import Policy, grantable_roles, max_ttl_s
-from awsgate.policy.fields import account_and_partition
+from awsgate.policy import Policy, grantable_roles, may_be
+from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition
 
 
 def role_meant(policy: Policy, user: str, app: str, role: str) -> tuple[str, str]:
@@ -43,13 +43,11 @@ def pairs_meant(
     granted = grantable_roles(policy, user, app or None)
     if not role:
         return granted, ""
-    found = [(name, arn) for name, arn in granted if arn == role or _is_called(arn, role)]
-    if found:
-        return found, ""
+    listed = [(name, arn) for name, arn in granted if arn == role or _is_called(arn, role)]
     # A pattern may allow it, or nothing: ask for each app.
     meant = [(name, role_meant(policy, user, name, role)[0]) for name in policy.apps]
     arns = [(name, arn) for name, arn in meant if arn.startswith("arn:")]
-    return [p for p in arns if max_ttl_s(policy, user, *p)] or arns, ""
+    return sorted({*listed, *(p for p in arns if may_be(policy, user, *p))}) or arns, ""
 
 
 def _is_called(arn: str, name: str) -> bool:
@@ -59,7 +57,7 @@ def _is_called(arn: str, name: str) -> bool:
 def _account(policy: Policy, app: str) -> str:
     """Give the account of an app; empty: any."""
     found = policy.apps.get(app)
-    return found.labels.get("aws_account_id", "") if found else ""
+    return found.labels.get(ACCOUNT_LABEL, "") if found else ""
 
 
 def _named(policy: Policy) -> Iterator[str]:

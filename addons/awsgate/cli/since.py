@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from datetime import UTC, datetime, timedelta
 
 import typer
 
-_AGO = re.compile(r"(?=.)(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m)?(?:(\d{1,8})s)?")
+from awsgate.cli.durations import seconds_in
+from awsgate.timestamps import utc_millis
 
 
 def since_text(text: str, now: datetime) -> str:
@@ -17,10 +17,9 @@ def since_text(text: str, now: datetime) -> str:
     """
     if not text:
         return ""
-    ago = _AGO.fullmatch(text)
-    if ago is not None:
-        days, hours, minutes, seconds = (int(part or 0) for part in ago.groups())
-        moment = now - timedelta(days=days, hours=hours, minutes=minutes, seconds=seconds)
+    ago_s = seconds_in(text)
+    if ago_s is not None:
+        moment = now - timedelta(seconds=ago_s)
     else:
         try:
             moment = datetime.fromisoformat(text)
@@ -30,5 +29,4 @@ def since_text(text: str, now: datetime) -> str:
             ) from None
         # The audit's times are UTC, and so are those that say nothing.
         moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-    written = moment.astimezone(UTC).isoformat(timespec="milliseconds")
-    return written.replace("+00:00", "Z")
+    return utc_millis(moment)

@@ -16,7 +16,6 @@ from typing import Annotated
 import typer
 
 from awsgate.cli.durations import duration_of
-from awsgate.cli.environment import Seen, look
 from awsgate.cli.options import (
     CertsOption,
     PolicyOption,
@@ -25,6 +24,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.surroundings import Seen, look
 from awsgate.cli.terminal import Style, painted
 
 

@@ -18,7 +18,20 @@ class Style(Enum):
 
 def painted(text: str, style: Style, stream: TextIO) -> str:
     """Give ``text`` in a colour, if ``stream`` is a terminal and the user wants colours."""
-    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
-    if not (text and wanted and stream.isatty()):
-        return text
+    return coloured(text, style) if text and wants_colour(stream) else text
+
+
+def coloured(text: str, style: Style) -> str:
+    """Give ``text`` in a colour."""
     return f"\033[{style.value}m{text}\033[0m"
+
+
+def wants_colour(stream: TextIO) -> bool:
+    """True if ``stream`` is a terminal, and nobody said no."""
+    wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    return wanted and stream.isatty()
+
+
+def printable(text: str) -> str:
+    """Give ``text`` with escapes for what could move the cursor."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)

@@ -15,7 +15,6 @@ import json
 import os
 import shlex
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,8 +24,10 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from awsgate.address import split
 from awsgate.demo.processes import START_TIMEOUT_S, Running, clean_env, entry_script, start
 from awsgate.errors import SetupError
+from awsgate.listening import listens
 from awsgate.paths import private_folder
 from awsgate.policy import Policy, grantable_roles
 
@@ -197,11 +198,11 @@ def _folder(places: Places) -> None:
 def _gateway(places: Places, address: str, upstream: str, keys: dict[str, str]) -> Running:
     home = places.folder / "home"
     home.mkdir(exist_ok=True)
-    host, _, port = address.rpartition(":")
+    host, port = split(address)
     command = [
         str(Path(sys.executable).parent / "mitmdump"), "-s", str(entry_script(places.folder)),
         # Before the script is loaded mitmproxy would open all interfaces.
-        "--listen-host", host.strip("[]") or "127.0.0.1", "--listen-port", port,
+        "--listen-host", host or "127.0.0.1", "--listen-port", str(port),
     ]  # fmt: skip
     for name, value in (
         ("policy", places.policy),
@@ -212,7 +213,7 @@ def _gateway(places: Places, address: str, upstream: str, keys: dict[str, str]) 
         command += ["--set", f"awsgate_{name}={value}"]
     log = places.folder / "gateway.log"
     log.unlink(missing_ok=True)
-    running = start(command, log=log, env=clean_env(home, keys), port=int(port))
+    running = start(command, log=log, env=clean_env(home, keys), port=port)
     deadline = time.monotonic() + START_TIMEOUT_S
     while "awsgate: listening on" not in log.read_text("utf-8", "replace"):
         if running.process.poll() is not None:
@@ -225,10 +226,7 @@ def _gateway(places: Places, address: str, upstream: str, keys: dict[str, str]) 
 
 
 def _check_free(address: str) -> None:
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host.strip("[]") or "127.0.0.1", int(port)), 1).close()
-    except OSError:
+    if not listens(address):
         return
     raise SetupError(
         f"something listens at {address} already",

@@ -20,6 +20,7 @@ from http.client import HTTPException, HTTPResponse
 
 from cryptography import x509
 
+from awsgate.address import split
 from awsgate.aws.sigv4 import SigningKeys, sign
 from awsgate.doctor.passage import Answer, PassageFacts, Reach
 
@@ -109,9 +110,8 @@ def _call(facts: PassageFacts, way: Way, roots: bytes, caller: Caller | None) ->
 
 @contextmanager
 def _tunnel(way: Way) -> Iterator[socket.socket]:
-    host, _, port = way.address.rpartition(":")
     try:
-        sock = socket.create_connection((host.strip("[]"), int(port)), STEP_S)
+        sock = socket.create_connection(split(way.address), STEP_S)
     except socket.gaierror:
         raise _Stopped(Reach.UNKNOWN_HOST) from None
     except TimeoutError:

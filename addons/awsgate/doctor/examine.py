@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from awsgate.address import reachable
 from awsgate.aws.partitions import BY_ID
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import BUNDLE_NAME, CERT_NAME
@@ -106,7 +107,7 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
     policy_found, policy = policy_facts(patient.policy)
     ca, root = ca_facts(patient.certs)
     state, keys = state_facts(patient.state)
-    address = _reachable(patient.proxy or (policy.gateway.listen if policy else _LISTEN))
+    address = reachable(patient.proxy or (policy.gateway.listen if policy else _LISTEN))
     place = Place(address, str(patient.certs / CERT_NAME), str(patient.certs / BUNDLE_NAME))
     shell = shell_facts(patient.environ, place, root, keys, int(now.timestamp()))
     jobs = _Jobs(patient.timeout_s)
@@ -136,11 +137,6 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
     found += check_tools(tools) if tools is not None else [slow(Group.TOOLS, "programs on PATH")]
     order = list(Group)
     return sorted(found, key=lambda finding: order.index(finding.group))
-
-
-def _reachable(listen: str) -> str:
-    host, _, port = listen.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else listen  # noqa: S104 - read, not bound
 
 
 # --- the gateway ------------------------------------------------------------------

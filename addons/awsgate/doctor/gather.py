@@ -33,8 +33,8 @@ from awsgate.errors import Code, Refusal, SetupError
 from awsgate.paths import read_private
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
-from awsgate.session import KEY_BYTES, KEY_PREFIX, SessionKeys, open_session
-from awsgate.state import AUDIT_NAME, KEY_NAME, PREVIOUS_NAME
+from awsgate.session import KEY_PREFIX, SessionKeys, open_session
+from awsgate.state import AUDIT_NAME, keys_in
 from awsgate.variables import ADDED_ROOT, BUNDLES, PROFILES
 
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
@@ -106,28 +106,12 @@ def state_facts(folder: Path) -> tuple[StateFacts, SessionKeys | None]:
     if problem is not None:
         return replace(facts, problem=problem), None
     try:
-        current, previous = (_session_key(folder / name) for name in (KEY_NAME, PREVIOUS_NAME))
+        keys = keys_in(folder)
     except SetupError as exc:
         return replace(facts, problem=Problem(exc.message, exc.hint)), None
     writable = os.access(audit if audit.exists() else folder, os.W_OK) or not folder.exists()
-    facts = replace(facts, has_key=current is not None, audit_writable=writable)
-    return facts, SessionKeys(current, previous) if current else None
-
-
-def _session_key(path: Path) -> bytes | None:
-    raw = read_private(path)
-    if raw is None:
-        return None
-    try:
-        key = bytes.fromhex(raw.decode("ascii"))
-    except ValueError:
-        key = b""
-    if len(key) != KEY_BYTES:
-        raise SetupError(
-            f"session key {path} is damaged",
-            hint=f"restore it from a backup; or rm {path}, which ends all sessions of it",
-        )
-    return key
+    facts = replace(facts, has_key=keys is not None, audit_writable=writable)
+    return facts, keys
 
 
 def _open_folder(folder: Path) -> Problem | None:

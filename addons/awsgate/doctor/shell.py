@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from awsgate.address import is_loopback, proxy_address, split
 from awsgate.session import KEY_PREFIX
 from awsgate.variables import HTTPS_PROXIES
 
@@ -66,7 +67,8 @@ class Shell:
 
 def same_address(url: str, address: str) -> bool:
     """True if ``url``, with or without scheme and password, is at ``address``."""
-    host, _, port = url.rpartition("//")[2].rpartition("@")[2].partition("/")[0].rpartition(":")
-    wanted, _, number = address.rpartition(":")
-    local = {"localhost", "127.0.0.1", "[::1]"}
-    return bool(host) and port == number and (host == wanted or {host, wanted} <= local)
+    found = proxy_address(url)
+    if not found:
+        return False
+    (host, port), (wanted, number) = split(found), split(address.lower())
+    return port == number and (host == wanted or (is_loopback(host) and is_loopback(wanted)))

@@ -119,8 +119,12 @@ def _not_used(
         },
     }
     for field, texts in needed.items():
-        # A resource that is not known needs ``*``.
-        unknown = field == "aws_resources" and any(not use.resources for use in mine)
+        # What is not known needs ``*``.
+        unknown = any(
+            not getattr(use, field.removeprefix("aws_"))
+            for use in mine
+            if field in ("aws_resources", "aws_regions")
+        )
         for value in getattr(allow, field):
             if (unknown and value == "*") or any(text_matches([value], t, traits) for t in texts):
                 continue

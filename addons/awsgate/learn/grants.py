@@ -3,8 +3,8 @@
 A rule allows each of its actions on each of its resources in each of its regions. So
 calls share a rule only if that allows nothing that was not done: with the same resources
 and regions their actions are put together, with the same actions and resources their
-regions. Where of one call no resource is known, its actions are allowed on any, in the
-regions where that happened. One exception cannot be avoided: a call that names several
+regions. A call of which no resource is known has a rule of its own, on any resource: what
+is known of others is not widened by it. One exception cannot be avoided: a call that names several
 resources (a copy) needs them in one rule, and so all of its kind share it.
 
 ``compact`` adds one step that does widen: three or more keys in one folder of a bucket
@@ -95,13 +95,16 @@ def _by_resources(uses: list[Use], *, compact: bool) -> list[tuple[_Resources, _
     anything: set[_Regions] = set()
     for use in uses:
         regions = frozenset(use.regions)
-        in_regions[regions] |= {Arn(text) for text in use.resources}
-        if not use.resources:
+        if use.resources:
+            in_regions[regions] |= {Arn(text) for text in use.resources}
+        else:
             anything.add(regions)
     sets: defaultdict[_Resources, list[_Regions]] = defaultdict(list)
     for regions, arns in in_regions.items():
         known = frozenset(_folders(arns) if compact else arns)
-        sets[frozenset() if regions in anything else known].append(regions)
+        sets[known].append(regions)
+    if anything:
+        sets[frozenset()] = list(anything)
     found: list[tuple[_Resources, _Regions]] = []
     for resources, several in sets.items():
         # No region known means any: that is not to be mixed with those that are known.

@@ -77,7 +77,7 @@ def _statement(number: int, grant: Grant, write: _Written, notes: list[str]) -> 
     }
     if not grant.regions:
         notes.append(f"in any region, since none is known: {actions}")
-    elif "*" not in grant.regions:
+    else:
         found["Condition"] = {"StringEquals": {"aws:RequestedRegion": list(grant.regions)}}
     return found
 

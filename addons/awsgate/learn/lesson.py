@@ -3,23 +3,29 @@
 Lines of requests that the gateway let through count. Those that AWS itself refused with
 401 or 403 do not, and are listed; a refusal of AWS's JSON services is a 400 like any other
 mistake, and counts. A call whose action the gateway did not know cannot be in a policy,
-and is listed too.
+and is listed too, as are calls that were broken off before AWS answered.
+
+Whoever makes a call chooses how it looks, so no call may widen what others have shown:
+one without a known resource is left out if its like can name one (``of_known_resources``).
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from awsgate.auditline import resource_list
+from awsgate.aws.catalogue import actions_without_resource
 from awsgate.aws.endpoint import resolve_endpoint
 
 EVENTS = frozenset({"request", "websocket.open", "artefact"})
 """Those of calls to AWS, and of what the gateway made with a role's keys."""
 _REFUSED_BY_AWS = frozenset({401, 403})
+_REGION = re.compile(r"[a-z0-9-]+")
 _OF_A_USE = ("app", "granted_role_arn", "role_arn", "host", "region", "action", "resource")
 
 
@@ -50,7 +56,7 @@ class Use:
     actions: tuple[str, ...]
     """All that the call needs, the main one first."""
     resources: tuple[str, ...]
-    """Empty: not known."""
+    """Those that are known, which need not be all (``Lesson.cut_short``)."""
     regions: tuple[str, ...]
     """Regions that it was signed for; empty: not known."""
 
@@ -80,6 +86,12 @@ class Lesson:
     """Calls whose action is not known -> how many."""
     refused_by_aws: Counter[str] = field(default_factory=Counter)
     """Actions that AWS refused -> how many times."""
+    broken_off: Counter[str] = field(default_factory=Counter)
+    """Actions of calls that AWS has not answered -> how many times."""
+    cut_short: Counter[str] = field(default_factory=Counter)
+    """Actions of calls whose resources are not all in the line -> how many times."""
+    no_resource: Counter[str] = field(default_factory=Counter)
+    """What ``of_known_resources`` has left out."""
     first: str = ""
     last: str = ""
 
@@ -87,6 +99,22 @@ class Lesson:
     def calls(self) -> int:
         """Give how many calls the policy is made from."""
         return sum(seen.count for seen in self.uses.values())
+
+    def of_known_resources(self) -> Lesson:
+        """Leave out calls whose resource is not known, but could have been.
+
+        Those of an action that never comes with a resource stay.
+        """
+        left_out = [use for use in self.uses if not use.resources and not _is_without(use)]
+        count: Counter[str] = Counter()
+        for use in left_out:
+            count[use.actions[0]] += self.uses[use].count
+        kept = {use: seen for use, seen in self.uses.items() if use not in set(left_out)}
+        return replace(self, uses=kept, no_resource=count)
+
+
+def _is_without(use: Use) -> bool:
+    return use.actions[0].lower() in actions_without_resource(use.service)
 
 
 def learn(records: Iterable[Mapping[str, Any]], wanted: Wanted) -> Lesson:
@@ -126,7 +154,12 @@ def _take(lesson: Lesson, record: Mapping[str, Any]) -> None:
     if record.get("status") in _REFUSED_BY_AWS:
         lesson.refused_by_aws.update(actions[:1])
         return
+    if record.get("status") == 0:
+        lesson.broken_off.update(actions[:1])
+        return
     use = _use(*(_text(record, name) for name in _OF_A_USE))
+    if not resource_list(_text(record, "resource"))[1]:
+        lesson.cut_short.update(actions[:1])
     seen = lesson.uses.setdefault(use, Seen())
     seen.count += 1
     if time >= seen.time:
@@ -139,7 +172,7 @@ def _take(lesson: Lesson, record: Mapping[str, Any]) -> None:
 def _use(
     app: str, granted: str, role_arn: str, host: str, region: str, action: str, resource: str
 ) -> Use:
-    resources, whole = resource_list(resource)
+    resources, _ = resource_list(resource)
     endpoint = resolve_endpoint(host)
     region = region or (endpoint.region if endpoint is not None else "")
     return Use(
@@ -148,15 +181,15 @@ def _use(
         role_arn=role_arn,
         tenant=endpoint.service if endpoint is not None and endpoint.tenant_controlled else "",
         actions=tuple(action.split()),
-        resources=tuple(sorted(set(resources))) if whole else (),
+        resources=tuple(sorted(set(resources))),
         regions=_regions(region),
     )
 
 
 def _regions(text: str) -> tuple[str, ...]:
-    """Give the regions of a signature. One with a ``*`` is known to be in none of them."""
+    """Give the regions of a signature; of one with a glob, as SigV4a has it, none is known."""
     regions = {part for part in text.replace(" ", "").split(",") if part}
-    return ("*",) if any("*" in region for region in regions) else tuple(sorted(regions))
+    return tuple(sorted(regions)) if all(map(_REGION.fullmatch, regions)) else ()
 
 
 def _described(record: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ from awsgate.policy.decide import (
     decide_federated,
     denied_by,
     grantable_roles,
+    may_be,
     restricts_resources,
 )
 from awsgate.policy.parse import parse_policy
@@ -54,6 +55,7 @@ __all__ = [
     "denied_by",
     "grantable_roles",
     "max_ttl_s",
+    "may_be",
     "parse_policy",
     "restricts_resources",
     "ttl_limit",

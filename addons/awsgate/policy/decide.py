@@ -27,6 +27,7 @@ from dataclasses import dataclass, replace
 
 from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
 from awsgate.policy.fields import (
+    ACCOUNT_LABEL,
     account_and_partition,
     is_account,
     partition_of_uri,
@@ -147,7 +148,7 @@ def _standing(
         return NO_APP, None
     if not account:
         return NO_ROLE_ARN, None
-    if app.labels.get("aws_account_id", account) != account:
+    if app.labels.get(ACCOUNT_LABEL, account) != account:
         return OTHER_ACCOUNT, None
     if (partition_of_uri(app.spec.uri) or partition) != partition:
         return OTHER_PARTITION, None
@@ -234,7 +235,7 @@ def decide_federated(policy: Policy, *, role_arn: str, tenant_controlled: bool) 
 
 
 def _accounts(policy: Policy) -> set[str]:
-    found = {app.labels.get("aws_account_id", "") for app in policy.apps.values()}
+    found = {app.labels.get(ACCOUNT_LABEL, "") for app in policy.apps.values()}
     for role in policy.roles.values():
         for arn in role.spec.allow.aws_role_arns:
             account = (arn.split(":") + [""] * 5)[4]  # of a pattern too, if it names one
@@ -259,17 +260,18 @@ def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[t
         for arn in expand(listed, who.spec.traits)
     }
     apps = policy.apps if app is None else [app]
-    return sorted((name, arn) for name in apps for arn in arns if _may(policy, user, name, arn))
+    return sorted((name, arn) for name in apps for arn in arns if may_be(policy, user, name, arn))
 
 
 def allowing_roles(policy: Policy, user: str, app: str, role_arn: str) -> tuple[Role, ...]:
     """Give the roles that let ``user`` be ``role_arn`` in ``app``; none if anything denies it."""
-    if not _may(policy, user, app, role_arn):
+    if not may_be(policy, user, app, role_arn):
         return ()
     return tuple(_allowing(policy, policy.users[user], policy.apps[app], role_arn))
 
 
-def _may(policy: Policy, user: str, app: str, role_arn: str) -> bool:
+def may_be(policy: Policy, user: str, app: str, role_arn: str) -> bool:
+    """True if ``user`` may be the role in the app at all, whatever the call."""
     return decide(
         policy,
         user=user,

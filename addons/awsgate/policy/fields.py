@@ -18,6 +18,8 @@ from awsgate.policy.templates import Matcher, parse_template
 
 MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
 MAX_NAME_CHARS = 255
+ACCOUNT_LABEL = "aws_account_id"
+"""Says which account an app is."""
 
 _VERSION = re.compile(r"v[0-9]{1,3}")
 LAST_VERSION = 8  # the reference product's newest, of its roles
@@ -31,6 +33,8 @@ _ROLE_ARN = re.compile(
 _ROLE_ARN_PATTERN = re.compile(
     r"arn:[a-z*?-]{1,32}:iam::[0-9*?]{1,12}:(?:role/(?:[!-.0-~]+/)*[A-Za-z0-9_+=,.@*?-]{1,64}|\*)"
 )
+_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
+_SESSION_ID = re.compile(r"[0-9a-f]{20}")
 _EXTERNAL_ID = re.compile(r"[A-Za-z0-9_+=,.@:/-]{2,1224}")
 _SERVICE = re.compile(r"\*|[a-z0-9][a-z0-9.-]*")
 _DURATION = re.compile(r"(?=.)(?:([0-9]{1,6})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
@@ -69,6 +73,16 @@ def account_and_partition(role_arn: str) -> tuple[str, str] | None:
         return None
     match = _ROLE_ARN.fullmatch(role_arn)
     return (match["account"], match["partition"]) if match else None
+
+
+def is_session_name(name: str) -> bool:
+    """True for what AWS takes as RoleSessionName; ``session_name_for`` changes other names."""
+    return _SESSION_NAME.fullmatch(name) is not None
+
+
+def is_session_id(value: str) -> bool:
+    """True for the id of a gateway session, as ``awsgate.session`` makes it."""
+    return _SESSION_ID.fullmatch(value) is not None
 
 
 def partition_of_uri(uri: str) -> str:

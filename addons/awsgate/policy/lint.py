@@ -14,18 +14,18 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from awsgate.aws.catalogue import similar
-from awsgate.policy.fields import account_and_partition
-from awsgate.policy.findings import Finding
+from awsgate.policy.fields import account_and_partition, is_session_id
 from awsgate.policy.locks import in_force
 from awsgate.policy.misnamed import misnamed
+from awsgate.policy.remark import Remark
 from awsgate.policy.resources import App, Lock, Policy, Role
 from awsgate.policy.ttl import AWS_MAX_S
 from awsgate.policy.unreachable import Problem, reaches, unreachable
 
 
-def lint(policy: Policy, now: datetime) -> Iterator[Finding]:
+def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
     """Give all that is odd, by kind and name."""
-    warned = {(w.place, w.path) for w in map(Finding.parse, policy.warnings)}
+    warned = {(w.place, w.path) for w in map(Remark.parse, policy.warnings)}
     given = {name for user in policy.users.values() for name in user.spec.roles}
     for name, role in policy.roles.items():
         place = policy.places.get(f"role/{name}", "")
@@ -33,18 +33,18 @@ def lint(policy: Policy, now: datetime) -> Iterator[Finding]:
             # What is said of each of the ARNs need not be said of all of them.
             each = [f"{path}[{n}]" for n in range(len(role.spec.allow.aws_role_arns))]
             if not (path.endswith("aws_role_arns") and warned.issuperset((place, p) for p in each)):
-                yield Finding(place, path, what, todo)
+                yield Remark(place, path, what, todo)
     for name, user in policy.users.items():
         if not user.spec.roles:
             place = policy.places.get(f"user/{name}", "")
-            yield Finding(place, "spec.roles", f"user {name!r} has no role, so may do nothing")
+            yield Remark(place, "spec.roles", f"user {name!r} has no role, so may do nothing")
     for name, app in policy.apps.items():
         if not any(reaches(role.spec.allow, app) for role in policy.roles.values()):
-            yield Finding(policy.places.get(f"app/{name}", ""), "", *_unused(app))
+            yield Remark(policy.places.get(f"app/{name}", ""), "", *_unused(app))
     for name, lock in policy.locks.items():
         place = policy.places.get(f"lock/{name}", "")
-        for path, what, todo in _lock(policy, lock, now):
-            yield Finding(place, path, what, todo)
+        for path, what, todo in idle(lock, policy, now):
+            yield Remark(place, path, what, todo)
     yield from _gateway(policy)
 
 
@@ -61,15 +61,26 @@ def _unused(app: App) -> tuple[str, str]:
     return what, f"its labels are {labels}" if labels else "it has no labels"
 
 
-def _lock(policy: Policy, lock: Lock, now: datetime) -> Iterator[Problem]:
+def idle(lock: Lock, policy: Policy | None, now: datetime) -> Iterator[Problem]:
+    """Say why a lock holds nobody, if that is so: a misspelt name looks like safety.
+
+    Without a policy the names in it are not looked up.
+    """
     target = lock.spec.target
-    named = {"user": policy.users, "role": policy.roles, "app": policy.apps}
+    named = (
+        {"user": policy.users, "role": policy.roles, "app": policy.apps}
+        if policy is not None
+        else {}
+    )
     for kind, known in named.items():
         name = getattr(target, kind)
         if name is not None and name not in known:
             near = similar(name, known)
             what = f"there is no {kind} {name!r}, so this locks nobody"
             yield f"spec.target.{kind}", what, f"did you mean {near!r}" if near else ""
+    if target.session is not None and not is_session_id(target.session):
+        what = f"{target.session!r} is no session id, so this locks nobody"
+        yield "spec.target.session", what, "20 hexadecimal digits, as in the audit"
     arn = target.aws_role_arn
     if arn is not None and account_and_partition(arn) is None:
         what = f"{arn!r} is not the ARN of an IAM role, so this locks nobody"
@@ -78,8 +89,8 @@ def _lock(policy: Policy, lock: Lock, now: datetime) -> Iterator[Problem]:
         yield "spec.expires", f"expired at {lock.spec.expires.isoformat()}", "take the lock out"
 
 
-def _gateway(policy: Policy) -> Iterator[Finding]:
+def _gateway(policy: Policy) -> Iterator[Remark]:
     if policy.gateway.session.max_ttl_s > AWS_MAX_S:
         what = "over 12h has no effect: AWS gives no role a longer session"
         place = next((p for k, p in policy.places.items() if k.startswith("gateway/")), "")
-        yield Finding(place, "spec.session.max_ttl", what)
+        yield Remark(place, "spec.session.max_ttl", what)

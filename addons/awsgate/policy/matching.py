@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from re import Pattern
 
@@ -10,40 +10,51 @@ from awsgate.policy.conditions import text_matches
 from awsgate.policy.fields import label_pattern
 from awsgate.policy.resources import App, User
 from awsgate.policy.rules import Allow, Deny
-from awsgate.policy.templates import Matcher, Traits, expand, parse_template
+from awsgate.policy.templates import Matcher, expand, parse_template
+
+type Selector = Mapping[str, tuple[str, ...]]
+"""Label -> the values that it may have."""
 
 
 def matches_both(rules: Allow | Deny, user: User, app: App, role_arn: str) -> tuple[bool, bool]:
     """Say whether the labels match, and whether the ARN is listed."""
     traits = user.spec.traits
+
+    def expands_to(value: str, label: str) -> bool:
+        return label in expand(value, traits)
+
     return (
-        _labels_match(rules.app_labels, app.labels, traits),
+        labels_match(rules.app_labels, app.labels, expands_to),
         text_matches(rules.aws_role_arns, role_arn, traits),
     )
 
 
-def _labels_match(
-    selector: Mapping[str, tuple[str, ...]], labels: Mapping[str, str], traits: Traits
+def labels_match(
+    selector: Selector, labels: Mapping[str, str], expands_to: Callable[[str, str], bool]
 ) -> bool:
+    """True if each label that is asked for is there, with one of its values.
+
+    ``expands_to`` says whether a value with a template stands for a label's value.
+    """
     if not selector:
         return False
     if "*" in selector:
         return True
     return all(
-        key in labels and any(_value_matches(value, labels[key], traits) for value in values)
+        key in labels and any(_value_matches(value, labels[key], expands_to) for value in values)
         for key, values in selector.items()
     )
 
 
-def _value_matches(value: str, label: str, traits: Traits) -> bool:
+def _value_matches(value: str, label: str, expands_to: Callable[[str, str], bool]) -> bool:
     template = parse_template(value)
     if isinstance(template, Matcher):
         return template.matches(label)
     if template is not None:
-        return label in expand(value, traits)
+        return expands_to(value, label)
     return _compiled(value).search(label) is not None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=4096)
 def _compiled(value: str) -> Pattern[str]:
     return label_pattern(value)

@@ -18,9 +18,9 @@ from pydantic import BaseModel, ValidationError
 
 from awsgate.errors import SetupError
 from awsgate.policy.fields import is_name
-from awsgate.policy.findings import Finding
 from awsgate.policy.handoff import handoff_faults, handoff_faults_for
 from awsgate.policy.reference import leave_out_foreign
+from awsgate.policy.remark import Remark
 from awsgate.policy.resources import (
     NOT_SUPPORTED_KINDS,
     App,
@@ -83,9 +83,9 @@ def parse_policy(
             document, foreign = leave_out_foreign(document)
             if foreign:
                 left_out = f"not about AWS access, left out: {', '.join(foreign)}"
-                notes.append(Finding(place, "", left_out))
+                notes.append(Remark(place, "", left_out))
         resource, broken = _resource(document)
-        found += [Finding.of(place, fault) for fault in broken]
+        found += [Remark.of(place, fault) for fault in broken]
         if resource is not None:
             resources.append((place, resource))
     found += _duplicates(documents)
@@ -105,14 +105,14 @@ def _handoff_faults(placed: Sequence[tuple[str, Resource]]) -> Iterator[str]:
     for place, role in roles.values():
         for fault in handoff_faults(role):
             told.add(f"{place}: {fault}")
-            yield Finding.of(place, fault)
+            yield Remark.of(place, fault)
     for _, user in placed:
         if not isinstance(user, User):
             continue
         for place, role in filter(None, map(roles.get, user.spec.roles)):
             for fault in handoff_faults_for(role, user):
                 if f"{place}: {fault}" not in told:
-                    yield Finding(place, "", f"for user {user.metadata.name!r}: {fault}")
+                    yield Remark(place, "", f"for user {user.metadata.name!r}: {fault}")
 
 
 def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Policy:
@@ -251,7 +251,7 @@ def _duplicates(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
             continue
         if found in first:
             what = f"{found[0]} {found[1]!r}" if found[1] else "a gateway document"
-            yield Finding(place, "", f"{what} is already in {first[found]}")
+            yield Remark(place, "", f"{what} is already in {first[found]}")
         first.setdefault(found, place)
 
 
@@ -264,7 +264,7 @@ def _unknown_roles(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
         for index, role in _roles_of_user(document):
             if role not in known:
                 near = _did_you_mean(role, sorted(known))
-                yield Finding(place, f"spec.roles[{index}]", f"there is no role {role!r}{near}")
+                yield Remark(place, f"spec.roles[{index}]", f"there is no role {role!r}{near}")
 
 
 def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:

@@ -20,6 +20,7 @@ from pydantic import Field, StrictBool, StrictInt, model_validator
 
 from awsgate.policy.callfields import Moment
 from awsgate.policy.fields import (
+    ACCOUNT_LABEL,
     Account,
     AppUri,
     EndpointUrl,
@@ -118,10 +119,10 @@ class App(Model):
             if self.metadata.labels.get(key, value) != value:
                 raise ValueError(f"spec.labels.{key}: differs from metadata.labels.{key}")
         for place, labels in (("metadata", self.metadata.labels), ("spec", self.spec.labels)):
-            account = labels.get("aws_account_id")
+            account = labels.get(ACCOUNT_LABEL)
             if account is not None and not is_account(account):
                 raise ValueError(
-                    f"{place}.labels.aws_account_id: {account!r} is not a 12-digit account id"
+                    f"{place}.labels.{ACCOUNT_LABEL}: {account!r} is not a 12-digit account id"
                 )
         return self
 

@@ -5,11 +5,14 @@ say of a rule is left out, and holds at the gateway alone (``left_to_the_gateway
 
 - ``aws_access_levels``, but for those of a role that may only read: AWS's ReadOnlyAccess
   stands for it, which is AWS's own idea of reading: it lacks, for one,
-  secretsmanager:GetSecretValue. Actions that the rule names in full are added to it;
+  secretsmanager:GetSecretValue. Actions of these levels that the rule names in full are
+  added to it;
+- ``hours`` and ``source_networks``: AWS sees the gateway's address, and no calendar;
 - patterns with a wildcard for the service (``*:Get*``), which IAM does not know;
 - a deny with a condition that IAM does not know, or for some apps or role ARNs alone.
 
-The allow part becomes denials of all that it does not name. They hold for ReadOnlyAccess
+The allow part becomes denials of all that it does not name; where its templates stand for
+nothing, of all there is. They hold for ReadOnlyAccess
 too, though an action needs but one session policy to allow it; and for grants by the
 policy of a resource, which may name the session itself.
 
@@ -30,6 +33,7 @@ from collections.abc import Iterable, Iterator
 from fnmatch import fnmatchcase
 from typing import Any
 
+from awsgate.aws.call import access_levels_of
 from awsgate.policy.resources import Role
 from awsgate.policy.rules import Allow, Deny
 from awsgate.policy.templates import Traits, expand
@@ -60,8 +64,8 @@ def session_policy(role: Role, traits: Traits, partition: str) -> tuple[str, tup
     if not _reads_only(allow):
         return (_document([_statement("Allow", Action="*"), *limits]) if limits else ""), ()
     allowed = [_statement("Allow", Action="*", Condition={"Bool": {_VIA: "true"}})]
-    actions = _actions(_fill(allow.aws_actions, traits))[0]
-    named = [action for action in actions if "*" not in action and "?" not in action]
+    actions = _of_levels(_actions(allow.aws_actions)[0], allow)
+    named = [action for action in actions if not _is_pattern(action)]
     if named:
         allowed.append(_statement("Allow", Action=named))
     return _document([*allowed, *limits]), (f"arn:{partition}:iam::aws:policy/ReadOnlyAccess",)
@@ -94,6 +98,9 @@ def left_to_the_gateway(role: Role, partition: str) -> Iterator[str]:
         )
     elif allow.aws_access_levels:
         yield f"computed: allow.aws_access_levels {alone}, IAM has no such condition"
+    for name in ("hours", "source_networks"):
+        if getattr(allow, name):
+            yield f"computed: allow.{name} {alone}, a session policy cannot say it"
     if not _actions(_shown(allow.aws_actions))[1]:
         yield f"computed: allow.aws_actions {alone}, IAM takes no wildcard in a service"
     if not _services(_shown(allow.aws_services))[1]:
@@ -107,19 +114,24 @@ def left_to_the_gateway(role: Role, partition: str) -> Iterator[str]:
 def _limits(allow: Allow, traits: Traits, partition: str) -> Iterator[Statement]:
     """Deny all that ``allow`` does not name, but for calls that a service makes."""
     direct = {"BoolIfExists": {_VIA: "false"}}
-    services = _whole(_services(_fill(allow.aws_services, traits)))
-    if services:
-        yield _statement("Deny", NotAction=[f"{name}:*" for name in services], Condition=direct)
-    actions = _whole(_actions(_fill(allow.aws_actions, traits)))
-    if actions:
-        yield _statement("Deny", NotAction=actions, Condition=direct)
-    resources = _whole(_resources(_fill(allow.aws_resources, traits), partition))
-    if resources:
-        yield _statement("Deny", Action="*", NotResource=resources, Condition=direct)
-    regions = _fill(allow.aws_regions, traits)
-    if regions and "*" not in regions:
+    nothing = _statement("Deny", Action="*", Condition=direct)
+    services = _whole(allow.aws_services, _services(_fill(allow.aws_services, traits)))
+    if services is not None:
+        named = [f"{name}:*" for name in services]
+        yield _statement("Deny", NotAction=named, Condition=direct) if named else nothing
+    actions = _whole(allow.aws_actions, _actions(sorted(allow.aws_actions)))
+    if actions is not None:
+        named = _of_levels(actions, allow)
+        yield _statement("Deny", NotAction=named, Condition=direct) if named else nothing
+    filled = _fill(allow.aws_resources, traits)
+    resources = _whole(allow.aws_resources, _resources(filled, partition))
+    if resources is not None:
+        parts = {"Action": "*", "NotResource": resources, "Condition": direct}
+        yield _statement("Deny", **parts) if resources else nothing
+    regions = _whole(allow.aws_regions, (_fill(allow.aws_regions, traits), True))
+    if regions is not None:
         elsewhere = direct | {"StringNotLike": {_REGION: regions}}
-        yield _statement("Deny", Action="*", Condition=elsewhere)
+        yield _statement("Deny", Action="*", Condition=elsewhere) if regions else nothing
 
 
 def _denials(deny: Deny, traits: Traits, partition: str) -> Iterator[Statement]:
@@ -192,10 +204,27 @@ def _resources(values: Iterable[str], partition: str) -> tuple[list[str], bool]:
     return found, whole
 
 
-def _whole(found: tuple[list[str], bool]) -> list[str]:
-    """Give a list that limits something: whole, and not ``*``; else an empty one."""
+def _whole(rule: tuple[str, ...], found: tuple[list[str], bool]) -> list[str] | None:
+    """Give what of a rule limits something: whole, and not ``*``; None: nothing does.
+
+    An empty list limits all: the rule has values, and they stand for nothing here.
+    """
     values, whole = found
-    return values if whole and "*" not in values else []
+    return values if rule and whole and "*" not in values else None
+
+
+def _of_levels(actions: list[str], allow: Allow) -> list[str]:
+    """Leave out actions that the rule names and whose access level it does not allow."""
+    levels = set(allow.aws_access_levels)
+    return [
+        action
+        for action in actions
+        if not levels or _is_pattern(action) or levels.issuperset(access_levels_of([action]))
+    ]
+
+
+def _is_pattern(action: str) -> bool:
+    return "*" in action or "?" in action
 
 
 def _fill(values: Iterable[str], traits: Traits) -> list[str]:

@@ -14,14 +14,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from awsgate.aws.stsform import CHAINED_MAX_S
 from awsgate.policy.decide import allowing_roles
 from awsgate.policy.resources import Policy
 
 AWS_MAX_S = 12 * 3600
 """MaxSessionDuration of an IAM role is at most this ("IAM and STS quotas")."""
-
-CHAINED_MAX_S = 3600
-"""Of a role that is assumed with the keys of another ("Roles terms and concepts")."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +45,8 @@ def ttl_limit(
 
     ``login_ends_in_s`` is what is left of the login that asks; None: there is none.
     ``chained``: for keys of AWS's that cannot be renewed, fetched with a role's keys, as
-    for the console.
+    for the console. Neither has a caller yet: logins (issue 6) and the console (issue 7)
+    will give them.
     """
     roles = allowing_roles(policy, user, app, role_arn)
     if not roles:

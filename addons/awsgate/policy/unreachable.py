@@ -6,20 +6,17 @@ provider can give its users any trait.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Iterable, Iterator, Sequence
 from ipaddress import ip_network
 from typing import get_args
 
 from awsgate.policy.callfields import AccessLevelName
-from awsgate.policy.fields import label_pattern, partition_of_uri
+from awsgate.policy.fields import ACCOUNT_LABEL, partition_of_uri
 from awsgate.policy.globs import glob_matches
+from awsgate.policy.matching import Selector, labels_match
 from awsgate.policy.resources import App, Role
 from awsgate.policy.rules import Allow, Deny
-from awsgate.policy.templates import Matcher, parse_template
 
-ACCOUNT_LABEL = "aws_account_id"
 EVERY_APP = "app_labels: {'*': '*'} is every app"
 
 type Problem = tuple[str, str, str]
@@ -56,9 +53,9 @@ def reaches(allow: Allow, app: App) -> bool:
     )
 
 
-def may_be_labelled(selector: Mapping[str, tuple[str, ...]], app: App) -> bool:
+def may_be_labelled(selector: Selector, app: App) -> bool:
     """True if the labels of ``app`` match, or may match by somebody's traits."""
-    return _labelled(selector, app.labels, template_matches=True)
+    return labels_match(selector, app.labels, lambda *_: True)
 
 
 def covers(wide: str, narrow: str) -> bool:
@@ -71,31 +68,6 @@ def covers(wide: str, narrow: str) -> bool:
         return glob_matches(wide, narrow)
     # The wildcards of ``narrow`` as characters that only a star of ``wide`` matches.
     return "?" not in wide and glob_matches(wide, narrow.replace("*", "\0").replace("?", "\1"))
-
-
-def _labelled(
-    selector: Mapping[str, tuple[str, ...]], labels: Mapping[str, str], *, template_matches: bool
-) -> bool:
-    if not selector or "*" in selector:
-        return bool(selector)
-    return all(
-        key in labels and any(_is_value(value, labels[key], template_matches) for value in values)
-        for key, values in selector.items()
-    )
-
-
-def _is_value(value: str, label: str, template_matches: bool) -> bool:
-    template = parse_template(value)
-    if isinstance(template, Matcher):
-        return template.matches(label)
-    if template is not None:
-        return template_matches
-    return _compiled(value).search(label) is not None
-
-
-@lru_cache(maxsize=4096)
-def _compiled(value: str) -> re.Pattern[str]:
-    return label_pattern(value)
 
 
 def _labels_there(allow: Allow, apps: Iterable[App]) -> str:
@@ -137,7 +109,7 @@ def _is_shadowed(allow: Allow, deny: Deny, fitting: Sequence[App]) -> bool:
 
 
 def _surely(deny: Deny, app: App) -> bool:
-    return _labelled(deny.app_labels, app.labels, template_matches=False)
+    return labels_match(deny.app_labels, app.labels, lambda *_: False)
 
 
 def _denies_calls(allow: Allow, deny: Deny) -> bool:

@@ -8,18 +8,18 @@ are cheap, and every start looks for them; ``awsgate check`` looks further (``li
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterable, Iterator
 
-from awsgate.policy.fields import account_and_partition, is_account, partition_of_uri
-from awsgate.policy.findings import Finding
+from awsgate.policy.fields import (
+    ACCOUNT_LABEL,
+    account_and_partition,
+    is_account,
+    is_session_name,
+    partition_of_uri,
+)
 from awsgate.policy.handoff import handoff_warnings
+from awsgate.policy.remark import Remark
 from awsgate.policy.resources import App, Resource, Role, User
-
-ACCOUNT_LABEL = "aws_account_id"
-
-# RoleSessionName of sts:AssumeRole; ``session.session_name_for`` changes other names.
-_SESSION_NAME = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 
 
 def warnings_about(resources: Iterable[tuple[str, Resource]]) -> Iterator[str]:
@@ -35,7 +35,7 @@ def warnings_about(resources: Iterable[tuple[str, Resource]]) -> Iterator[str]:
             found = _role(resource, apps)
         else:
             continue
-        yield from (Finding.of(place, line) for line in found)
+        yield from (Remark.of(place, line) for line in found)
 
 
 def _app(app: App) -> Iterator[str]:
@@ -50,7 +50,7 @@ def _app(app: App) -> Iterator[str]:
 
 def _user(user: User, apps: list[App]) -> Iterator[str]:
     name = user.metadata.name
-    if not _SESSION_NAME.fullmatch(name):
+    if not is_session_name(name):
         yield (
             f"metadata.name: {name!r} is no session name of AWS (2 to 64 letters, digits "
             "and _+=,.@-): CloudTrail will show it changed, with a hash"

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from pathlib import Path
 
 import pytest
 
 from awsgate.addon.patched import DRAIN_BYTES
 from awsgate.server.core.client import MAX_AHEAD_BYTES
+from awsgate.server.core.near import Step
 from corewire import LIMIT, OK, Peer, core_wire, serving
 
 GET = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -309,3 +311,64 @@ async def test_an_unstamped_request_is_written_nowhere(tmp_path: Path) -> None:
 
         assert (await client.answer())[0] == 500, "the tripwire's own"
         assert wire.servers == []
+
+
+async def test_a_slow_client_reads_the_end_of_an_answer_that_closes(tmp_path: Path) -> None:
+    size = 250_000  # less than what is written ahead of a client
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+
+    async with core_wire(tmp_path, serve) as wire:
+        client = await wire.client()
+        (held,) = wire.site.connections.values()
+        transport = held._transport  # type: ignore[attr-defined]
+        for each, option in ((transport, socket.SO_SNDBUF), (client.writer, socket.SO_RCVBUF)):
+            each.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, option, 4096)
+        client.writer.transport.pause_reading()  # type: ignore[attr-defined]
+        client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        await asyncio.sleep(0.2)
+        assert held.step is Step.LINGER  # type: ignore[attr-defined]
+        assert transport.get_write_buffer_size() > 50_000
+        now = asyncio.get_running_loop().time()
+        for seconds in (0, 10, 20):
+            held.tick(now + seconds)  # type: ignore[attr-defined]
+        client.writer.transport.resume_reading()  # type: ignore[attr-defined]
+
+        assert len((await client.rest()).partition(b"\r\n\r\n")[2]) == size
+
+
+async def test_a_client_that_never_reads_the_end_is_let_go(tmp_path: Path) -> None:
+    async with core_wire(tmp_path) as wire:
+        client = await wire.client()
+        client.send(GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+        assert await client.answer() == (200, b"ok")
+        (held,) = wire.site.connections.values()
+        now = asyncio.get_running_loop().time()
+        held.tick(now)  # type: ignore[attr-defined]
+        await asyncio.sleep(0.02)
+        assert wire.site.connections, "it may still say goodbye"
+
+        held.tick(now + 3)  # type: ignore[attr-defined]
+        await asyncio.sleep(0.02)
+        assert wire.site.connections == {}
+
+
+async def test_what_is_silent_for_too_long_ends(tmp_path: Path) -> None:
+    async def never(peer: Peer) -> None:
+        await peer.rest()
+
+    async with core_wire(tmp_path, never) as wire:
+        client = await wire.client()
+        client.send(GET)
+        await asyncio.sleep(0.05)
+        (held,) = wire.site.connections.values()
+        now = asyncio.get_running_loop().time()
+        held.tick(now + 900)  # type: ignore[attr-defined]
+        await asyncio.sleep(0.02)
+        assert wire.site.connections, "as long as a Lambda call may take"
+
+        held.tick(now + 1001)  # type: ignore[attr-defined]
+        assert await client.rest() == b""
+        assert "error" in wire.gate.fired

@@ -39,6 +39,7 @@ from awsgate.server.core.relay import WAITING, Relay
 from awsgate.server.core.site import Site
 from awsgate.server.core.tls import Tls, asked_name
 from awsgate.server.core.upstream import Upstream
+from awsgate.server.core.words import BAD_REQUEST, CONNECTED, TOO_LARGE
 
 log = logging.getLogger("awsgate.server")
 
@@ -50,17 +51,6 @@ WRITE_BUFFER_BYTES = 256 * 1024
 SILENCE_S = 1000.0
 """Of a request, tunnel or WebSocket under way; a Lambda call may be silent for 900."""
 _TLS_RECORD = 0x16
-
-_TOO_LARGE = (
-    b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
-    b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
-)
-_BAD = (
-    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
-    b"x-awsgate-code: unsupported\r\nContent-Length: 45\r\n\r\n"
-    b"awsgate: unsupported: this is no HTTP request"
-)
-_CONNECTED = b"HTTP/1.1 200 Connection established\r\n\r\n"
 
 
 class Client(Near):
@@ -175,7 +165,8 @@ class Client(Near):
     def finished(self, *, close: bool) -> None:
         """The request under way is answered, and over."""
         self._exchange = self.source = None
-        self.asked, self.since, self.heard = False, 0.0, monotonic()
+        self.asked, self.heard = False, monotonic()
+        self.since = self.heard if self._buffer else 0.0
         if close:
             self.linger()
         elif self.step is not Step.OVER:
@@ -202,8 +193,7 @@ class Client(Near):
     def tick(self, now: float) -> None:
         """Look at the clock: what is over ends, and so does what has long been silent."""
         if self.step in (Step.OVER, Step.LINGER):
-            if now > self._deadline:
-                self.abort()
+            self.end_in_time(now)
         elif (self.asked or self.relayed) and not self._waiting and now - self.stirred > SILENCE_S:
             self.end()
 
@@ -280,14 +270,14 @@ class Client(Near):
                 self._looked = len(buffer)
                 # The gate itself answers a head between one and two times the limit.
                 if self._looked > 2 * self.site.answers.max_header_bytes:
-                    self._refuse(_TOO_LARGE)
+                    self._refuse(TOO_LARGE)
                 return False
             raw = bytes(buffer[:end])
             del buffer[: end + 4]
             self._looked, self.since = 0, 0.0
             self._begin(read_request(raw))
         except Unreadable:
-            self._refuse(_BAD)
+            self._refuse(BAD_REQUEST)
             return False
         return True
 
@@ -344,7 +334,7 @@ class Client(Near):
         if flow.response is None and route is not None:
             self.host, self.port = host.lower().rstrip("."), port
             call(self.site.hooks.of("http_connected"), flow)
-            self.write(_CONNECTED)
+            self.write(CONNECTED)
             self.since = 0.0
             if route.way is Way.TUNNEL:
                 self._tunnel(flow.request.data.host, flow.request.data.port)

@@ -34,6 +34,8 @@ class Near(asyncio.Protocol):
         self.step = Step.HEAD
         self.tls: Tls | None = None
         self._transport: asyncio.Transport | None = None
+        self._left = 0
+        """Bytes that were not written yet when the clock last looked."""
         self._said_all = False
         """Our end is closed."""
         self._deadline = 0.0
@@ -122,6 +124,15 @@ class Near(asyncio.Protocol):
             if self.tls is not None and whole:
                 self.put(self.tls.goodbye())
             self._transport.close()
+
+    def end_in_time(self, now: float) -> None:
+        """End for good what is over, once its client had time to read what was written."""
+        left = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if left != self._left:  # it reads, if slowly
+            self._left = left
+            self._deadline = now + (CLOSING_S if left else LINGER_S)
+        elif now > self._deadline:
+            self.abort()
 
     def reset(self) -> None:
         """Close so that the client cannot take it for a proper end, TLS or not."""

@@ -8,20 +8,19 @@ from __future__ import annotations
 import hmac
 import os
 import re
-import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException
-from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
 from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
 from awsgate.errors import Code, Refusal, SetupError
-from awsgate.lockout import lock_of
+from awsgate.listening import listens
+from awsgate.lockout import clause_of, lock_of, rule_of
 from awsgate.locks import LockStore
 from awsgate.paths import read_private
 from awsgate.policy import Policy, decide
@@ -29,8 +28,9 @@ from awsgate.policy.locks import LockBook, in_force
 from awsgate.policyfile import load_policy
 from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
 from awsgate.state import KEY_NAME, LOCKS_NAME, open_state
+from awsgate.timestamps import utc_seconds
+from awsgate.variables import HTTPS_PROXIES, PROFILES
 
-PROXIES = ("HTTPS_PROXY", "https_proxy")
 WAIT_S = 2.0
 _BUILD = re.compile(r'^awsgate_build_info\{[^}]*version="([^"]*)"', re.MULTILINE)
 _MAX_METRICS_BYTES = 8 * 1024**2
@@ -108,7 +108,7 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     seen = Seen()
     policy = _policy(seen, policy_at)
     _gateway(seen, policy)
-    here = own_state or _is_local(seen.gateway.address)
+    here = own_state or is_loopback(host_of(seen.gateway.address))
     opened = _session(seen, state, now, here=here)
     _ca(seen, certs, now)
     books = _locks(seen, state, policy, now)
@@ -122,7 +122,7 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
 
 def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSession | None:
     key_id = os.environ.get("AWS_ACCESS_KEY_ID", "")
-    profile = os.environ.get("AWS_PROFILE") or os.environ.get("AWS_DEFAULT_PROFILE")
+    profile = next((os.environ[name] for name in PROFILES if os.environ.get(name)), "")
     if profile and key_id:
         seen.notes.append("AWS_PROFILE is set too: some clients use that profile, not these keys")
     if not key_id:
@@ -144,7 +144,7 @@ def _claimed_end(seen: Seen, session: SeenSession, now: datetime) -> None:
         ends = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
         return
-    session.ends, session.ends_in_s = _written(ends), int((ends - now).total_seconds())
+    session.ends, session.ends_in_s = utc_seconds(ends), int((ends - now).total_seconds())
     if ends <= now:
         seen.problems.append("the session has ended: get new credentials (awsgate env)")
 
@@ -192,8 +192,7 @@ def _still_allowed(
 ) -> None:
     lock = lock_of(books, policy, session, now)
     if lock is not None:
-        said = lock.spec.message or "by the operator of the gateway"
-        seen.problems.append(f"locked: {said} (lock/{lock.metadata.name})")
+        seen.problems.append(f"{clause_of(lock)} ({rule_of(lock)})")
     decision = decide(
         policy,
         user=session.user,
@@ -210,68 +209,33 @@ def _still_allowed(
 
 
 def _gateway(seen: Seen, policy: Policy | None) -> None:
-    named = {name: os.environ[name] for name in PROXIES if os.environ.get(name)}
+    named = {name: os.environ[name] for name in HTTPS_PROXIES if os.environ.get(name)}
     if len(set(named.values())) > 1:
         seen.notes.append("HTTPS_PROXY and https_proxy differ: clients read one or the other")
     if named:
         name, url = next(iter(named.items()))
-        seen.gateway.address, seen.gateway.known_by = _address_of(url), f"by {name}"
+        seen.gateway.address, seen.gateway.known_by = proxy_address(url), f"by {name}"
         if not seen.gateway.address:
             seen.problems.append(f"{name} is not a URL like http://127.0.0.1:8080")
             return
     elif policy is not None:
-        seen.gateway.address, seen.gateway.known_by = _dialled(policy), "by the policy"
+        seen.gateway.address = reachable(policy.gateway.listen)
+        seen.gateway.known_by = "by the policy"
     if not named and os.environ.get("AWS_ACCESS_KEY_ID"):
         seen.problems.append("HTTPS_PROXY is not set, so clients go past the gateway")
     if not seen.gateway.address:
         return
-    seen.gateway.answers = _answers(seen.gateway.address)
+    local = is_loopback(host_of(seen.gateway.address))
+    seen.gateway.answers = listens(seen.gateway.address, WAIT_S)
     if not seen.gateway.answers:
         seen.problems.append(f"nothing answers at {seen.gateway.address}: is the gateway running")
-    elif policy is not None and policy.gateway.metrics_listen and _is_local(seen.gateway.address):
+    elif policy is not None and policy.gateway.metrics_listen and local:
         seen.gateway.version = _version(policy.gateway.metrics_listen)
-
-
-def _address_of(url: str) -> str:
-    """Give ``host:port`` of a proxy's URL, without a password that it may hold."""
-    try:
-        parts = urlsplit(url if "//" in url else f"http://{url}")
-        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        return ""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}" if host else ""
-
-
-def _dialled(policy: Policy) -> str:
-    host, _, port = policy.gateway.listen.rpartition(":")
-    return f"127.0.0.1:{port}" if host in ("0.0.0.0", "[::]", "") else policy.gateway.listen  # noqa: S104 - read, not bound
-
-
-def _is_local(address: str) -> bool:
-    host = address.rpartition(":")[0].strip("[]")
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
-def _split(address: str) -> tuple[str, int]:
-    host, _, port = address.rpartition(":")
-    return host.strip("[]") or "127.0.0.1", int(port)
-
-
-def _answers(address: str) -> bool:
-    try:
-        socket.create_connection(_split(address), timeout=WAIT_S).close()
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _version(address: str) -> str:
     """Give the version of the gateway whose /metrics is here; empty: not to be had."""
-    host, port = _split(address)
-    connection = HTTPConnection("127.0.0.1" if host == "0.0.0.0" else host, port, timeout=WAIT_S)  # noqa: S104 - read, not bound
+    connection = HTTPConnection(*split(reachable(address)), timeout=WAIT_S)
     try:
         connection.request("GET", "/metrics")
         text = connection.getresponse().read(_MAX_METRICS_BYTES).decode("utf-8", "replace")
@@ -304,9 +268,9 @@ def _ca(seen: Seen, certs: Path, now: datetime) -> None:
         if ends is None:
             continue
         shown = certs / CERT_NAME if file == certs / CA_NAME else file
-        seen.ca = SeenCa(str(shown), _written(ends))
+        seen.ca = SeenCa(str(shown), utc_seconds(ends))
         if ends <= now:
-            seen.problems.append(f"the gateway's CA ended at {_written(ends)}")
+            seen.problems.append(f"the gateway's CA ended at {utc_seconds(ends)}")
         break
     bundle = os.environ.get("AWS_CA_BUNDLE")
     if bundle and seen.session is not None and not Path(bundle).is_file():
@@ -355,7 +319,7 @@ def _locks(seen: Seen, state: Path, policy: Policy | None, now: datetime) -> lis
         SeenLock(
             lock.metadata.name,
             lock.spec.target.model_dump(exclude_none=True),
-            _written(lock.spec.expires) if lock.spec.expires is not None else "",
+            utc_seconds(lock.spec.expires) if lock.spec.expires is not None else "",
         )
         for book in books
         for lock in book
@@ -364,9 +328,5 @@ def _locks(seen: Seen, state: Path, policy: Policy | None, now: datetime) -> lis
     return books
 
 
-def _written(when: datetime) -> str:
-    return when.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
 def _epoch(seconds: int) -> str:
-    return _written(datetime.fromtimestamp(seconds, UTC))
+    return utc_seconds(datetime.fromtimestamp(seconds, UTC))

@@ -1,4 +1,4 @@
-"""A finding is its line, and its parts."""
+"""A remark is its line, and its parts."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pickle
 
 import pytest
 
-from awsgate.policy.findings import Finding
+from awsgate.policy.remark import Remark
 
 LINES = {
     "p.yaml document 1: spec.a[0].b: is missing": (
@@ -24,16 +24,16 @@ LINES = {
 
 @pytest.mark.parametrize(("line", "parts"), LINES.items(), ids=LINES)
 def test_a_line_is_taken_apart(line: str, parts: tuple[str, str, str]) -> None:
-    found = Finding.parse(line)
+    found = Remark.parse(line)
 
     assert found == line
     assert (found.place, found.path, found.what, found.todo) == (*parts, "")
 
 
 def test_a_finding_stays_what_it_is() -> None:
-    finding = Finding("place", "spec", "what", "todo")
+    remark = Remark("place", "spec", "what", "todo")
 
-    assert finding == "place: spec: what: todo"
-    assert Finding.parse(finding) is finding
-    for again in (copy.deepcopy(finding), pickle.loads(pickle.dumps(finding))):  # noqa: S301 - ours
-        assert (again, again.path, again.todo) == (finding, "spec", "todo")
+    assert remark == "place: spec: what: todo"
+    assert Remark.parse(remark) is remark
+    for again in (copy.deepcopy(remark), pickle.loads(pickle.dumps(remark))):  # noqa: S301 - ours
+        assert (again, again.path, again.todo) == (remark, "spec", "todo")

@@ -8,7 +8,7 @@ from typing import Self
 _PATH = re.compile(r"(?:kind|version|metadata|spec)(?:[.\[][^ ]*)?")
 
 
-class Finding(str):
+class Remark(str):
     """The line: place, path, what, and what to do. For programs, the same as parts."""
 
     __slots__ = ("path", "place", "todo", "what")
