@@ -18,7 +18,12 @@ from ordering import EKS_ORDER, RDS_ORDER, REGION, S3_ORDER, order_call
 from ordering_gate import OPEN, allowing, judged, policy_of, refused
 
 
-def surrogate(role_arn: str = ADMIN, *, user: str = "alice") -> GatewayCredentials:
+MIDDLE = "arn:aws:iam::123456789012:role/Middle"
+
+
+def surrogate(
+    role_arn: str = ADMIN, *, user: str = "alice", came_by: str = ""
+) -> GatewayCredentials:
     mine = minted()
     parent = open_session(
         KEYS, access_key_id=mine.access_key_id, session_token=mine.session_token, now=NOW_S
@@ -32,6 +37,8 @@ def surrogate(role_arn: str = ADMIN, *, user: str = "alice") -> GatewayCredentia
         express=False,
         bucket_host="",
     )
+    if came_by:
+        holder = replace(holder, issued=replace(issued, role_arn=came_by))
     return mint_surrogate(KEYS, holder, issued, now=NOW_S, entropy=bytes(range(40, 72)))
 
 
@@ -56,6 +63,17 @@ def test_rules_about_the_parents_calls_hold_for_a_chained_role() -> None:
     assert denied.detail == "role/r1"
 
 
+def test_rules_that_deny_a_role_on_the_way_hold_where_it_led_to() -> None:
+    by_middle = order_call(S3_ORDER, keys=surrogate(came_by=MIDDLE))
+    deny = {"aws_role_arns": [MIDDLE]}
+
+    for more in ({}, {"aws_actions": ["s3:*"]}):
+        policy = policy_of(OPEN, {"deny": {**deny, **more}})
+        assert refused(by_middle, policy).detail == "role/r1"
+        judged(order_call(S3_ORDER, keys=surrogate()), policy)
+    judged(by_middle, policy_of(OPEN, {"deny": {**deny, "aws_actions": ["ec2:*"]}}))
+
+
 def test_an_identity_that_is_no_user_orders_nothing() -> None:
     """Web and SAML identities: no rule about calls is theirs."""
     found = refused(order_call(S3_ORDER, keys=surrogate(READER, user="")))
@@ -64,10 +82,11 @@ def test_an_identity_that_is_no_user_orders_nothing() -> None:
 
 
 def test_a_rule_that_denies_what_a_chained_role_does_besides_holds() -> None:
-    for arn in (READER, ADMIN):
+    for arn in (READER, MIDDLE, ADMIN):
         deny = {"deny": {"aws_actions": ["sts:GetCallerIdentity"], "aws_role_arns": [arn]}}
 
-        found = refused(order_call(EKS_ORDER, keys=surrogate()), policy_of(OPEN, deny))
+        order = order_call(EKS_ORDER, keys=surrogate(came_by=MIDDLE))
+        found = refused(order, policy_of(OPEN, deny))
 
         assert (found.code, found.detail) == (Code.DENIED, "role/r1")
 

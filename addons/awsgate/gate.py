@@ -314,15 +314,14 @@ class Gate:
             tenant_controlled=found.tenant_controlled,
             call=call,
         )
-        if decision.allowed and issued is not None and issued.role_arn:
-            rule = denied_by(
-                policy, user=session.user, app=session.app, role_arn=issued.role_arn, call=call
-            )
+        further = (arn for arn in session.role_arns if arn != session.role_arn)
+        for arn in further if decision.allowed else ():
+            rule = denied_by(policy, user=session.user, app=session.app, role_arn=arn, call=call)
             if rule:
                 return replace(decision, allowed=False, reason="a deny rule matches", rule=rule)
         if decision.allowed and review.also is not None:
             also = replace(call, call=review.also)
-            for arn in {session.role_arn, review.role_arn}:
+            for arn in session.role_arns:
                 rule = denied_by(
                     policy, user=session.user, app=session.app, role_arn=arn, call=also
                 )

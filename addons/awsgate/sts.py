@@ -232,7 +232,7 @@ class StsAssumer:
     ) -> Said:
         """Ask AWS something with awsgate's own credentials, for the operator. Blocks.
 
-        STS is asked where roles are assumed; others at AWS itself, or the emulator.
+        Whatever the service, it is asked at the endpoint that STS has here; none: AWS itself.
         """
         try:
             answer = self._base(profile).ask(

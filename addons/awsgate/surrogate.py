@@ -19,7 +19,6 @@ import json
 import struct
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from os.path import commonprefix
 
 from awsgate.aws import sigv4
 
@@ -107,7 +106,8 @@ def unpack(packed: bytes) -> IssuedKeys:
 def _shortened(before: str, arns: Iterable[str]) -> Iterator[str]:
     """Leave out what each has in common with the one before: partition and account, mostly."""
     for arn in arns:
-        shared = len(commonprefix((before, arn)))
+        pairs = enumerate(zip(before, arn, strict=False))
+        shared = next((at for at, (a, b) in pairs if a != b), min(len(before), len(arn)))
         yield f"{shared}:{arn[shared:]}"
         before = arn
 

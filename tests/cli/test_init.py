@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import resource
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,50 @@ def test_a_policy_is_not_replaced(run: Run, folder: Path) -> None:
     for name in ("users.yaml", "teams.yaml"):
         assert (folder / f"{name}.bak").read_bytes() == before[name]
     assert (folder / "README.md").exists()
+
+
+def test_no_older_copy_is_lost(run: Run, folder: Path) -> None:
+    assert run(*YES).code == 0
+    first = (folder / "users.yaml").read_bytes()
+
+    for user in ("bea", "cyd"):
+        assert run(*YES, "--user", user, "--force").code == 0
+
+    assert (folder / "users.yaml.bak").read_bytes() == first
+    assert b"bea" in (folder / "users.yaml.bak.2").read_bytes()
+    assert b"cyd" in (folder / "users.yaml").read_bytes()
+    checked(run, folder)
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_a_file_that_cannot_be_renamed_leaves_all_as_it_was(run: Run, folder: Path) -> None:
+    assert run(*YES).code == 0
+    (folder / f"{'z' * 250}.yaml").write_text("# with .bak behind it the name is too long\n")
+    before = tree(folder)
+
+    result = run(*YES, "--user", "bea", "--force")
+
+    assert (result.code, result.out) == (2, "")
+    assert "cannot write to" in result.err
+    assert tree(folder) == before
+
+
+def test_a_disk_that_takes_no_more_leaves_all_as_it_was(run: Run, folder: Path) -> None:
+    assert run(*YES).code == 0
+    before = tree(folder)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    resource.setrlimit(resource.RLIMIT_FSIZE, (60, limits[1]))
+    try:
+        result = run(*YES, "--user", "bea", "--force")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert (result.code, result.out) == (2, "")
+    assert tree(folder) == before
 
 
 def test_wrong_answers_are_all_told_and_nothing_is_written(

@@ -125,15 +125,23 @@ def install(speaker: Speaker) -> list[str]:
         stock = getattr(owner, method)
         if getattr(stock, "awsgate_patch", False):
             continue
-        try:
-            known = fingerprint(owner, method) in KNOWN[name]
-        except (OSError, TypeError):  # no source at hand: a frozen or stripped install
-            known = False
-        if known:
+        if _is_known(owner, method):
             setattr(owner, method, replacement(stock))
         else:
             left_out.append(name)
     return left_out
+
+
+def unknown() -> list[str]:
+    """Give the names of the patches that ``install`` would leave out. Installs nothing."""
+    return [name_of(owner, method) for owner, method, _ in _PATCHES if not _is_known(owner, method)]
+
+
+def _is_known(owner: Owner, method: str) -> bool:
+    try:
+        return fingerprint(owner, method) in KNOWN[name_of(owner, method)]
+    except (OSError, TypeError):  # no source at hand: a frozen or stripped install
+        return False
 
 
 _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
@@ -155,4 +163,4 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (next_layer, "parse_client_hello", patched_bounds.bound_client_hello),
 )
 
-__all__ = ["DRAIN_BYTES", "KNOWN", "Speaker", "fingerprint", "install"]
+__all__ = ["DRAIN_BYTES", "KNOWN", "Speaker", "fingerprint", "install", "unknown"]

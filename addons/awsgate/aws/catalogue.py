@@ -50,6 +50,12 @@ def operation_actions(prefix: str, operation: str) -> tuple[str, tuple[str, ...]
     return None
 
 
+def operations_of(prefix: str) -> Iterator[str]:
+    """Give the API operations of all services of an IAM prefix."""
+    for service in _services(prefix):
+        yield from service["ops"]
+
+
 def actions_without_resource(prefix: str) -> frozenset[str]:
     """Give the actions, lower-case, of calls of which the gateway can tell no resource.
 

@@ -57,9 +57,9 @@ def doctor(
 ) -> None:
     """Check the gateway, its files, this shell, AWS and the programs here; exit 1 on a fault.
 
-    Nothing is changed. The gateway and STS are asked, and nobody else; each role that the
-    policy gives is assumed once, under the name awsgate-doctor. Warnings leave the exit
-    code at 0.
+    Nothing is changed. The gateway, STS and IAM are asked, and nobody else; each role that
+    the policy gives is assumed once, under the name awsgate-doctor, and IAM shows the trust
+    policy of one that AWS refuses. Warnings leave the exit code at 0.
 
     Example: awsgate doctor --user alice
     """
@@ -69,9 +69,7 @@ def doctor(
     check_upstream(upstream)
     path = policy_path(policy)
     found = served(Places(path, state_folder(state), certs_folder(certs)))
-    with saying_no():
-        whom = _whom(path, user, app, role) if user or app or role else ("", "", "")
-    user, app, role_arn = whom
+    user, app, role_arn = _whom(path, user, app, role)
     if found is not None and not upstream:
         # awsgate demo --start has keys that only it knows: ask by a call.
         upstream = found.upstream
@@ -106,17 +104,20 @@ def _forget_gateway_keys() -> None:
 
 
 def _whom(path: Path, user: str, app: str, role: str) -> tuple[str, str, str]:
-    """Give user, app and role ARN in full. Raises ``No`` as ``awsgate env`` does.
+    """Give user, app and role ARN in full, or say no as ``awsgate env`` does.
 
     Where several are meant it is the first, and that is told: any of them shows whether
     calls get through.
     """
     if not user:
-        raise typer.BadParameter("--app and --role need --user")
+        if app or role:
+            raise typer.BadParameter("--app and --role need --user")
+        return "", "", ""
     rules = load_policy(path)
     found = choices(rules, user, app, role)
     if len(found) < 2:
-        found = [choose(rules, user, app, role)]
+        with saying_no():
+            found = [choose(rules, user, app, role)]
     else:
         sys.stderr.write(
             f"awsgate: note: {user} may have {len(found)} roles that are meant; it is tried as "

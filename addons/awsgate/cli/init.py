@@ -7,8 +7,11 @@ import os
 import shlex
 import sys
 import tempfile
+from collections.abc import Iterable
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import chain, count
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +24,7 @@ from awsgate.errors import SetupError
 from awsgate.initial import Answers, faults_in, is_user, policy_files
 from awsgate.paths import default_policy_path, write_file
 from awsgate.policy.fields import account_and_partition
+from awsgate.policyfile import load_policy
 
 EMBEDDED_ACCOUNT = "123456789012"
 EMBEDDED_ROLES = (f"arn:aws:iam::{EMBEDDED_ACCOUNT}:role/ExampleReadOnlyAccess",)
@@ -252,21 +256,36 @@ def _policy_files(place: Path) -> list[Path]:
 
 
 def _write(place: Path, files: dict[str, str], *, keep_old: bool) -> None:
-    """Check the policy, and only then put it in place."""
-    from awsgate.policyfile import load_policy
-
-    with tempfile.TemporaryDirectory(prefix="awsgate-init-") as name:
-        for file, text in files.items():
-            (Path(name) / file).write_text(text, "utf-8")
-        load_policy(Path(name))
+    """Check the policy, and only then put it in place: all of it, or nothing."""
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for path in _policy_files(place) if keep_old else []:
-            path.rename(path.with_name(f"{path.name}.bak"))
+        # On the same disk, and under a name that no gateway reads.
+        with tempfile.TemporaryDirectory(prefix=".awsgate-init-", dir=place) as name:
+            for file, text in files.items():
+                write_file(Path(name) / file, text.encode(), mode=0o644)
+            load_policy(Path(name))
+            _swap(Path(name), place, files, _policy_files(place) if keep_old else [])
     except OSError as exc:
         raise SetupError(f"cannot write to {place}: {exc.strerror}") from exc
-    for file, text in files.items():
-        write_file(place / file, text.encode(), mode=0o644)
+
+
+def _swap(made: Path, place: Path, files: Iterable[str], old: Iterable[Path]) -> None:
+    """Rename the old files, and put the new ones in place; or leave all as it was."""
+    with ExitStack() as undo:
+        for path in old:
+            kept = _unused(f"{path}.bak")
+            path.rename(kept)
+            undo.callback(kept.rename, path)
+        for file in files:
+            (made / file).rename(place / file)
+            undo.callback((place / file).unlink)
+        undo.pop_all()
+
+
+def _unused(name: str) -> Path:
+    """Give the name, or with a number behind it if something is there: nothing is lost."""
+    numbered = (Path(f"{name}.{number}") for number in count(2))
+    return next(path for path in chain([Path(name)], numbered) if not path.exists())
 
 
 def _tell(

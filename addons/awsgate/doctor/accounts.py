@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from awsgate.doctor.finding import Finding, Group, fault, note, ok, warning
@@ -184,6 +185,22 @@ def slow(group: Group, what: str) -> Finding:
         f"{what}: no answer in time",
         "what it would have found is not known",
         "awsgate doctor --timeout 60",
+    )
+
+
+def broken(group: Group, what: str, error: Exception) -> Finding:
+    """Say that a check failed itself. Of the error only where it was: it may hold a secret."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    place = f" in {Path(trace.tb_frame.f_code.co_filename).name}" if trace is not None else ""
+    line = f", line {trace.tb_lineno}" if trace is not None else ""
+    return warning(
+        group,
+        "check-broken",
+        f"{what}: the check itself failed ({type(error).__name__}{place}{line})",
+        "what it would have found is not known",
+        "report it as a fault of awsgate, with this line and what awsgate version says",
     )
 
 

@@ -20,7 +20,7 @@ from awsgate.address import reachable
 from awsgate.aws.partitions import BY_ID
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import BUNDLE_NAME, CERT_NAME
-from awsgate.doctor.accounts import BaseFacts, GatewayState, check_base, slow, unasked
+from awsgate.doctor.accounts import BaseFacts, GatewayState, broken, check_base, slow, unasked
 from awsgate.doctor.asking import MAX_ROLES, Asker, Wanted, wanted_roles
 from awsgate.doctor.assuming import RoleFacts, check_role
 from awsgate.doctor.clientfiles import check_client_files
@@ -82,20 +82,23 @@ class _Jobs:
         def run() -> None:
             try:
                 self._results[name] = work()
-            except Exception as exc:  # noqa: BLE001 - raised where the result is asked for
+            except Exception as exc:  # noqa: BLE001 - becomes a finding
                 self._errors[name] = exc
 
         self._threads[name] = threading.Thread(target=run, name=name, daemon=True)
         self._threads[name].start()
 
     def result(self, name: str) -> Any | None:
-        """Give what a job gave; None: it is not back in time, or was not started."""
+        """Give what a job gave; None: it failed, is not back in time, or was not started."""
         thread = self._threads.get(name)
         if thread is not None:
             thread.join(max(0.0, self._ends - time.monotonic()))
-        if name in self._errors:
-            raise self._errors[name]
         return self._results.get(name)
+
+    def lacking(self, name: str, group: Group, what: str) -> Finding:
+        """Say why a job gave nothing."""
+        error = self._errors.get(name)
+        return slow(group, what) if error is None else broken(group, what, error)
 
     def started(self, name: str) -> bool:
         return name in self._threads
@@ -134,7 +137,11 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
         progress("AWS")
         found += _aws(jobs, asker, wanted, _state(passage))
     tools = jobs.result("tools")
-    found += check_tools(tools) if tools is not None else [slow(Group.TOOLS, "programs on PATH")]
+    found += (
+        check_tools(tools)
+        if tools is not None
+        else [jobs.lacking("tools", Group.TOOLS, "programs on PATH")]
+    )
     order = list(Group)
     return sorted(found, key=lambda finding: order.index(finding.group))
 
@@ -185,7 +192,11 @@ def _gateway(jobs: _Jobs, progress: Progress, *, offline: bool) -> list[Finding]
     if jobs.started("gateway"):
         progress("the gateway")
         passage: PassageFacts | None = jobs.result("gateway")
-        found += check_passage(passage) if passage else [slow(Group.GATEWAY, "the gateway")]
+        found += (
+            check_passage(passage)
+            if passage
+            else [jobs.lacking("gateway", Group.GATEWAY, "the gateway")]
+        )
     else:
         reason = "--offline" if offline else "there is no CA to know it by"
         found.append(
@@ -235,7 +246,7 @@ def _aws(jobs: _Jobs, asker: Asker, wanted: list[Wanted], gateway: GatewayState)
     for profile in _profiles(asker, wanted):
         facts: BaseFacts | None = jobs.result(f"base {profile}")
         if facts is None:
-            found.append(slow(Group.AWS, "awsgate's own credentials"))
+            found.append(jobs.lacking(f"base {profile}", Group.AWS, "awsgate's own credentials"))
             continue
         bases[profile] = facts
         found += check_base(replace(facts, gateway=gateway))
@@ -246,7 +257,7 @@ def _aws(jobs: _Jobs, asker: Asker, wanted: list[Wanted], gateway: GatewayState)
     for number, one in enumerate(wanted[:MAX_ROLES]):
         role: RoleFacts | None = jobs.result(f"role {number}")
         if role is None:
-            found.append(slow(Group.AWS, one.request.role_arn))
+            found.append(jobs.lacking(f"role {number}", Group.AWS, one.request.role_arn))
         elif asker.has_credentials(role):
             found.append(check_role(role))
     if not wanted:

@@ -40,17 +40,8 @@ from awsgate.variables import ADDED_ROOT, BUNDLES, PROFILES
 _BLOCK = re.compile(rb"-----BEGIN CERTIFICATE-----(.+?)-----END CERTIFICATE-----", re.DOTALL)
 _MAX_BYTES = 8 * 1024**2
 _COMMAND_S = 10
-
 # In a process of its own: mitmproxy is the addon's to import.
-_ASK_PATCHES = """
-import json
-from importlib.metadata import version
-from awsgate.addon import patches as p
-print(json.dumps([version("mitmproxy"), [
-    p.name_of(owner, method) for owner, method, _ in p._PATCHES
-    if p.fingerprint(owner, method) not in p.KNOWN[p.name_of(owner, method)]
-]]))
-"""
+_ASK_PATCHES = (sys.executable, "-m", "awsgate.addon.fitting")
 
 
 def policy_facts(path: Path) -> tuple[PolicyFacts, Policy | None]:
@@ -259,7 +250,7 @@ def tool_facts(shell: Shell) -> ToolFacts:
 
 def _patches() -> tuple[str, tuple[str, ...] | None]:
     try:
-        version, unpatched = json.loads(_output([sys.executable, "-c", _ASK_PATCHES]))
+        version, unpatched = json.loads(_output([*_ASK_PATCHES]))
     except ValueError:
         return "", None
     return str(version), tuple(unpatched)

@@ -2,6 +2,7 @@
 
     unreachable   rules that can never match
     misnamed      actions, services and regions that AWS does not have
+    nevermet      what AWS has, and no request can be known by
     here          who and what nothing uses, locks that lock nobody
 
 Beside these stand the warnings that every start looks for (``warn``), which are in
@@ -10,15 +11,16 @@ Beside these stand the warnings that every start looks for (``warn``), which are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from awsgate.aws.catalogue import similar
 from awsgate.policy.fields import account_and_partition, is_session_id
 from awsgate.policy.locks import in_force
 from awsgate.policy.misnamed import misnamed
+from awsgate.policy.nevermet import never_met
 from awsgate.policy.remark import Remark
-from awsgate.policy.resources import App, Lock, Policy, Role
+from awsgate.policy.resources import App, Lock, Policy, Role, User
 from awsgate.policy.ttl import AWS_MAX_S
 from awsgate.policy.unreachable import Problem, reaches, unreachable
 
@@ -26,10 +28,13 @@ from awsgate.policy.unreachable import Problem, reaches, unreachable
 def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
     """Give all that is odd, by kind and name."""
     warned = {(w.place, w.path) for w in map(Remark.parse, policy.warnings)}
-    given = {name for user in policy.users.values() for name in user.spec.roles}
+    holders: dict[str, list[User]] = {}
+    for user in policy.users.values():
+        for name in user.spec.roles:
+            holders.setdefault(name, []).append(user)
     for name, role in policy.roles.items():
         place = policy.places.get(f"role/{name}", "")
-        for path, what, todo in _role(policy, role, used=name in given):
+        for path, what, todo in _role(policy, role, holders.get(name, [])):
             # What is said of each of the ARNs need not be said of all of them.
             each = [f"{path}[{n}]" for n in range(len(role.spec.allow.aws_role_arns))]
             if not (path.endswith("aws_role_arns") and warned.issuperset((place, p) for p in each)):
@@ -48,11 +53,12 @@ def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
     yield from _gateway(policy)
 
 
-def _role(policy: Policy, role: Role, *, used: bool) -> Iterator[Problem]:
-    if not used:
+def _role(policy: Policy, role: Role, holders: Sequence[User]) -> Iterator[Problem]:
+    if not holders:
         yield "metadata.name", f"no user has the role {role.metadata.name!r}", ""
     yield from unreachable(role, list(policy.apps.values()))
     yield from misnamed(role)
+    yield from never_met(role, holders)
 
 
 def _unused(app: App) -> tuple[str, str]:

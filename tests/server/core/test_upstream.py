@@ -6,6 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from mitmproxy import http
 
 from awsgate.server.core import pool as pools
 from corewire import LIMIT, OK, Peer, core_wire, serving
@@ -365,3 +366,28 @@ async def test_a_client_that_the_hooks_do_not_let_have_a_server_gets_no_idle_one
 
         assert await second.answer() == (502, b"in AWS's words")
         assert len(wire.servers) == 1
+
+
+@pytest.mark.parametrize("answer", [OK, b"HTTP/1.1 200 OK\r\n\r\nok"], ids=["whole", "to the end"])
+@pytest.mark.parametrize("hold", [False, True], ids=["streamed", "held"])
+async def test_an_answer_that_a_hook_spoilt_ends_the_connection(
+    tmp_path: Path, hold: bool, answer: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with core_wire(tmp_path, serving(answer)) as wire:
+        stock = wire.gate.responseheaders
+
+        def spoil(flow: http.HTTPFlow) -> None:
+            stock(flow)
+            assert flow.response is not None
+            flow.response.headers["x-note"] = "canary\r\nSet-Cookie: x"
+
+        wire.gate.responseheaders = spoil  # type: ignore[method-assign]
+        wire.gate.holds = hold
+        client = await wire.client()
+        client.send(GET)
+
+        assert await client.rest() == b"", "at once, and without a word of it"
+        await asyncio.sleep(0.02)
+        assert wire.gate.fired[-2:] == ["error", "client_disconnected"]
+        assert "an answer failed: ValueError" in caplog.text
+        assert "canary" not in caplog.text

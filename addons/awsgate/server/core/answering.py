@@ -95,9 +95,9 @@ class Answering:
             self.close = True
         elif self.close:
             fields = (*fields, (b"Connection", b"close"))
-        self.begun = True
         data = response.data
         self.client.write(write_answer(data.status_code, data.reason, fields))
+        self.begun = True
 
     def on_body(self, piece: bytes) -> None:
         """Pass on a piece of the answer's body, or keep it."""
@@ -160,6 +160,10 @@ class Answering:
         """See ``Taker``."""
         self.client.flush()
         self.client.advance()
+
+    def on_crash(self) -> None:
+        """See ``Taker``. What is under way is recorded as the client's connection goes."""
+        self.client.abort()
 
     def _switch(self) -> None:
         """Become a WebSocket, if it is one that the gate signed."""

@@ -111,3 +111,7 @@ class Relay:
     def on_pause(self) -> None:
         """See ``Taker``."""
         self._near.flush()
+
+    def on_crash(self) -> None:
+        """See ``Taker``."""
+        self._near.end()

@@ -57,6 +57,9 @@ class Taker(Protocol):
     def on_pause(self) -> None:
         """All that came is told: send on what was collected."""
 
+    def on_crash(self) -> None:
+        """The taker itself has failed on what it was told: end everything."""
+
 
 class Upstream(asyncio.Protocol):
     """A connection to a server.
@@ -170,6 +173,7 @@ class Upstream(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what came, and tell the taker."""
+        taker = self.taker
         try:
             if self.tls is not None:
                 data = self._deciphered(self.tls, data)
@@ -182,8 +186,13 @@ class Upstream(asyncio.Protocol):
         except (Unreadable, Broken) as exc:
             self._fail(f"malformed answer: {exc}")
         except Exception as exc:  # noqa: BLE001 - of its taker: the client must not wait
-            log.error("an answer failed: %s", place_of(exc))  # noqa: TRY400 - without its text
-            self._fail("the gateway failed on its answer")
+            self._crashed(taker, exc)
+
+    def _crashed(self, taker: Taker | None, exc: Exception) -> None:
+        log.error("an answer failed: %s", place_of(exc))
+        self.abort()
+        if taker is not None:
+            taker.on_crash()
 
     def _deciphered(self, tls: Tls, data: bytes) -> bytes:
         established = tls.established
@@ -305,8 +314,11 @@ class Upstream(asyncio.Protocol):
             self._fail("server closed connection")
         elif head is not None and head.body == TO_THE_END and clean:
             self.lost = True
-            self._complete(taker, clean=True)
-            taker.on_pause()
+            try:
+                self._complete(taker, clean=True)
+                taker.on_pause()
+            except Exception as exc:  # noqa: BLE001 - as above
+                self._crashed(taker, exc)
         else:
             self._fail("server closed connection")
 
@@ -315,8 +327,12 @@ class Upstream(asyncio.Protocol):
             self.ready.set_exception(OSError(message))
         taker, silent = self.taker, not self._heard
         self.abort()
-        if taker is not None:
+        if taker is None:
+            return
+        try:
             taker.on_failure(message, silent=silent)
+        except Exception as exc:  # noqa: BLE001 - as above
+            self._crashed(taker, exc)
 
 
 def _reason(exc: ssl.SSLError) -> str:
