@@ -17,7 +17,6 @@ from calls import ADMIN, KEYS, NOW_S, READER, minted
 from ordering import EKS_ORDER, RDS_ORDER, REGION, S3_ORDER, order_call
 from ordering_gate import OPEN, allowing, judged, policy_of, refused
 
-
 MIDDLE = "arn:aws:iam::123456789012:role/Middle"
 
 

@@ -54,6 +54,37 @@ def test_what_is_added_after_it_stays_too(before: bytes, after: bytes) -> None:
     assert with_profiles(with_profiles(written, MORE), {}) == with_profiles(written, {})
 
 
+# Of UTF-8 whose bytes latin-1 takes for line ends and white space: \x85, \xa0, \x1c to \x1e.
+ODD = st.text(
+    st.one_of(st.sampled_from("\u00c5\u0445\u2026\u00e0\u0420 '=[]\t"), st.characters()), min_size=1
+).map(lambda text: text.encode("utf-8", "replace").decode(ENCODING))
+
+
+@given(BYTES, st.dictionaries(st.sampled_from(["region", "ca_bundle"]), ODD, min_size=1))
+def test_what_is_written_is_read_again_whatever_it_holds(
+    raw: bytes, settings: dict[str, str]
+) -> None:
+    try:
+        once = with_profiles(raw.decode(ENCODING), {"odd": settings})
+    except ValueError:
+        return
+
+    assert profiles_in(once) == {"odd": settings}
+    assert with_profiles(once, profiles_in(once)) == once
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "config"
+        path.write_bytes(with_profiles("", {"odd": settings}).encode(ENCODING))
+        read = botocore.configloader.load_config(str(path))["profiles"]
+    assert read == {"odd": {k: v.encode(ENCODING).decode() for k, v in settings.items()}}
+
+
+def test_a_name_of_odd_bytes_stays_one_line() -> None:
+    command = "x --app '\u00c5 credential_process = touch pwned && echo'"
+    settings = {"credential_process": command.encode().decode(ENCODING)}
+
+    assert profiles_in(with_profiles("", {"odd": settings})) == {"odd": settings}
+
+
 BEFORE = "[default]\nregion = us-west-2\n[profile mine]\ns3 =\n  max_concurrent_requests = 2"
 
 
@@ -113,6 +144,11 @@ BAD = {
     "a name with a space": ("p q", "a"),
     "a name with a bracket": ("p]", "a"),
     "no name": ("", "a"),
+    **{
+        f"a line break to some readers, {char!r}": ("p", f"a{char}b".encode().decode(ENCODING))
+        for char in "\x0b\x1c\x85\u2028"
+    },
+    "white space at its end": ("p", "a\u00a0".encode().decode(ENCODING)),
 }
 
 

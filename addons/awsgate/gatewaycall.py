@@ -52,7 +52,7 @@ def caller_from(environment: Mapping[str, str]) -> GatewayCaller:
     if not url:
         raise SetupError("HTTPS_PROXY is not set, so there is no gateway to ask", hint=_HINT)
     proxy = _proxy(url)
-    keys = _keys(environment)
+    keys = keys_of(environment)
     if not keys.access_key_id.startswith(KEY_PREFIX):
         raise SetupError("the AWS credentials here are none of a gateway's", hint=_HINT)
     bundle = next((environment[name] for name in BUNDLES if environment.get(name)), "")
@@ -151,7 +151,11 @@ def _read(answer: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
 # --- keys -------------------------------------------------------------------------------
 
 
-def _keys(environment: Mapping[str, str]) -> sigv4.SigningKeys:
+def keys_of(environment: Mapping[str, str]) -> sigv4.SigningKeys:
+    """Give the keys that an SDK finds: in variables, or at the endpoint of ``awsgate exec``.
+
+    Raises ``SetupError`` if there are none.
+    """
     key_id, secret = (
         environment.get(f"AWS_{name}", "") for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY")
     )

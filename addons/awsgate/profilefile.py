@@ -33,6 +33,11 @@ _BLOCK = re.compile(
 # As botocore reads it: a header starts its line; what follows the bracket is ignored.
 _HEADER = re.compile(r"^\[(?P<name>[^\]\r\n]+)\]", re.MULTILINE)
 
+# White space to a config file, byte for byte.
+_SPACE = " \t\r"
+# In UTF-8: what ends a line to some reader, and what some take for the start of a comment.
+_UNSAFE = re.compile("[\0-\x08\n-\x1f\x7f-\x9f\u2028\u2029]|[ \t][#;]")
+
 Settings = Mapping[str, str]
 
 
@@ -53,12 +58,13 @@ def profiles_in(text: str) -> dict[str, dict[str, str]]:
     found = _block(text)
     profiles: dict[str, dict[str, str]] = {}
     current: dict[str, str] = {}
-    for line in found["body"].splitlines() if found else ():
+    # Not splitlines, strip and \s: in latin-1 they take bytes of UTF-8 for a line's end.
+    for line in found["body"].split("\n") if found else ():
         if header := _HEADER.match(line):
             current = profiles.setdefault(_profile(header["name"]) or "", {})
         elif "=" in line:
             name, _, value = line.partition("=")
-            current[name.strip()] = value.strip()
+            current[name.strip(_SPACE)] = value.strip(_SPACE)
     return profiles
 
 
@@ -98,8 +104,9 @@ def _section(name: str, settings: Settings) -> str:
         raise ValueError(f"{name!r} is no name for a profile: letters, digits and ._@+-")
     lines = [f"[profile {header}]"]
     for key, value in settings.items():
+        text = value.encode(ENCODING).decode("utf-8", "surrogateescape")
         # Some readers take ' #' and ' ;' for the start of a comment, whatever the quotes.
-        if not value or value != value.strip() or re.search(r"[\r\n\0]|\s[#;]", value):
+        if not value or text != text.strip() or _UNSAFE.search(text):
             raise ValueError(f"{key} of {name} cannot stand in a config file")
         lines.append(f"{key} = {value}")
     return "\n".join(lines) + "\n"

@@ -111,9 +111,11 @@ READ = {
     "a directory bucket of that name": (
         f"s3express-control.s3express-use1-az4.{HERE}", "PUT /mine/a", "s3:PutObject", ()),
     "directory buckets, path style": (
-        f"s3express-use1-az4.{HERE}", "DELETE /mine", "s3:DeleteBucket", ()),
+        f"s3express-use1-az4.{HERE}", "DELETE /mine", "s3:DeleteBucket s3express:DeleteBucket", ()),
     "a directory bucket at control": (
-        f"s3express-control.{HERE}", "DELETE /mine", "s3:DeleteBucket", ()),
+        f"s3express-control.{HERE}", "DELETE /mine", "s3:DeleteBucket s3express:DeleteBucket", ()),
+    "an object through Object Lambda": (
+        f"ap-1.s3-object-lambda.{HERE}", "GET /k", "s3:GetObject s3-object-lambda:GetObject", ()),
     "a bucket in the host of a VPC endpoint": (
         f"control.bucket.{VPCE}", f"GET {JOB}", "s3:GetObject", (f"arn:aws:s3:::control{JOB}",)),
     "an access point named in the path": (
@@ -127,7 +129,7 @@ def test_a_host_of_s3_is_what_its_form_says(
 ) -> None:
     found = call(host, asked)
 
-    assert (found.actions, found.resources) == ((action,), arns)
+    assert (found.actions, found.resources) == (tuple(action.split()), arns)
 
 
 def test_without_a_name_it_is_the_list_of_all() -> None:

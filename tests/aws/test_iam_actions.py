@@ -7,7 +7,9 @@ stands in ``operations/levels/``. After an upgrade of botocore that adds operati
 
 from __future__ import annotations
 
+import html
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator
 from functools import lru_cache
@@ -19,6 +21,8 @@ import botocore
 import pytest
 import yaml
 
+from awsgate.aws import call
+from awsgate.aws.further import BY_HEADER, BY_MEMBER
 from awsgate.aws.operations import LEVELS, Service, level_of, services_signing_as
 from serialised import LOADER, service_names
 
@@ -174,3 +178,47 @@ def test_an_operation_has_the_action_that_aws_documents(operation: str, actions:
 
     assert found[0] is not None
     assert found[0].actions[name] == tuple(actions.split())
+
+
+# --- a second action, of which the documentation speaks ----------------------------------------
+
+SECOND = re.compile(r"\b([a-z][a-z0-9-]{1,30}:[A-Z][A-Za-z]+)\b")
+WAIVED = yaml.safe_load((SCRIPTS / "iam_actions_waived.yaml").read_text())
+S3_EXTRAS = {
+    *call._S3_HEADERS.values(),
+    *call._S3_VERSIONED.values(),
+    *(action for actions in call._S3_NEW_BUCKET.values() for action in actions),
+    "s3:PutObjectAcl",
+    "s3:PutBucketAcl",
+}
+
+
+def second_actions() -> Iterator[tuple[str, str]]:
+    """Give operations, and actions that a sentence about permissions of theirs names besides."""
+    for service, operation, table, details in operations():
+        name = f"{service}.{operation}"
+        known = {*(table.actions.get(operation, ()) if table else ())}
+        known |= {*BY_MEMBER.get(name, {}).values(), *BY_HEADER.get(name, {}).values()}
+        known |= S3_EXTRAS if service == "s3" else set()
+        folded = {action.lower() for action in known}
+        text = html.unescape(details.get("documentation", ""))
+        for sentence in re.split(r"(?<=[.:])\s|</p>|</li>", text):
+            if known and re.search(r"permission|must have|require", sentence, re.IGNORECASE):
+                for action in SECOND.findall(re.sub(r"<[^>]+>", "", sentence)):
+                    if action.lower() not in folded and not action.startswith(("aws:", "arn:")):
+                        yield name, action
+
+
+def test_a_second_action_that_the_documentation_names_is_in_the_table_or_waived() -> None:
+    """After an upgrade of botocore: sort new ones into ``aws.further``, or waive them."""
+    found = set(second_actions())
+    waived: set[tuple[str, str]] = {
+        (f"{service}.{operation}", action)
+        for services in WAIVED.values()
+        for service, rows in services.items()
+        for operation, actions in rows.items()
+        for action in actions.split()
+    }
+
+    assert sorted(found - waived) == []
+    assert sorted(waived - found) == [], "no longer said, or in the table by now"

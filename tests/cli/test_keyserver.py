@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
+from http.client import HTTPConnection
+from threading import Thread
+from threading import enumerate as enumerate_threads
+
+import pytest
 
 from awsgate.cli.issuing import Issued
-from awsgate.cli.keyserver import KeySource
+from awsgate.cli.keyserver import MOST_CONNECTIONS, PATH, KeySource, server_on
 from awsgate.cli.no import No
 from awsgate.errors import SetupError
 from awsgate.variables import Keys
@@ -77,3 +86,58 @@ def test_a_policy_that_cannot_be_read_costs_nothing_while_the_keys_live() -> Non
     assert (alive[0], alive[1]["AccessKeyId"]) == (200, "GATE0")
     assert ended == (500, {"code": "InternalServerError", "message": "awsgate: 2 faults in policy"})
     assert (mended[0], mended[1]["AccessKeyId"]) == (200, "GATE1")
+
+
+@contextmanager
+def serving(asking_s: float) -> Iterator[int]:
+    """The endpoint on a port of its own."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
+        server = server_on(listening, "token", Policy().source(), asking_s)
+        thread = Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        try:
+            yield listening.getsockname()[1]
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def asked(port: int) -> int:
+    connection = HTTPConnection("127.0.0.1", port, timeout=20)
+    try:
+        connection.request("GET", PATH, headers={"Authorization": "token"})
+        return connection.getresponse().status
+    finally:
+        connection.close()
+
+
+def test_who_asks_byte_by_byte_is_cut_off_in_time(capfd: pytest.CaptureFixture[str]) -> None:
+    with serving(0.4) as port, socket.create_connection(("127.0.0.1", port), 10) as slow:
+        begun = time.monotonic()
+        with suppress(OSError):  # what is sent after the end
+            while time.monotonic() - begun < 5:
+                slow.sendall(b"G")  # each of them in time
+                slow.settimeout(0.1)
+                with suppress(TimeoutError):
+                    if slow.recv(1) == b"":
+                        break
+        took = time.monotonic() - begun
+
+        assert took < 3
+        assert asked(port) == 200
+    assert capfd.readouterr().err == ""
+
+
+def test_silent_connections_are_few_and_hold_up_nobody_for_long() -> None:
+    with serving(0.5) as port:
+        silent = [socket.create_connection(("127.0.0.1", port), 10) for _ in range(80)]
+        try:
+            threads = sum(t.name.startswith("Thread-") and t.is_alive() for t in enumerate_threads())
+            answer = asked(port)
+        finally:
+            for each in silent:
+                each.close()
+
+    assert answer == 200
+    # Two a connection: the one that answers, and the one of its deadline.
+    assert threads <= 2 * MOST_CONNECTIONS + 10

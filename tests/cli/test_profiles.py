@@ -94,7 +94,9 @@ def test_all_else_stays_to_the_byte_and_comes_back_alone(run: Run, config: Path)
 
     assert written.startswith(BEFORE)
     assert mode == 0o640
-    assert listed.out == f"test-ReadOnly  app=test role={READ_ONLY}\n"
+    assert listed.out == (
+        f"PROFILE        USER  APP   ROLE\ntest-ReadOnly  bob   test  {READ_ONLY}\n"
+    )
     assert config.read_bytes() == BEFORE
 
 

@@ -23,6 +23,14 @@ TWO = [f"arn:aws:iam::{ACCOUNT}:role/{name}" for name in ("Left", "Right")]
 
 
 @pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
+    """An AWS of this module's own: all its roles are listed here."""
+    running = EmbeddedAws(tmp_path_factory.mktemp("aws-init"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
 def admin(aws: EmbeddedAws) -> Admin:
     return administrator(aws)
 

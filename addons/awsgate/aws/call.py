@@ -12,6 +12,7 @@ from urllib.parse import unquote_to_bytes
 
 from awsgate.aws.deletions import deletions
 from awsgate.aws.endpoint import Endpoint
+from awsgate.aws.further import further_actions, is_told_by_body
 from awsgate.aws.operations import LEVELS, AccessLevel, level_of
 from awsgate.aws.request import Asked, Headers
 from awsgate.aws.resource import resources_of
@@ -69,8 +70,12 @@ def call_of(
     actions = found.service.actions[found.operation]
     if actions:
         actions += tuple(a for a in found.also if a not in actions)
+    if actions:
+        further = dict.fromkeys(further_actions(found, asked))
+        actions += tuple(a for a in further if a not in actions)
     if found.service.id == "s3":
         actions += tuple(a for a in _s3_extras(found.operation, asked) if a not in actions)
+        actions += _under_its_own_prefix(endpoint.service, actions)
     return Call(
         service=found.service.iam,
         operation=found.operation,
@@ -94,7 +99,7 @@ def needs_body(
     found = route(Asked(endpoint, method, target, headers, None), signing_name)
     if found is None:
         return method == "POST" and any(_CLASSIC & service.protocols for service in services)
-    if found.operation == "DeleteObjects":
+    if found.operation == "DeleteObjects" or is_told_by_body(found):
         return True
     wanted = found.service.resources.get(found.operation) if resources else None
     return wanted is not None and any(where == "body" for where, _ in wanted.places)
@@ -219,6 +224,21 @@ def _s3_extras(operation: str, asked: Asked) -> list[str]:
         if named is None or any(version for _, version in named):
             found.append("s3:DeleteObjectVersion")
     return found
+
+
+def _under_its_own_prefix(service: str, actions: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the actions that IAM has of S3 Object Lambda and of directory buckets itself.
+
+    AWS asks for these, and for some of ``s3:`` beside: a rule about either must hold.
+    """
+    if service not in ("s3-object-lambda", "s3express"):
+        return ()
+    named = (f"{service}:{action.partition(':')[2]}" for action in actions)
+    return tuple(
+        action
+        for action in dict.fromkeys(named)
+        if level_of(action) is not None and action not in actions
+    )
 
 
 def _grants(asked: Asked) -> bool:

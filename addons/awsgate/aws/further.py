@@ -38,7 +38,7 @@ BY_MEMBER: Mapping[str, Mapping[str, str]] = {
     "logs.GetLogEvents": _UNMASKED,
     "logs.GetLogObject": _UNMASKED,
     "logs.GetLogRecord": _UNMASKED,
-    # "you must have both s3vectors:QueryVectors and s3vectors:GetVectors"
+    # Its words: "you must have both" the action and GetVectors.
     "s3vectors.ListVectors": {
         "returnData": "s3vectors:GetVectors",
         "returnMetadata": "s3vectors:GetVectors",
@@ -48,9 +48,23 @@ BY_MEMBER: Mapping[str, Mapping[str, str]] = {
         "queryTexts": "s3vectors:GetVectors",
         "returnMetadata": "s3vectors:GetVectors",
     },
-    # "If you use filters, you must also have secretsmanager:ListSecrets"
+    # Its words: "If you use filters, you must also have" ListSecrets.
     "secretsmanager.BatchGetSecretValue": {"Filters": "secretsmanager:ListSecrets"},
-    # "Also, permission to call the redshift:GetClusterCredentials operation is required"
+    # "if the AutoCreate parameter is set to True, then the policy must include ..."
+    "redshift.GetClusterCredentials": {"AutoCreate": "redshift:CreateClusterUser"},
+    # "If you use this operation with the optional ... parameter you must have ..."
+    "s3tables.CreateTable": {
+        "encryptionConfiguration": "s3tables:PutTableEncryption",
+        "metadata": "s3tables:PutTableData",
+        "storageClassConfiguration": "s3tables:PutTableStorageClass",
+        "tags": "s3tables:TagResource",
+    },
+    "s3tables.CreateTableBucket": {
+        "encryptionConfiguration": "s3tables:PutTableBucketEncryption",
+        "storageClassConfiguration": "s3tables:PutTableBucketStorageClass",
+        "tags": "s3tables:TagResource",
+    },
+    # Its words: "Also, permission to call the ... operation is required", one of four ways.
     **dict.fromkeys(
         (
             "redshift-data.BatchExecuteStatement", "redshift-data.DescribeTable",
@@ -61,9 +75,7 @@ BY_MEMBER: Mapping[str, Mapping[str, str]] = {
     ),
     # "An administrator must grant you the permissions necessary to pass session tags"
     "sts.AssumeRole": _SESSION,
-    "sts.AssumeRoleWithSAML": _SESSION,
-    "sts.AssumeRoleWithWebIdentity": _SESSION,
-    "sts.GetFederationToken": _SESSION,
+    "sts.GetFederationToken": {"Tags": "sts:TagSession"},
 }  # fmt: skip
 """Service model and operation -> member of the body -> the action that it needs."""
 
@@ -74,6 +86,7 @@ BY_HEADER: Mapping[str, Mapping[bytes, str]] = {
     },
 }
 
+_NOT_GIVEN = (None, False, "false")
 _UNLESS = {_WITH_IAM: {"dbuser", "secretarn"}, _SERVERLESS: {"secretarn"}}
 """What is not needed if another member is there: another way to sign in to the database."""
 
@@ -95,7 +108,7 @@ def further_actions(found: Routed, asked: Asked) -> Iterator[str]:
     if members is None:
         yield from wanted.values()
         return
-    given = (name for name, value in members.items() if value is not None and value is not False)
+    given = (name for name, value in members.items() if value not in _NOT_GIVEN)
     there = {name.lower().partition(".")[0] for name in given}
     for member, action in wanted.items():
         if member.lower() in there and there.isdisjoint(_UNLESS.get(action, ())):

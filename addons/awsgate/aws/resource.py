@@ -57,7 +57,7 @@ def resources_of(routed: Routed, asked: Asked, account: str) -> tuple[str, ...]:
     if wanted is None or not routed.alone or routed.also:
         return ()
     in_body = any(where == "body" for where, _ in wanted.places)
-    members = _members(routed, asked) if in_body else {}
+    members = members_of(routed, asked) if in_body else {}
     if members is None:
         return ()
     found = None
@@ -78,7 +78,7 @@ def resources_of(routed: Routed, asked: Asked, account: str) -> tuple[str, ...]:
     return _ONE[wanted.kind](name) if isinstance(found, str) else ()
 
 
-def _members(routed: Routed, asked: Asked) -> Mapping[str, Any] | None:
+def members_of(routed: Routed, asked: Asked) -> Mapping[str, Any] | None:
     """Give the top-level members of the body; None if it can be read in two ways."""
     if asked.cbor is not None or b"content-encoding" in asked.headers or asked.body is None:
         return None

@@ -93,5 +93,7 @@ def main() -> None:
             import_module("awsgate.cli.quick").call(called, sys.argv[2:])
         application(names)(prog_name="awsgate")
     except SetupError as exc:
-        sys.stderr.write(exc.render() + "\n")
+        from awsgate.cli.terminal import printable_lines
+
+        sys.stderr.write(printable_lines(exc.render()) + "\n")
         sys.exit(2)

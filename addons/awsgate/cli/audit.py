@@ -25,7 +25,7 @@ from awsgate.cli.auditlines import Filter, follow, last_records, shown
 from awsgate.cli.learned import policy
 from awsgate.cli.options import StateOption, state_folder
 from awsgate.cli.since import since_text
-from awsgate.cli.terminal import wants_colour
+from awsgate.cli.terminal import counted, printable, wants_colour
 from awsgate.state import AUDIT_NAME
 
 app = typer.Typer(
@@ -90,7 +90,7 @@ def verify(
     if as_json:
         print(json.dumps(_for_programs(chain, missing), indent=2))
     else:
-        print("\n".join(_for_people(chain, missing)))
+        print("\n".join(map(printable, _for_people(chain, missing))))
     if chain.fault or missing:
         raise typer.Exit(1)
 
@@ -98,18 +98,18 @@ def verify(
 def _for_people(chain: Chain, missing: Sequence[str]) -> Iterator[str]:
     for each in chain.files:
         span = f"  {each.first} to {each.last}" if each.first else ""
-        yield f"{each.path}: {each.lines} lines{span}"
+        yield f"{each.path}: {counted(each.lines, 'line')}{span}"
     if chain.fault:
         yield f"broken: {chain.fault}"
-        yield f"{chain.lines} lines before it hold"
+        hold = "holds" if chain.lines == 1 else "hold"
+        yield f"{counted(chain.lines, 'line')} before it {hold}"
         return
     if chain.begins_after != GENESIS:
         yield f"begins after {chain.begins_after}"
     for hashed in missing:
         yield f"broken: no line has the hash {hashed}: it was cut off, or is in a file not read"
     if not missing:
-        count = f"{len(chain.files)} file{'s' * (len(chain.files) != 1)}"
-        yield f"unbroken: {chain.lines} lines in {count}"
+        yield f"unbroken: {counted(chain.lines, 'line')} in {counted(len(chain.files), 'file')}"
         yield f"head: {chain.head}"
 
 

@@ -11,10 +11,11 @@ import typer
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import CertificateAuthority, ensure_ca, rotate_ca
 from awsgate.cli.options import CertsOption, certs_folder
+from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(help="Show and rotate the CA that clients trust.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command()
@@ -44,7 +45,7 @@ def _print(ca: CertificateAuthority, as_json: bool) -> None:
         "root": str(ca.root_cert),
         "bundle": str(ca.bundle),
         "fingerprint": ca.fingerprint,
-        "not_after": ca.not_after.isoformat(),
+        "not_after": utc_seconds(ca.not_after),
         "warnings": list(ca.warnings),
     }
     if as_json:

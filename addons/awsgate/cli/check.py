@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli.options import policy_path
-from awsgate.cli.terminal import Style, painted
+from awsgate.cli.terminal import Style, counted, painted
 from awsgate.errors import SetupError
 from awsgate.policy import Policy
 from awsgate.policy.lint import lint
@@ -64,11 +64,12 @@ def _shown(warning: Remark) -> str:
 
 
 def _counts(policy: Policy) -> str:
-    return f"{len(policy.users)} users, {len(policy.roles)} roles, {len(policy.apps)} apps"
+    kinds = ((policy.users, "user"), (policy.roles, "role"), (policy.apps, "app"))
+    return ", ".join(counted(len(found), word) for found, word in kinds)
 
 
 def _counted(warnings: int) -> str:
-    return "" if not warnings else f", {warnings} warning{'s' if warnings > 1 else ''}"
+    return f", {counted(warnings, 'warning')}" if warnings else ""
 
 
 def _print_json(

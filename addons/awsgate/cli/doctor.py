@@ -23,7 +23,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
-from awsgate.cli.terminal import Style, painted
+from awsgate.cli.terminal import Style, counted, painted, printable
 from awsgate.cli.waiting import waiting
 from awsgate.demo.serving import Places, first_way, served
 from awsgate.doctor.finding import Finding, Severity, count
@@ -36,7 +36,7 @@ _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For machines.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
     user: Annotated[str, typer.Option(help="Make a call through the gateway as this user.")] = "",
     app: Annotated[str, typer.Option(help="In this app. Default: the first there is.")] = "",
     role: Annotated[str, typer.Option(help="As this role: its ARN, or its name.")] = "",
@@ -144,11 +144,11 @@ def _print(findings: list[Finding]) -> None:
             print(painted(str(group), Style.STRONG, sys.stdout))
         style = _STYLES.get(finding.severity)
         label = f"{finding.severity:<8}"
-        print(f"  {painted(label, style, sys.stdout) if style else label}{finding.what}")
+        print(f"  {painted(label, style, sys.stdout) if style else label}{printable(finding.what)}")
         if finding.why:
-            print(f"          why: {finding.why}")
+            print(f"          why: {printable(finding.why)}")
         for number, line in enumerate(finding.fix.splitlines()):
-            print(f"          {'     ' if number else 'fix: '}{line}")
+            print(f"          {'     ' if number else 'fix: '}{printable(line)}")
     print(_summary(findings))
 
 
@@ -157,4 +157,4 @@ def _summary(findings: list[Finding]) -> str:
     if not faults and not warnings:
         return "all good"
     parts = ((faults, "fault"), (warnings, "warning"))
-    return ", ".join(f"{n} {word}{'s' if n != 1 else ''}" for n, word in parts if n)
+    return ", ".join(counted(number, word) for number, word in parts if number)

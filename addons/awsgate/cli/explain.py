@@ -26,6 +26,7 @@ from awsgate.cli.question import (
     find_record,
 )
 from awsgate.cli.surroundings import lock_books
+from awsgate.cli.terminal import printable
 from awsgate.lockout import clause_of, lock_among, rule_of
 from awsgate.policy import Decision, Lock, Policy, denied_by
 from awsgate.policy.explain import UNKNOWN, Explanation, Missing
@@ -115,8 +116,9 @@ def explain(
     if as_json:
         print(json.dumps(_as_json(question, answers, allowed, notes), indent=2))
     else:
-        sys.stderr.writelines(f"awsgate: note: {note}\n" for note in notes)
-        print("\n".join(_as_text(rules, question, answers)))
+        sys.stderr.writelines(f"awsgate: note: {printable(note)}\n" for note in notes)
+        # Resources, paths and names are the clients' own.
+        print("\n".join(map(printable, _as_text(rules, question, answers))))
     raise typer.Exit(0 if allowed else 1)
 
 

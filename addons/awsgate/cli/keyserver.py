@@ -15,16 +15,20 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock
+from threading import BoundedSemaphore, Lock, Timer
+from typing import Any
 
 from awsgate.cli.issuing import Issued
 from awsgate.cli.no import No
 from awsgate.errors import SetupError
 
 PATH = "/credentials"
-IDLE_S = 10
-"""How long a connection may say nothing."""
+ASKING_S = 5.0
+"""How long a connection may take to ask, from its first moment on."""
+MOST_CONNECTIONS = 32
+"""At once. Further ones wait for one of them to end."""
 
 Answer = tuple[int, dict[str, str]]
 
@@ -71,20 +75,72 @@ def _failure(code: str, message: str) -> dict[str, str]:
     return {"code": code, "message": f"awsgate: {message}"}
 
 
-def server_on(listening: socket.socket, token: str, source: KeySource) -> ThreadingHTTPServer:
-    """Give a server for a socket that listens already."""
+class KeyServer(ThreadingHTTPServer):
+    """Answers few connections at once: any program of this machine can open one."""
+
+    daemon_threads = True
+
+    def __init__(self, listening: socket.socket, handler: type[BaseHTTPRequestHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listening
+        self._free = BoundedSemaphore(MOST_CONNECTIONS)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer in a thread, once there is room for one."""
+        self._free.acquire()
+        try:
+            super().process_request(request, client_address)
+        except BaseException:
+            self._free.release()
+            raise
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """Answer, and make room."""
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._free.release()
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a connection that broke off: stderr is the command's."""
+
+
+def _end(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended itself
+        connection.shutdown(socket.SHUT_RDWR)
+
+
+def server_on(
+    listening: socket.socket, token: str, source: KeySource, asking_s: float = ASKING_S
+) -> KeyServer:
+    """Give a server for a socket that listens already. One request a connection."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
-        timeout = IDLE_S
+        timeout = asking_s  # of each read and write
+
+        def setup(self) -> None:
+            super().setup()
+            # Of all reads together: a byte a second would never be idle.
+            self.deadline = Timer(asking_s, _end, (self.connection,))
+            self.deadline.daemon = True
+            self.deadline.start()
+
+        def finish(self) -> None:
+            self.deadline.cancel()
+            super().finish()
 
         def do_GET(self) -> None:
+            self.deadline.cancel()  # new keys may take a while
+            self.close_connection = True
             status, body = self._answer()
             raw = json.dumps(body).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
             self.send_header("Cache-Control", "no-store")
+            self.send_header("Connection", "close")
             self.end_headers()
             self.wfile.write(raw)
 
@@ -99,8 +155,4 @@ def server_on(listening: socket.socket, token: str, source: KeySource) -> Thread
         def log_message(self, *_: object) -> None:
             """Say nothing: nobody reads it."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler, bind_and_activate=False)
-    server.socket.close()
-    server.socket = listening
-    server.daemon_threads = True
-    return server
+    return KeyServer(listening, Handler)

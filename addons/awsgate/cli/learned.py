@@ -151,7 +151,8 @@ def _print_difference(found: learn.Difference, as_json: bool) -> None:
     if as_json:
         print(json.dumps(asdict(found), indent=2))
         return
-    print("\n".join([*_not_granted(found), *_not_used(found)]) or "no difference")
+    lines = [*_not_granted(found), *_not_used(found)]
+    print("\n".join(map(printable, lines)) or "no difference")
 
 
 def _not_granted(found: learn.Difference) -> Sequence[str]:

@@ -22,6 +22,7 @@ import typer
 from awsgate.cli.durations import seconds_of
 from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.revoke import revocation
+from awsgate.cli.terminal import columns
 from awsgate.errors import SetupError
 from awsgate.locks import BY, CREATED, LockStore
 from awsgate.policy import Lock, Policy
@@ -143,11 +144,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
         until += "" if row["in_force"] else " (over)"
         message = " ".join(row["message"].split())
         cells.append((row["name"], target, until, row["by"], row["created"], message))
-    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
-    return [
-        "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        for line in cells
-    ]
+    return columns(cells)
 
 
 def _store(state: Path | None) -> LockStore:

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from awsgate.cli.terminal import printable_lines
+
 
 class No(Exception):
     """The policy's no, or too many answers. For the user."""
@@ -25,5 +27,5 @@ def saying_no() -> Iterator[None]:
     try:
         yield
     except No as no:
-        sys.stderr.write(no.text + "\n")
+        sys.stderr.write(printable_lines(no.text) + "\n")
         sys.exit(1)

@@ -36,6 +36,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.terminal import columns
 from awsgate.errors import SetupError
 from awsgate.variables import NO_PROXY
 
@@ -48,7 +49,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-JsonOption = Annotated[bool, typer.Option("--json", help="For machines.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command()
@@ -137,9 +138,14 @@ def list_(as_json: JsonOption = False) -> None:
     if as_json:
         print(json.dumps(ours, indent=2))
         return
+    if not ours:
+        sys.stderr.write("awsgate: there are no profiles of awsgate (awsgate profiles write)\n")
+        return
+    rows = [("PROFILE", "USER", "APP", "ROLE")]
     for name, settings in ours.items():
         told = _told(settings.get("credential_process", ""))
-        print(f"{name}  app={shlex.quote(told['app'])} role={shlex.quote(told['role'])}")
+        rows.append((name, told["user"], told["app"], told["role"]))
+    print("\n".join(columns(rows)))
 
 
 # --- the file ---------------------------------------------------------------------------
@@ -162,10 +168,15 @@ def _read(path: Path) -> str:
 
 
 def _read_profiles(path: Path) -> dict[str, dict[str, str]]:
+    """Give our profiles, their settings as text."""
     try:
-        return profilefile.profiles_in(_read(path))
+        found = profilefile.profiles_in(_read(path))
     except profilefile.Damaged:
         raise _damaged(path) from None
+    return {
+        name: {k: os.fsdecode(v.encode(profilefile.ENCODING)) for k, v in settings.items()}
+        for name, settings in found.items()
+    }
 
 
 def _update(new: dict[str, dict[str, str]], gone: Sequence[str]) -> None:

@@ -25,7 +25,7 @@ from awsgate.cli.options import (
     state_folder,
 )
 from awsgate.cli.surroundings import Seen, look
-from awsgate.cli.terminal import Style, painted
+from awsgate.cli.terminal import Style, counted, painted, printable
 
 
 def status(
@@ -63,11 +63,11 @@ def _lines(seen: Seen) -> Iterator[str]:
         ("locks", _locks(seen)),
     ):
         for index, text in enumerate(texts):
-            yield f"{name if not index else '':9} {text}"
+            yield f"{name if not index else '':9} {printable(text)}"
     for note in seen.notes:
-        yield f"note: {note}"
+        yield f"note: {printable(note)}"
     for problem in seen.problems:
-        yield f"{painted('problem', Style.BAD, sys.stdout)}: {problem}"
+        yield f"{painted('problem', Style.BAD, sys.stdout)}: {printable(problem)}"
     if not seen.problems:
         yield painted("usable", Style.GOOD, sys.stdout)
 
@@ -112,7 +112,8 @@ def _policy(seen: Seen) -> Iterator[str]:
     if policy is None:
         yield "not readable here"
         return
-    counts = f"{policy.users} users, {policy.roles} roles, {policy.apps} apps"
+    kinds = ((policy.users, "user"), (policy.roles, "role"), (policy.apps, "app"))
+    counts = ", ".join(counted(number, word) for number, word in kinds)
     yield f"{policy.path}: {counts}" + ("" if policy.mode == "enforce" else f", mode {policy.mode}")
 
 

@@ -17,8 +17,10 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
+from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
 from awsgate.errors import Code, Refusal, SetupError
+from awsgate.gatewaycall import keys_of
 from awsgate.listening import listens
 from awsgate.lockout import clause_of, lock_of, rule_of
 from awsgate.locks import LockStore
@@ -32,7 +34,11 @@ from awsgate.timestamps import utc_seconds
 from awsgate.variables import HTTPS_PROXIES, PROFILES
 
 WAIT_S = 2.0
-_BUILD = re.compile(r'^awsgate_build_info\{[^}]*version="([^"]*)"', re.MULTILINE)
+FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+# Another program may have the port: what stands here goes to a terminal.
+_BUILD = re.compile(
+    r'^awsgate_build_info\{[^}]*version="([0-9A-Za-z.+-]{1,40})"', re.MULTILINE | re.ASCII
+)
 _MAX_METRICS_BYTES = 8 * 1024**2
 _MAX_CA_BYTES = 16 * 1024  # roots of whole systems are longer, and not looked at
 
@@ -121,7 +127,14 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
 
 
 def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSession | None:
-    key_id = os.environ.get("AWS_ACCESS_KEY_ID", "")
+    try:
+        keys = keys_of(os.environ)
+    except SetupError as exc:
+        keys = SigningKeys(os.environ.get("AWS_ACCESS_KEY_ID", ""), "", "")
+        if not keys.access_key_id and os.environ.get(FULL_URI):
+            seen.problems.append(exc.message)
+            return None
+    key_id = keys.access_key_id
     profile = next((os.environ[name] for name in PROFILES if os.environ.get(name)), "")
     if profile and key_id:
         seen.notes.append("AWS_PROFILE is set too: some clients use that profile, not these keys")
@@ -130,11 +143,13 @@ def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSes
         seen.problems.append(f"no gateway credentials in this environment (awsgate env){more}")
         return None
     if not looks_like_gateway_key(key_id):
-        seen.problems.append("AWS_ACCESS_KEY_ID is no gateway key: get credentials by awsgate env")
+        where = "AWS_ACCESS_KEY_ID" if os.environ.get("AWS_ACCESS_KEY_ID") else f"what {FULL_URI} gives"
+        seen.problems.append(f"{where} is no gateway key: get credentials by awsgate env")
         return None
     seen.session = SeenSession(key_id)
-    _claimed_end(seen, seen.session, now)
-    return _open(seen, seen.session, state, now, here=here)
+    if os.environ.get("AWS_ACCESS_KEY_ID"):
+        _claimed_end(seen, seen.session, now)
+    return _open(seen, seen.session, keys, state, now, here=here)
 
 
 def _claimed_end(seen: Seen, session: SeenSession, now: datetime) -> None:
@@ -150,7 +165,13 @@ def _claimed_end(seen: Seen, session: SeenSession, now: datetime) -> None:
 
 
 def _open(
-    seen: Seen, session: SeenSession, state: Path, now: datetime, *, here: bool
+    seen: Seen,
+    session: SeenSession,
+    keys: SigningKeys,
+    state: Path,
+    now: datetime,
+    *,
+    here: bool,
 ) -> OpenedSession | None:
     try:
         if not (state / KEY_NAME).exists():
@@ -158,7 +179,7 @@ def _open(
         opened = open_session(
             open_state(state).session_keys,
             access_key_id=session.access_key_id,
-            session_token=os.environ.get("AWS_SESSION_TOKEN", ""),
+            session_token=keys.session_token,
             now=int(now.timestamp()),
         )
     except (OSError, SetupError):
@@ -176,7 +197,7 @@ def _open(
     session.ends_in_s = of.expires_at - int(now.timestamp())
     # What stands in AWS_CREDENTIAL_EXPIRATION may be older than the keys.
     seen.problems = [p for p in seen.problems if "has ended" not in p]
-    secret = os.environ.get("AWS_SECRET_ACCESS_KEY", "").encode("utf-8", "surrogateescape")
+    secret = keys.secret_access_key.encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(secret, opened.secret_access_key.encode()):
         seen.problems.append("AWS_SECRET_ACCESS_KEY is not the secret of this key")
     return opened
@@ -221,7 +242,7 @@ def _gateway(seen: Seen, policy: Policy | None) -> None:
     elif policy is not None:
         seen.gateway.address = reachable(policy.gateway.listen)
         seen.gateway.known_by = "by the policy"
-    if not named and os.environ.get("AWS_ACCESS_KEY_ID"):
+    if not named and (os.environ.get("AWS_ACCESS_KEY_ID") or os.environ.get(FULL_URI)):
         seen.problems.append("HTTPS_PROXY is not set, so clients go past the gateway")
     if not seen.gateway.address:
         return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from enum import Enum
 from typing import TextIO
 
@@ -34,4 +35,26 @@ def wants_colour(stream: TextIO) -> bool:
 
 def printable(text: str) -> str:
     """Give ``text`` with escapes for what could move the cursor."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+
+
+def printable_lines(text: str) -> str:
+    """Give text of several lines, each of them ``printable``."""
+    return "\n".join(map(printable, text.split("\n")))
+
+
+def columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Give each row as a line, ``printable`` and with its cells below each other."""
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]
+
+
+def counted(number: int, word: str) -> str:
+    """Give ``1 user``, ``2 users``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
