@@ -7,7 +7,9 @@ written is what somebody would write who had read policy/README.md, with its com
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 
 from awsgate.policy.fields import (
     ACCOUNT_LABEL,
@@ -24,6 +26,9 @@ CONSOLES = {
     "aws-eusc": "https://console.amazonaws-eusc.eu/",
 }
 """Partition -> its console: what an app's uri says the partition by."""
+
+EXAMPLES = frozenset({"a5d98c0432dcf207661a9fcc2162f4ccce80800212d2ae2e8cdfc0a0e72f4a6f"})
+"""Digests of the folder policy/ of each release, as ``is_example`` takes them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,24 +52,45 @@ def is_user(name: str) -> bool:
 
 def faults_in(answers: Answers) -> list[str]:
     """Give everything that is wrong with the answers."""
-    found = []
-    if not is_user(answers.user):
-        found.append(f"user {answers.user!r}: 2 to 64 letters, digits and _+=,.@-")
-    if not is_name(answers.app):
-        found.append(f"app {answers.app!r} is no name")
-    if not is_account(answers.account):
-        found.append(f"account {answers.account!r} is not 12 digits")
-    if not answers.role_arns:
-        found.append("no role")
-    for arn in answers.role_arns:
-        parts = account_and_partition(arn)
-        if parts is None:
-            found.append(f"role {arn!r} is not the ARN of an IAM role")
-        elif parts[0] != answers.account:
-            found.append(f"role {arn!r} is not in account {answers.account}")
-        elif parts[1] not in CONSOLES:
-            found.append(f"role {arn!r}: write the policy by hand for partition {parts[1]}")
-    return found
+    found = [user_fault(answers.user), app_fault(answers.app), account_fault(answers.account)]
+    found += [role_fault(arn, answers.account) for arn in answers.role_arns] or ["no role"]
+    return [fault for fault in found if fault]
+
+
+def user_fault(name: str) -> str:
+    """Say what is wrong with the name of a user; empty: nothing."""
+    return "" if is_user(name) else f"user {name!r}: 2 to 64 letters, digits and _+=,.@-"
+
+
+def app_fault(name: str) -> str:
+    """Say what is wrong with the name of an app; empty: nothing."""
+    return "" if is_name(name) else f"app {name!r} is no name"
+
+
+def account_fault(account: str) -> str:
+    """Say what is wrong with an account; empty: nothing."""
+    return "" if is_account(account) else f"account {account!r} is not 12 digits"
+
+
+def role_fault(arn: str, account: str) -> str:
+    """Say what is wrong with a role for this account; empty: nothing."""
+    parts = account_and_partition(arn)
+    if parts is None:
+        return f"role {arn!r} is not the ARN of an IAM role"
+    if parts[0] != account:
+        return f"role {arn!r} is not in account {account}"
+    if parts[1] not in CONSOLES:
+        return f"role {arn!r}: write the policy by hand for partition {parts[1]}"
+    return ""
+
+
+def is_example(files: Mapping[str, bytes]) -> bool:
+    """True for the files of the example policy as it is shipped: nobody has written them."""
+    digest = sha256()
+    for name in sorted(files):
+        digest.update(f"{name}\0{len(files[name])}\0".encode())
+        digest.update(files[name])
+    return digest.hexdigest() in EXAMPLES
 
 
 def policy_files(answers: Answers) -> dict[str, str]:

@@ -10,7 +10,7 @@ import pytest
 
 from awsgate import cli
 from awsgate.ca import ensure_ca
-from commandline import POLICY, Result, Run
+from commandline import POLICY, Result, Run, without_down
 
 
 @pytest.fixture
@@ -51,6 +51,6 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         captured = capsys.readouterr()
         code = ended.value.code
         assert code is None or isinstance(code, int)
-        return Result(code or 0, captured.out, captured.err)
+        return Result(code or 0, captured.out, without_down(captured.err))
 
     return run

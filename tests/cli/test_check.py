@@ -14,7 +14,7 @@ from commandline import ALICE, POLICY, Result, Run
 def test_check_counts_a_policy_in_order(run: Run, home: Path) -> None:
     result = run("check")
 
-    assert result == Result(0, f"{home / 'policy.yaml'}: 2 users, 2 roles, 1 apps, no faults\n", "")
+    assert result == Result(0, f"{home / 'policy.yaml'}: 2 users, 2 roles, 1 app, no faults\n", "")
 
 
 def test_check_shows_every_fault_at_once(run: Run, home: Path) -> None:
@@ -72,7 +72,7 @@ def test_check_shows_warnings_and_finds_no_fault_in_them(run: Run, home: Path) -
 
     assert result == Result(
         0,
-        f"{policy}: 2 users, 2 roles, 1 apps, no faults, 2 warnings\n",
+        f"{policy}: 2 users, 2 roles, 1 app, no faults, 2 warnings\n",
         "awsgate: warning: policy.yaml document 3: metadata.labels: no 'aws_account_id', so roles "
         "of any account fit this app: did you mean 'aws_account_id' by 'aws_acount_id'\n"
         "awsgate: warning: policy.yaml document 5: metadata.name: 'b/b' is no session name of AWS "

@@ -122,5 +122,5 @@ def test_nothing_at_all_is_said_too(run: Run) -> None:
 
     assert (result.code, result.err.splitlines()[0]) == (
         1,
-        "awsgate: no: bob may have no role in nowhere",
+        "awsgate: no: the policy has no app 'nowhere' (test)",
     )

@@ -115,7 +115,7 @@ def test_no_policy_is_a_finding_too(run: Run, home: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("--user", "carol"), 1, "awsgate: no: carol may have no role"),
+        (("--user", "carol"), 1, "awsgate: no: the policy has no user 'carol'"),
         (("--user", "alice", "--role", "Power"), 1, f"alice may have {READ_ONLY} in test"),
         (("--role", "Power"), 2, "--app and --role need --user"),
         (("--proxy", "socks5://u:c4nary@x"), 2, "--proxy is not a URL"),
@@ -146,6 +146,24 @@ def test_which_of_several_roles_is_tried_is_told(run: Run, home: Path) -> None:
     assert "that are meant" not in named.err
     assert named.code == several.code == 1
     assert "no: alice" not in named.err
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_what_is_not_told_is_that_of_the_shells_session(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "policy.yaml").write_text(TWO_PATHS)
+    told = ("--user", "alice", "--app", "test", "--role", IN_PATH)
+    for name, value in json.loads(run("env", *told, "--format", "json").out).items():
+        monkeypatch.setenv(name, value)
+
+    of_the_session = run("doctor", "--offline", "--user", "alice")
+    of_nobody_named = run("doctor", "--offline", "--app", "test", "--role", "team/Deploy")
+    of_another = run("doctor", "--offline", "--user", "bob")
+
+    assert "that are meant" not in of_the_session.err
+    assert of_nobody_named.code != 2
+    assert "bob may have 3 roles that are meant" in of_another.err
 
 
 def test_a_proxy_behind_tls_is_taken_as_awsgate_env_takes_it(run: Run) -> None:

@@ -215,8 +215,6 @@ NO: dict[str, tuple[str, str, str, str]] = {
     "a role of somebody else": ("alice", "test", POWER, f"alice may have {READ_ONLY} in test"),
     "its name": ("alice", "test", "Power", f"alice may have {READ_ONLY} in test"),
     "a role that is nowhere": ("bob", "test", f"{POWER}s", f"bob may have {POWER} in test"),
-    "an app that is nowhere": ("alice", "prod", READ_ONLY, f"alice may have {READ_ONLY} in test"),
-    "nobody we know": ("mallory", "test", READ_ONLY, ""),
 }
 
 
@@ -233,6 +231,35 @@ def test_env_says_no_with_the_reason_and_what_one_may_have(
     )
     assert (f"awsgate: hint: {hint}" in hints) if hint else not hints
     assert not (home / "it's state").exists(), "nothing is made for nothing"
+
+
+UNKNOWN = {
+    "an app": (("--user", "alice", "--app", "prod"), "the policy has no app 'prod' (test)"),
+    "a user": (("--user", "mallory"), "the policy has no user 'mallory' (alice, bob)"),
+    "a user, nearly": (
+        ("--user", "alise"), "the policy has no user 'alise' (alice, bob): did you mean 'alice'",
+    ),
+}  # fmt: skip
+COMMANDS = (
+    ("env",), ("exec", "--", "true"), ("credentials",), ("profiles", "write"),
+    ("doctor", "--offline"), ("explain", "--action", "s3:GetObject", "--role", READ_ONLY),
+)  # fmt: skip
+
+
+@pytest.mark.usefixtures("gateway_ca")
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+@pytest.mark.parametrize(("told", "said"), UNKNOWN.values(), ids=UNKNOWN)
+def test_a_name_that_is_not_there_is_said_with_those_that_are(
+    run: Run, command: tuple[str, ...], told: tuple[str, ...], said: str
+) -> None:
+    head = 2 if command[0] == "profiles" else 1
+
+    result = run(*command[:head], *told, *command[head:])
+
+    assert result.code == 1
+    assert said in result.out + result.err
+    if command[0] == "env" and "--app" in told:
+        assert f"awsgate: hint: alice may have {READ_ONLY} in test" in result.err
 
 
 # bob may have Team in test only; Power is denied him there, as is every name below it.
@@ -283,7 +310,6 @@ REASONS = {
     "an arn of something else": (
         "ours", "arn:aws:s3:::x", "what is asked for is not the arn of an iam role"
     ),
-    "any name in an app that is nowhere": ("prod", "Power", "the app is not known"),
 }  # fmt: skip
 
 

@@ -178,9 +178,9 @@ def test_an_action_that_is_not_known_is_said_and_taken_as_a_write(run: Run) -> N
 
 def test_names_that_are_not_there_are_said(run: Run) -> None:
     for arguments, said in (
-        (("--user", "alise", "--app", "test", "--role", "ReadOnly"), "did you mean the user"),
-        (("--user", "alise"), "denied: the user is not known: did you mean 'alice'\n"),
-        (("--user", "alice", "--app", "tset", "--role", READ_ONLY), "did you mean the app 'test'"),
+        (("--user", "alise", "--app", "test", "--role", "ReadOnly"), "did you mean 'alice'"),
+        (("--user", "alise"), "denied: the policy has no user 'alise' (alice, bob): did"),
+        (("--user", "alice", "--app", "tset", "--role", READ_ONLY), "did you mean 'test'"),
         (("--user", "alice", "--role", "Nobody"), "alice may ask for no role that is meant here"),
     ):
         result = run("explain", "--action", "s3:GetObject", *arguments)
@@ -394,3 +394,40 @@ def test_of_several_lines_of_a_request_the_last_counts(run: Run, record: Any, ho
     record(method="PATCH")
 
     assert "  request   PATCH /a%20key\n" in run("explain", "--request-id", "11111111-2222").out
+
+
+def test_what_clients_chose_cannot_move_the_cursor(run: Run, home: Path) -> None:
+    hostile = "arn:aws:s3:::reports/\x1b]0;x\x07\x1b[2K\x9b1A\u202eallowed:\nforged"
+    private_folder(home / "it's state")
+    log = AuditLog(home / "it's state" / "audit.jsonl")
+    log.write(
+        AuditRecord(
+            time="2026-11-27T10:00:00.000Z",
+            id="id-1",
+            user="alice",
+            app="test",
+            role_arn=READ_ONLY,
+            host="reports.s3.eu-west-1.amazonaws.com",
+            method="GET",
+            path="/\x9b31m\x1b[31m",
+            service="s3",
+            region="eu-west-1",
+            action="s3:GetObject",
+            access_level="Read",
+            resource=hostile,
+            decision="allowed",
+            reason="\x1b[1A",
+            status=200,
+        )
+    )
+    log.close()
+
+    explained = run("explain", "--request-id", "id-1")
+    (home / "policy.yaml").write_text(POLICY.replace("[Read, List]", "[List]"))
+    learned = run("audit", "policy", "--user", "alice", "--diff")
+
+    for result in (explained, learned):
+        assert "reports/" in result.out
+        text = result.out + result.err
+        assert not [c for c in text if not c.isprintable() and c != "\n"]
+        assert "forged" not in [line[:6] for line in text.splitlines()]

@@ -16,6 +16,8 @@ from awsgate.policyfile import load_policy
 from awsgate.state import KEY_NAME
 from commandline import Run
 
+ROOT = Path(__file__).parents[2]
+
 ROLE = "arn:aws:iam::111122223333:role/team/Reader"
 YES = ("init", "--yes", "--user", "ada", "--role", ROLE, "--app", "prod")
 
@@ -196,6 +198,47 @@ def test_the_wizard_asks_for_what_it_cannot_find(
     ways = grantable_roles(load_policy(folder), "ada")
     assert ways == [("prod", "arn:aws:iam::111122223333:role/Reader")]
     checked(run, folder)
+
+
+def test_a_wrong_answer_is_said_why_and_asked_for_again(
+    run: Run, folder: Path, terminal: Callable[..., None]
+) -> None:
+    arn = "arn:aws:iam::111122223333:user/me"
+    terminal("a da", "ada", "12", arn, "arn:aws:iam::444455556666:role/Other", "Reader", "", "prod")
+
+    result = run("init")
+
+    assert result.code == 0, result
+    for why in ("user 'a da': 2 to 64", "account '12' is not 12 digits", "not in account 1111"):
+        assert why in result.err
+    ways = grantable_roles(load_policy(folder), "ada")
+    assert ways[0][1] == "arn:aws:iam::111122223333:role/Reader"
+
+
+def test_the_example_that_nobody_touched_is_replaced_and_kept(run: Run, folder: Path) -> None:
+    # Red after a change of policy/: add the new digest to initial.EXAMPLES.
+    shipped = {p.name: p.read_bytes() for p in (ROOT / "policy").glob("*.yaml")}
+    folder.mkdir()
+    for name, raw in shipped.items():
+        (folder / name).write_bytes(raw)
+
+    assert run(*YES).code == 0
+
+    checked(run, folder)
+    assert {name: (folder / f"{name}.bak").read_bytes() for name in shipped} == shipped
+
+
+def test_an_example_that_was_touched_is_a_policy(run: Run, folder: Path) -> None:
+    folder.mkdir()
+    for path in (ROOT / "policy").glob("*.yaml"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    with (folder / "users.yaml").open("a") as file:
+        file.write("# mine\n")
+
+    result = run(*YES)
+
+    assert (result.code, result.out) == (2, "")
+    assert not list(folder.glob("*.bak"))
 
 
 def test_the_wizard_asks_before_it_replaces(

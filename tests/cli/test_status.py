@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 
 from awsgate.ca import ensure_ca
+from awsgate.cli.issuing import Issued
+from awsgate.cli.keyserver import PATH, KeySource, server_on
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import start_metrics_server
 from awsgate.session import ENTROPY_BYTES, mint
 from awsgate.state import open_state
+from awsgate.variables import Keys
 from commandline import POLICY, READ_ONLY, Run
 
 # Somebody's gateway may run on this machine, and serve metrics where all do.
@@ -24,7 +30,7 @@ QUIET = POLICY.replace("listen: '0.0.0.0:3128'", "listen: '0.0.0.0:3128', metric
 VARIABLES = (
     *("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"),
     *("AWS_CREDENTIAL_EXPIRATION", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"),
-    *("HTTPS_PROXY", "https_proxy"),
+    *("HTTPS_PROXY", "https_proxy", "AWS_CONTAINER_CREDENTIALS_FULL_URI"),
 )
 
 
@@ -100,7 +106,7 @@ def test_a_good_session_is_shown(run: Run, session: Any, home: Path, listening: 
     assert lines[3] == f"gateway   127.0.0.1:{listening} answers (by HTTPS_PROXY)"
     until = (datetime.now(UTC) + timedelta(days=730)).strftime("%Y-%m-%d")
     assert lines[4] == f"CA        {home / "it's certs" / 'ca-cert.pem'}, until {until}"
-    assert lines[5] == f"policy    {home / 'policy.yaml'}: 2 users, 2 roles, 1 apps"
+    assert lines[5] == f"policy    {home / 'policy.yaml'}: 2 users, 2 roles, 1 app"
     assert lines[6:] == ["locks     none in force", "usable"]
 
 
@@ -289,3 +295,61 @@ def test_what_may_confuse_clients_is_noted(
         "HTTPS_PROXY and https_proxy differ: clients read one or the other",
         "AWS_PROFILE is set too: some clients use that profile, not these keys",
     ]
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_a_session_of_exec_is_shown(
+    run: Run, session: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = session()
+    keys = Keys(os.environ["AWS_ACCESS_KEY_ID"], made.secret, made.token, int(time.time()) + 3600)
+    issued = Issued("alice", "test", READ_ONLY, keys, 3600, "127.0.0.1:1", "", "")
+    for name in VARIABLES[:4]:
+        monkeypatch.delenv(name)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        server = server_on(listening, "token", KeySource(issued, lambda old: old))
+        Thread(target=server.serve_forever, daemon=True).start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}{PATH}"
+        monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "token")
+        good = run("status")
+        monkeypatch.setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", "wrong")
+        wrong = run("status")
+        server.shutdown()
+
+    assert (good.code, good.err) == (0, "")
+    assert good.out.startswith(f"session   alice as {READ_ONLY} in test\n")
+    assert made.secret not in good.out
+    assert made.token not in good.out
+    assert wrong.code == 1
+    assert "no credentials from AWS_CONTAINER_CREDENTIALS_FULL_URI" in wrong.out
+
+
+METRICS = (
+    b'awsgate_build_info{version="1\x1b]0;x\x07"} 1\n',
+    b'awsgate_build_info{version="%s"} 1\n' % (b"1" * 41),
+)
+
+
+@pytest.mark.usefixtures("gateway_ca")
+@pytest.mark.parametrize("metrics", METRICS, ids=["escapes", "too long"])
+def test_another_programs_words_for_a_version_are_not_shown(
+    run: Run, session: Any, home: Path, metrics: bytes
+) -> None:
+    session()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(4096)
+                connection.sendall(b"HTTP/1.0 200 OK\r\n\r\n" + metrics)
+
+        Thread(target=answer, daemon=True).start()
+        place = f"metrics_listen: '127.0.0.1:{listening.getsockname()[1]}'"
+        (home / "policy.yaml").write_text(QUIET.replace("metrics_listen: ''", place))
+        result = run("status")
+
+    assert result.code == 0
+    assert ", awsgate " not in result.out
+    assert "\x1b" not in result.out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -79,7 +80,23 @@ def test_it_starts_once_serves_every_role_and_stops(setup: Setup) -> None:
         assert (call.returncode, call.stdout.split()[-1:]) == (0, [BUCKET]), call.stderr
     assert setup.run("demo", "--stop").stdout == "ended\n"
     assert not setup.answers()
-    assert setup.run("demo", "--stop").stdout == "no demo was running\n"
+    again = setup.run("demo", "--stop")
+    assert (again.returncode, again.stdout) == (1, "")
+    assert f"no demo runs with the state folder {setup.folder / 'state'}" in again.stderr
+
+
+def test_what_it_says_is_next_works_whatever_was_named(setup: Setup) -> None:
+    named = ("--state", str(setup.folder / "other state"))
+    lines = setup.run("demo", "--start", *named).stdout.splitlines()
+    try:
+        said = {line.split()[0]: shlex.split(line)[1:] for line in lines}
+        assert said["end"] == ["awsgate", "demo", "--stop", *named]
+        call = setup.run(*said["next"][1:])
+    finally:
+        ended = setup.run("demo", "--stop", *named)
+
+    assert (call.returncode, call.stdout.split()[-1:]) == (0, [BUCKET]), call.stderr
+    assert ended.stdout == "ended\n"
 
 
 def test_a_port_that_is_taken_is_said_at_once(setup: Setup) -> None:
@@ -120,7 +137,7 @@ def test_when_the_gateway_ends_so_does_the_demo(setup: Setup) -> None:
     while "the gateway has ended" not in log.read_text():
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    assert setup.run("demo", "--stop").stdout == "no demo was running\n"
+    assert setup.run("demo", "--stop").returncode == 1
 
 
 def test_without_a_policy_it_says_how_to_get_one(setup: Setup) -> None:

@@ -47,6 +47,8 @@ COMMANDS = {
 }
 """Command -> module here. It holds the command as a function of its name, or as ``app``."""
 
+VERSION = frozenset({"version", "--version"})
+
 QUICK = frozenset({"exec", "aws", "credentials"})
 """Commands that others call in a loop: ``quick`` reads them, if it can."""
 
@@ -62,7 +64,15 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
         add_completion=False,
         pretty_exceptions_enable=False,  # its tracebacks show local variables: secrets
     )
-    app.callback()(lambda: None)  # with one command alone it is a program of commands too
+
+    def options(
+        version: bool = typer.Option(
+            False, "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ) -> None:
+        del version  # it has been printed, and that was all
+
+    app.callback()(options)  # with one command alone it is a program of commands too
     app.command()(version)
     for name in names:
         module = import_module(f"awsgate.cli.{COMMANDS[name]}")
@@ -72,6 +82,12 @@ def application(names: Iterable[str] = COMMANDS) -> typer.Typer:
             context = getattr(module, "CONTEXT", None)
             app.command(name, context_settings=context)(getattr(module, COMMANDS[name]))
     return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(__version__)
+        raise SystemExit(0)
 
 
 def version() -> None:
@@ -85,7 +101,7 @@ def version() -> None:
 def main() -> None:
     """Run the command line and end the process."""
     called = sys.argv[1] if len(sys.argv) > 1 else ""
-    names = [called] if called in COMMANDS else () if called == "version" else COMMANDS
+    names = [called] if called in COMMANDS else () if called in VERSION else COMMANDS
     try:
         if "_AWSGATE_COMPLETE" in os.environ:
             import_module("awsgate.cli.completion").complete()

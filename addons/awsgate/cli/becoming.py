@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from awsgate.address import proxy_address
 from awsgate.cli.issuing import Issued, Wanted
+from awsgate.cli.places import warn_if_down
 from awsgate.variables import Change, access_by_endpoint, access_by_keys, leading_past
 
 if TYPE_CHECKING:
@@ -46,6 +47,8 @@ class Run:
 
         Raises ``SetupError`` if a local gateway is wanted and cannot be had.
         """
+        if not self.local:
+            warn_if_down(self.issued.way(self.proxy, "").proxy, "awsgate run, or --local")
         for entry in leading_past(os.environ):
             sys.stderr.write(f"awsgate: warning: NO_PROXY: {entry} is left out, it is AWS\n")
         _become(command, self._change().applied(os.environ))

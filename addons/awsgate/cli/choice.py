@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from awsgate.cli.no import No
-from awsgate.cli.roles import pairs_meant, role_meant
+from awsgate.cli.roles import pairs_meant, role_meant, unknown_name
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.decide import NO_ROLE_ARN
 from awsgate.policy.fields import ACCOUNT_LABEL
@@ -34,6 +34,7 @@ class Choice:
 def choose(policy: Policy, user: str, app: str, role: str) -> Choice:
     """Give what is meant. Empty is what was not told. Raises ``No``."""
     user = user or default_user(policy)
+    check_names(policy, user, app)
     if app and role:
         return Choice(user, app, _allowed_role(policy, user, app, role))
     found = choices(policy, user, app, role)
@@ -48,6 +49,13 @@ def choose(policy: Policy, user: str, app: str, role: str) -> Choice:
         _table(policy, found),
         hints=[_example(found)],
     )
+
+
+def check_names(policy: Policy, user: str, app: str) -> None:
+    """Raise ``No`` if the policy does not have them; empty is none."""
+    unknown = unknown_name(policy, user, app)
+    if unknown:
+        raise No(unknown, hints=_may_have(policy, user) if user in policy.users else [])
 
 
 def choices(policy: Policy, user: str, app: str = "", role: str = "") -> list[Choice]:

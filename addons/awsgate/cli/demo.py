@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +17,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.places import options_of
 from awsgate.cli.waiting import waiting
 from awsgate.errors import SetupError
 
@@ -54,17 +57,22 @@ def demo(
         raise typer.Exit(tell())
     from awsgate.demo import serving
 
+    tell_of = _telling(options_of(policy, state, certs))
     places = serving.Places(policy_path(policy), state_folder(state), certs_folder(certs))
     if serve:
-        serving.serve(places, _tell)
+        serving.serve(places, tell_of)
     elif start:
         with waiting("starting an embedded AWS and a gateway"):
             found = serving.start_in_background(places)
-        _tell(found)
+        tell_of(found)
     elif serving.stop(places):
         print("ended")
     else:
-        print("no demo was running")
+        sys.stderr.write(
+            f"awsgate: no: no demo runs with the state folder {places.state} "
+            "(--state names another)\n"
+        )
+        raise typer.Exit(1)
 
 
 def _check_needed() -> None:
@@ -77,5 +85,6 @@ def _check_needed() -> None:
         )
 
 
-def _tell(found: Serving) -> None:
-    print("\n".join(found.lines()), flush=True)
+def _telling(options: list[str]) -> Callable[[Serving], None]:
+    """Give what tells of a demo, with commands that find it."""
+    return lambda found: print("\n".join(found.lines(options)), flush=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -12,8 +13,9 @@ from typing import Annotated
 import typer
 
 from awsgate.address import proxy_address
+from awsgate.aws.sigv4 import SigningKeys
 from awsgate.cli.checking import check_proxy, check_upstream
-from awsgate.cli.choice import choices, choose
+from awsgate.cli.choice import check_names, choices, choose
 from awsgate.cli.no import saying_no
 from awsgate.cli.options import (
     CertsOption,
@@ -27,9 +29,11 @@ from awsgate.cli.terminal import Style, counted, painted, printable
 from awsgate.cli.waiting import waiting
 from awsgate.demo.serving import Places, first_way, served
 from awsgate.doctor.finding import Finding, Severity, count
-from awsgate.errors import SetupError
+from awsgate.errors import Refusal, SetupError
+from awsgate.gatewaycall import keys_of
 from awsgate.policyfile import load_policy
-from awsgate.session import KEY_PREFIX
+from awsgate.session import KEY_PREFIX, Session, looks_like_gateway_key, open_session
+from awsgate.state import keys_in
 from awsgate.variables import ENDPOINT, KEYS, MARK
 
 _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT: Style.BAD}
@@ -69,12 +73,14 @@ def doctor(
     check_upstream(upstream)
     path = policy_path(policy)
     found = served(Places(path, state_folder(state), certs_folder(certs)))
-    user, app, role_arn = _whom(path, user, app, role)
+    keys = _keys_here()
+    session = _session_of(keys, state_folder(state))
+    user, app, role_arn = _whom(path, user, app, role, session)
     if found is not None and not upstream:
         # awsgate demo --start has keys that only it knows: ask by a call.
         upstream = found.upstream
         with suppress(SetupError):  # a policy with faults is among the findings
-            way = None if user else first_way(load_policy(path))
+            way = None if user or keys is not None else first_way(load_policy(path))
             user, app, role_arn = way or (user, app, role_arn)
     patient = Patient(
         policy=path,
@@ -86,6 +92,7 @@ def doctor(
         user=user,
         app=app,
         role_arn=role_arn,
+        endpoint_keys=keys if os.environ.get(ENDPOINT[0]) else None,
         offline=offline,
         timeout_s=timeout,
     )
@@ -96,6 +103,31 @@ def doctor(
     raise typer.Exit(1 if count(findings, Severity.FAULT) else 0)
 
 
+def _keys_here() -> SigningKeys | None:
+    """Give the gateway keys of this shell, or of the ``awsgate exec`` that it runs in."""
+    try:
+        keys = keys_of(os.environ)
+    except SetupError:
+        return None  # what is wrong with them is among the findings
+    return keys if looks_like_gateway_key(keys.access_key_id) else None
+
+
+def _session_of(keys: SigningKeys | None, state: Path) -> Session | None:
+    """Open the session of this shell; None: there is none, or it is not for us to open."""
+    try:
+        opener = keys_in(state) if keys is not None and state.is_dir() else None
+        if keys is None or opener is None:
+            return None
+        return open_session(
+            opener,
+            access_key_id=keys.access_key_id,
+            session_token=keys.session_token,
+            now=int(time.time()),
+        ).session
+    except (SetupError, Refusal, OSError):
+        return None
+
+
 def _forget_gateway_keys() -> None:
     """Keep botocore from taking the keys of a client's shell for awsgate's own."""
     if MARK in os.environ or os.environ.get("AWS_ACCESS_KEY_ID", "").startswith(KEY_PREFIX):
@@ -103,17 +135,25 @@ def _forget_gateway_keys() -> None:
             os.environ.pop(name, None)
 
 
-def _whom(path: Path, user: str, app: str, role: str) -> tuple[str, str, str]:
+def _whom(
+    path: Path, user: str, app: str, role: str, session: Session | None
+) -> tuple[str, str, str]:
     """Give user, app and role ARN in full, or say no as ``awsgate env`` does.
 
-    Where several are meant it is the first, and that is told: any of them shows whether
-    calls get through.
+    What is not told is that of the session here, if it is the user's. Where several are
+    meant it is the first, and that is told: any of them shows whether calls get through.
     """
     if not user:
-        if app or role:
+        if not (app or role):
+            return "", "", ""
+        if session is None:
             raise typer.BadParameter("--app and --role need --user")
-        return "", "", ""
+        user = session.user
     rules = load_policy(path)
+    if session is not None and session.user == user and not (app or role):
+        app, role = session.app, session.role_arns[0]
+    with saying_no():
+        check_names(rules, user, app)
     found = choices(rules, user, app, role)
     if len(found) < 2:
         with saying_no():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
@@ -32,8 +33,13 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.places import warn_if_down
 from awsgate.cli.shells import CANNOT_UNSET, Format, Unwritable, login_shell, written
+from awsgate.cli.surroundings import lock_books
+from awsgate.cli.terminal import printable
 from awsgate.errors import SetupError
+from awsgate.lockout import clause_of, lock_among, rule_of
+from awsgate.policyfile import load_policy
 from awsgate.variables import (
     HTTP_PROXIES,
     MARK,
@@ -106,6 +112,10 @@ def env(
             hint="the folder of the CA may have another name: --certs; or take --format json",
         ) from None
     _warn(style, way)
+    _warn_of_lock(wanted, issued)
+    warn_if_down(way.proxy, "awsgate run")
+    if sys.stdout.isatty() and style in _SHELLS:
+        sys.stderr.write(f"awsgate: hint: to have these in this shell: {_EVALUATED[style]}\n")
     print(text)
 
 
@@ -133,6 +143,28 @@ def _print_undoing(style: Format) -> None:
 _SHELLS = frozenset(
     {Format.BASH, Format.ZSH, Format.FISH, Format.POWERSHELL, Format.CMD, Format.NUSHELL}
 )
+
+
+_EVALUATED = {
+    Format.BASH: 'eval "$(awsgate env ...)"',
+    Format.ZSH: 'eval "$(awsgate env --format zsh ...)"',
+    Format.FISH: "awsgate env --format fish ... | source",
+    Format.POWERSHELL: "awsgate env --format powershell ... | Out-String | Invoke-Expression",
+    Format.CMD: "write them to a file.cmd, and call it",
+    Format.NUSHELL: "awsgate env --format nushell ... | from json | load-env",
+}
+
+
+def _warn_of_lock(wanted: Wanted, issued: Issued) -> None:
+    """Tell that the gateway will refuse what was issued."""
+    rules = load_policy(wanted.policy)
+    books, _ = lock_books(rules, wanted.state)
+    who = {"user": issued.user, "app": issued.app, "session": ""}
+    now = datetime.now(UTC)
+    lock = lock_among(books, rules, **who, role_arn=issued.role_arn, came_by=(), now=now)
+    if lock is not None:
+        said = printable(f"{issued.user} is {clause_of(lock)} ({rule_of(lock)})")
+        sys.stderr.write(f"awsgate: warning: {said}\n")
 
 
 def _warn(style: Format, way: Way) -> None:

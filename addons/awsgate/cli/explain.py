@@ -15,7 +15,6 @@ from typing import Annotated, Any
 
 import typer
 
-from awsgate.aws.catalogue import similar
 from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.question import (
     Named,
@@ -25,6 +24,7 @@ from awsgate.cli.question import (
     asked_by_record,
     find_record,
 )
+from awsgate.cli.roles import unknown_name
 from awsgate.cli.surroundings import lock_books
 from awsgate.cli.terminal import printable
 from awsgate.lockout import clause_of, lock_among, rule_of
@@ -202,9 +202,9 @@ def _one(policy: Policy, question: Question, answer: Answer) -> Iterator[str]:
     if decision.reported:
         yield f"  report mode; enforce would refuse it: {decision.reported}"
     yield from (f"  {name:9} {value}" for name, value in _facts(question, answer) if value)
-    near = _meant(policy, question, answer)
-    if near:
-        yield f"  {near}"
+    unknown = unknown_name(policy, question.user, answer.app)
+    if unknown:
+        yield f"  {unknown}"
     if answer.explanation.verdicts:
         yield "rules, in the order in which they are asked:"
         width = max(len(v.rule) for v in answer.explanation.verdicts)
@@ -249,23 +249,10 @@ def _missing(one: Missing) -> str:
     return f"{one.field}: it is {has}; the rule wants {one.wants}"
 
 
-def _meant(policy: Policy, question: Question, answer: Answer) -> str:
-    """Say which name was perhaps meant by one that is not there."""
-    for kind, name, known in (
-        ("user", question.user, policy.users),
-        ("app", answer.app, policy.apps),
-    ):
-        if name not in known:
-            near = similar(name, known)
-            return f"did you mean the {kind} {near!r}" if near else f"there is no {kind} {name!r}"
-    return ""
-
-
 def _no_answer(policy: Policy, question: Question) -> Iterator[str]:
     user = policy.users.get(question.user)
     if user is None:
-        near = similar(question.user, policy.users)
-        yield "denied: the user is not known" + (f": did you mean {near!r}" if near else "")
+        yield f"denied: {unknown_name(policy, question.user, '')}"
         return
     yield f"denied: {question.user} may ask for no role that is meant here"
     yield f"  roles of the policy: {', '.join(user.spec.roles) or 'none'}"

@@ -7,7 +7,7 @@ import os
 import shlex
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,9 +19,21 @@ import typer
 
 from awsgate.cli.checking import check_upstream
 from awsgate.cli.options import CertsOption, StateOption, certs_folder, state_folder
+from awsgate.cli.places import options_of
+from awsgate.cli.terminal import printable
 from awsgate.cli.waiting import waiting
 from awsgate.errors import SetupError
-from awsgate.initial import Answers, faults_in, is_user, policy_files
+from awsgate.initial import (
+    Answers,
+    account_fault,
+    app_fault,
+    faults_in,
+    is_example,
+    is_user,
+    policy_files,
+    role_fault,
+    user_fault,
+)
 from awsgate.paths import default_policy_path, write_file
 from awsgate.policy.fields import account_and_partition
 from awsgate.policyfile import load_policy
@@ -89,7 +101,7 @@ def init(
     place = (folder or default_policy_path()).expanduser().absolute()
     asks = sys.stdin.isatty() and not yes
     replace = _may_write(place, force=force, asks=asks)
-    told = Answers(user, app, account, tuple(role or ()), external_id, profile)
+    told = Answers(user, app, _account_meant(account), tuple(role or ()), external_id, profile)
     if embedded:
         answers = _for_embedded(told)
     else:
@@ -119,16 +131,18 @@ def _complete(told: Answers, upstream: str, *, asks: bool) -> Answers:
         with waiting("looking for AWS credentials and roles"):
             offer = _offer(told.profile, upstream)
         _show(offer)
-    user = told.user or _ask("Name of the first user", _login() or "admin", asks=asks)
+    user = told.user or _ask(
+        "Name of the first user", _login() or "admin", asks=asks, fault=user_fault
+    )
     account = told.account or _account_of(told.role_arns) or offer.account
     if asks and not told.account and not told.role_arns:
-        account = _ask("AWS account", account, asks=asks)
+        account = _ask("AWS account", account, asks=asks, fault=account_fault, read=_account_meant)
     partition = offer.arn.split(":")[1] if offer.arn else "aws"
     arns = _arns(told.role_arns, account, partition)
     if not arns:
         in_account = tuple(arn for arn in offer.roles if f"::{account}:" in arn)
         arns = _chosen(in_account, account, partition, asks=asks)
-    app = told.app or _ask("What to call this account", "aws", asks=asks)
+    app = told.app or _ask("What to call this account", "aws", asks=asks, fault=app_fault)
     return Answers(user, app, account, arns, told.external_id, told.profile)
 
 
@@ -167,20 +181,46 @@ def _chosen(
         )
     for number, arn in enumerate(offered, 1):
         sys.stderr.write(f"  {number:>3}  {arn}\n")
+
+    def read(answer: str) -> str:
+        if answer.isdecimal() and 0 < int(answer) <= len(offered):
+            return offered[int(answer) - 1]
+        return _arns((answer,), account, partition)[0]
+
     answer = _ask(
         "IAM role to give: a number, a name or an ARN" if offered else "IAM role to give: its ARN",
         "1" if offered else "",
         asks=asks,
+        fault=lambda arn: role_fault(arn, account),
+        read=read,
     )
-    if answer.isdecimal() and 0 < int(answer) <= len(offered):
-        return (offered[int(answer) - 1],)
-    return _arns((answer,), account, partition)
+    return (answer,)
 
 
-def _ask(question: str, default: str, *, asks: bool) -> str:
+def _account_meant(text: str) -> str:
+    """Give the account of an ARN; what is none stays as it is."""
+    parts = text.split(":")
+    return parts[4] if parts[0] == "arn" and len(parts) > 5 else text
+
+
+def _ask(
+    question: str,
+    default: str,
+    *,
+    asks: bool,
+    fault: Callable[[str], str],
+    read: Callable[[str], str] = str,
+) -> str:
+    """Ask until the answer, as ``read`` understands it, has no fault."""
     if not asks:
         return default
-    return str(typer.prompt(question, default=default or None, err=True)).strip()
+    while True:
+        said = str(typer.prompt(question, default=default or None, err=True)).strip()
+        answer = read(said)
+        wrong = fault(answer)
+        if not wrong:
+            return answer
+        sys.stderr.write(f"awsgate: {printable(wrong)}\n")
 
 
 def _offer(profile: str, upstream: str) -> Offer:
@@ -241,6 +281,8 @@ def _may_write(place: Path, *, force: bool, asks: bool) -> bool:
     there = _policy_files(place)
     if not there:
         return False
+    if is_example({path.name: path.read_bytes() for path in there if path.is_file()}):
+        return True
     if not force and not (
         asks and typer.confirm(f"{place} holds a policy. Replace it?", default=False, err=True)
     ):
@@ -298,8 +340,7 @@ def _tell(
     keys = open_state(state_folder(state))
     ca = ensure_ca(certs_folder(certs), suffixes=all_suffixes(), now=datetime.now(UTC))
     where = [] if place == default_policy_path() else ["--policy", str(place)]
-    where += ["--state", str(keys.folder)] if state is not None else []
-    where += ["--certs", str(ca.folder)] if certs is not None else []
+    where += options_of(None, state, certs)
 
     def command(*words: str) -> str:
         return shlex.join(("awsgate", *words, *where))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
+
+PROBE_S = 0.3
+"""How long a gateway has to take a connection, before a command that needs one goes on."""
 
 
 def policy_path(given: Path | None) -> Path:
@@ -32,6 +37,27 @@ def certs_folder_in_use(given: Path | None) -> Path:
     if given is not None:
         existing_ca(folder)
     return folder
+
+
+def warn_if_down(proxy: str, todo: str) -> None:
+    """Say on stderr if nothing takes a connection where clients are to go."""
+    from awsgate.address import proxy_address
+    from awsgate.listening import listens
+
+    address = proxy_address(proxy)
+    if not listens(address, PROBE_S):
+        sys.stderr.write(f"awsgate: warning: nothing answers at {address} ({todo})\n")
+
+
+def options_of(policy: Path | None, state: Path | None, certs: Path | None) -> list[str]:
+    """Give the options that name these folders again; none for what a variable names."""
+    named = (("policy", policy, policy_path), ("state", state, state_folder))
+    return [
+        word
+        for name, given, place in (*named, ("certs", certs, certs_folder))
+        if given is not None and os.environ.get(f"AWSGATE_{name.upper()}") != str(given)
+        for word in (f"--{name}", str(place(given)))
+    ]
 
 
 def existing_ca(folder: Path) -> None:

@@ -78,12 +78,13 @@ def write(
     from awsgate.address import reachable
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
-    from awsgate.cli.choice import choices, default_user
+    from awsgate.cli.choice import check_names, choices, default_user
     from awsgate.policyfile import load_policy
 
     rules = load_policy(policy_path(policy))
     with saying_no():
         user = user or default_user(rules)
+        check_names(rules, user, app_name)
         found = choices(rules, user, app_name, role)
         if not found:
             raise No(f"{user} may have no such role")

@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from awsgate.aws.catalogue import similar
 from awsgate.policy import Policy, grantable_roles, may_be
 from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition
+
+MOST_NAMES = 10
+
+
+def unknown_name(policy: Policy, user: str, app: str) -> str:
+    """Say which of the two the policy does not have, and what it has; empty: it has both."""
+    for kind, name, known in (("user", user, policy.users), ("app", app, policy.apps)):
+        if name and name not in known:
+            there = sorted(known)
+            more = [f"and {len(there) - MOST_NAMES} more"] if len(there) > MOST_NAMES else []
+            listed = ", ".join([*there[:MOST_NAMES], *more]) or "it has none"
+            near = similar(name, known)
+            meant = f": did you mean {near!r}" if near else ""
+            return f"the policy has no {kind} {name!r} ({listed}){meant}"
+    return ""
 
 
 def role_meant(policy: Policy, user: str, app: str, role: str) -> tuple[str, str]:

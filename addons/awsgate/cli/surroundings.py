@@ -143,7 +143,8 @@ def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSes
         seen.problems.append(f"no gateway credentials in this environment (awsgate env){more}")
         return None
     if not looks_like_gateway_key(key_id):
-        where = "AWS_ACCESS_KEY_ID" if os.environ.get("AWS_ACCESS_KEY_ID") else f"what {FULL_URI} gives"
+        in_variable = os.environ.get("AWS_ACCESS_KEY_ID")
+        where = "AWS_ACCESS_KEY_ID" if in_variable else f"what {FULL_URI} gives"
         seen.problems.append(f"{where} is no gateway key: get credentials by awsgate env")
         return None
     seen.session = SeenSession(key_id)

@@ -19,7 +19,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -67,13 +67,18 @@ class Serving:
     example: str
     """A command to go on with; empty: the policy gives nobody a role that is there."""
 
-    def lines(self) -> list[str]:
-        """Give what to tell the user."""
+    def lines(self, options: Sequence[str] = ()) -> list[str]:
+        """Give what to tell the user; ``options`` name the folders in the commands."""
+        example = self.example
+        if example and options:
+            words = shlex.split(example)
+            at = words.index("--", 2)
+            example = shlex.join([*words[:at], *options, *words[at:]])
         return [
             f"embedded AWS  {self.upstream}  (moto; signature and IAM checks on)",
             f"gateway       {self.address}",
-            *([f"next          {self.example}"] if self.example else []),
-            "end           awsgate demo --stop",
+            *([f"next          {example}"] if example else []),
+            f"end           {shlex.join(['awsgate', 'demo', '--stop', *options])}",
         ]
 
 
@@ -171,10 +176,12 @@ def roles_of(policy: Policy) -> list[str]:
 
 def first_way(policy: Policy) -> tuple[str, str, str] | None:
     """Give the first user, app and role ARN that work with the embedded AWS."""
+    order = {name: number for number, name in enumerate(policy.apps)}
     for user in sorted(policy.users):
-        for app, arn in grantable_roles(policy, user):
-            if f"::{ACCOUNT}:" in arn:
-                return user, app, arn
+        ways = [way for way in grantable_roles(policy, user) if f"::{ACCOUNT}:" in way[1]]
+        if ways:
+            # The first app of the files: the README's.
+            return user, *min(ways, key=lambda way: (order[way[0]], way[1]))
     return None
 
 
