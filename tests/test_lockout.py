@@ -124,7 +124,7 @@ def test_what_the_locked_are_told() -> None:
 
     assert (until.message, until.hint) == (
         "talk to security",
-        "it ends at 2026-12-24T18:00:00+00:00",
+        "it ends at 2026-12-24T18:00:00Z",
     )
     assert until.detail == "lock/one"
     assert (for_good.message, for_good.hint) == (

@@ -147,7 +147,7 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     error = fault_of(tmp_path / "nope")
 
     assert error.message == f"no policy at {tmp_path}/nope"
-    assert error.hint.startswith("name a policy file or folder")
+    assert "awsgate init" in error.hint
 
 
 def test_a_folder_without_yaml(folder: Path) -> None:

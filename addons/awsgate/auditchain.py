@@ -137,7 +137,9 @@ def scan(file: LogFile, wanted: frozenset[str] = frozenset(), after: str = "") -
                 found.torn_at = found.torn_at or number
                 continue
             _take(found, number, line, link, b"".join(torn))
-            last, torn, found.torn_at = line, [], 0
+            torn, found.torn_at = [], 0
+            if found.fault is None or link.hash == after:
+                last = line  # the last that holds
             if link.hash in wanted:
                 found.seen.add(link.hash)
                 if link.hash == after:

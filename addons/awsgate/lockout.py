@@ -12,6 +12,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
+from awsgate.timestamps import utc_seconds
 
 _BY_OPERATOR = "by the operator of the gateway"
 
@@ -73,7 +74,7 @@ def locked(lock: Lock) -> Refusal:
     return Refusal(
         Code.LOCKED,
         _message(lock),
-        hint=f"it ends at {until.isoformat()}" if until else "ask who runs the gateway",
+        hint=f"it ends at {utc_seconds(until)}" if until else "ask who runs the gateway",
         detail=rule_of(lock),
     )
 

@@ -63,14 +63,14 @@ def _files(path: Path, faults: list[str]) -> list[tuple[Path, str]]:
     except FileNotFoundError:
         raise SetupError(
             f"no policy at {path}",
-            hint="name a policy file or folder, or start from the example policy/",
+            hint="awsgate init writes a first one; or name a policy file or folder: --policy",
         ) from None
     except OSError as exc:
         raise SetupError(f"policy {path} cannot be read: {exc.strerror}") from exc
     if not names:
         raise SetupError(
             f"no policy in {path}: it holds no *.yaml file",
-            hint="start from the example policy/ of the repository",
+            hint="awsgate init writes a first one",
         )
     return [(path / name, f"{folder}/{name}") for name in names]
 

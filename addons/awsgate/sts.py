@@ -212,10 +212,10 @@ class StsAssumer:
             try:
                 self._base(profile).check()
             except Refusal as exc:
-                found.append(exc.detail)
+                found.append(_in_words(exc.detail))
             except BotoCoreError as exc:
                 self._forget(profile)
-                found.append(_no_credentials(profile, exc).detail)
+                found.append(_in_words(_no_credentials(profile, exc).detail))
         return found
 
     def method(self, profile: str) -> str:
@@ -373,6 +373,11 @@ def _hint(code: str, message: str) -> str:
             f"awsgate's own identity, must allow {denied[1]} beside sts:AssumeRole"
         )
     return _HINTS.get(code, "tell the operator of the gateway")
+
+
+def _in_words(detail: str) -> str:
+    """Leave out the class of the exception: people need what comes after it."""
+    return re.sub(r"^[A-Za-z]+: ", "", detail)
 
 
 def _no_credentials(profile: str, exc: BotoCoreError) -> Refusal:

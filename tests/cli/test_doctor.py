@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from awsgate.doctor.finding import Finding
-from commandline import POLICY, READ_ONLY, Run
+from commandline import POLICY, READ_ONLY, Result, Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -154,12 +154,16 @@ def test_what_is_not_told_is_that_of_the_shells_session(
 ) -> None:
     (home / "policy.yaml").write_text(TWO_PATHS)
     told = ("--user", "alice", "--app", "test", "--role", IN_PATH)
-    for name, value in json.loads(run("env", *told, "--format", "json").out).items():
-        monkeypatch.setenv(name, value)
+    session = json.loads(run("env", *told, "--format", "json").out)
 
-    of_the_session = run("doctor", "--offline", "--user", "alice")
-    of_nobody_named = run("doctor", "--offline", "--app", "test", "--role", "team/Deploy")
-    of_another = run("doctor", "--offline", "--user", "bob")
+    def doctor(*words: str) -> Result:
+        for name, value in session.items():
+            monkeypatch.setenv(name, value)
+        return run("doctor", "--offline", *words)
+
+    of_the_session = doctor("--user", "alice")
+    of_nobody_named = doctor("--app", "test", "--role", "team/Deploy")
+    of_another = doctor("--user", "bob")
 
     assert "that are meant" not in of_the_session.err
     assert of_nobody_named.code != 2

@@ -375,3 +375,17 @@ def test_two_sessions_are_never_the_same(run: Run) -> None:
 
     assert first["AWS_ACCESS_KEY_ID"] != second["AWS_ACCESS_KEY_ID"]
     assert first["AWS_SECRET_ACCESS_KEY"] != second["AWS_SECRET_ACCESS_KEY"]
+
+
+@pytest.mark.usefixtures("gateway_ca")
+def test_who_is_locked_is_told_so(run: Run, home: Path) -> None:
+    (home / "policy.yaml").write_text(
+        POLICY + "---\nkind: lock\nversion: v1\nmetadata: {name: l}\n"
+        "spec: {target: {user: alice}, message: laptop lost}\n"
+    )
+
+    locked = run("env", "--user", "alice")
+    other = run("env", "--user", "bob", "--role", "Power")
+
+    assert (locked.code, other.code, other.err) == (0, 0, "")
+    assert locked.err == "awsgate: warning: alice is locked: laptop lost (lock/l)\n"

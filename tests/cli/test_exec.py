@@ -6,6 +6,7 @@ import json
 import os
 import select
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import pytest
 
 from awsgate.cli.companion import Watch
 from awsgate.variables import ENDPOINT, KEYS
-from commandline import POLICY, READ_ONLY, opened_by_the_gateway
+from commandline import POLICY, READ_ONLY, opened_by_the_gateway, without_down
 
 pytestmark = pytest.mark.usefixtures("gateway_ca")
 
@@ -39,7 +40,7 @@ def awsgate(home: Path) -> Awsgate:
     """Run exec as a shell would, in a process of its own."""
 
     def awsgate(*arguments: str, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+        done = subprocess.run(
             [*AWSGATE, *arguments],
             env={**os.environ, **more},
             cwd=home,
@@ -48,8 +49,26 @@ def awsgate(home: Path) -> Awsgate:
             text=True,
             timeout=60,
         )
+        done.stderr = without_down(done.stderr)
+        return done
 
     return awsgate
+
+
+def test_that_no_gateway_answers_is_said_and_the_command_runs(home: Path) -> None:
+    def done(*words: str) -> tuple[int, str]:
+        command = [*AWSGATE, *words, "--", "true"]
+        found = subprocess.run(command, cwd=home, capture_output=True, check=False, text=True)
+        return found.returncode, found.stderr
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"127.0.0.1:{listening.getsockname()[1]}"
+        up = done("--proxy", f"http://{address}")
+    down = done("--proxy", f"http://{address}")
+
+    assert up == (0, "")
+    said = f"awsgate: warning: nothing answers at {address} (awsgate run, or --local)\n"
+    assert down == (0, said)
 
 
 def ask(environment: dict[str, str], token: str | None = None, path: str = "") -> dict[str, str]:

@@ -403,10 +403,14 @@ def test_what_clients_chose_cannot_move_the_cursor(run: Run, home: Path) -> None
     log.write(
         AuditRecord(
             time="2026-11-27T10:00:00.000Z",
+            event="request",
             id="id-1",
             user="alice",
+            session="s",
             app="test",
+            account="123456789012",
             role_arn=READ_ONLY,
+            granted_role_arn=READ_ONLY,
             host="reports.s3.eu-west-1.amazonaws.com",
             method="GET",
             path="/\x9b31m\x1b[31m",

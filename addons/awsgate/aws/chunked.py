@@ -106,6 +106,11 @@ class ChunkResigner:
     def feed(self, data: bytes) -> bytes:
         """Give what may go on now that ``data`` is here."""
         self._check()
+        if len(data) < self._size and not self._pending:  # all of it is data: the usual piece
+            self._digest.update(data)
+            self._held += data
+            self._size -= len(data)
+            return b""
         self._pending += data
         try:
             while self._state(self):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import typer
 
-from awsgate.cli.ordering import RegionOption, ordered, region_meant
+from awsgate.aws.partitions import region_partition
+
+from awsgate.cli.ordering import ordered, region_meant
 
 
 def rds_token(
@@ -17,7 +20,9 @@ def rds_token(
         str,
         typer.Option(help="Like db-ABC: for rules that name it. The token is for no other then."),
     ] = "",
-    region: RegionOption = "",
+    region: Annotated[
+        str, typer.Option(help="Region, like eu-west-1. Default: the host's, or AWS_REGION.")
+    ] = "",
 ) -> None:
     """Print an IAM password for an RDS database, good for 15 minutes; exit 1 if the policy says no.
 
@@ -26,4 +31,10 @@ def rds_token(
     parameters = {"kind": "rds", "host": hostname, "port": port, "user": username}
     if resource_id:
         parameters["resource_id"] = resource_id
-    print(ordered(region_meant(region), parameters)["token"])
+    print(ordered(region_meant(region or _region_of(hostname)), parameters)["token"])
+
+
+def _region_of(hostname: str) -> str:
+    """Give the region that stands in the name of an RDS endpoint; empty: none does."""
+    found = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.[a-z.]+$", hostname.lower())
+    return found[1] if found and region_partition(found[1]) else ""
