@@ -17,6 +17,8 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
+from awsgate.cli.ordering import without_hint
+from awsgate.cli.rds_token import region_of
 from awsgate.errors import SetupError
 from awsgate.gatewaycall import caller_from
 from commandline import Run
@@ -27,12 +29,11 @@ KEYS = {
     "AWS_SESSION_TOKEN": "canary-token",
 }
 ENVIRONMENT = {**KEYS, "HTTPS_PROXY": "http://127.0.0.1:1", "AWS_REGION": "eu-west-1"}
-DATABASE = "db1.c9akx.eu-west-1.rds.amazonaws.com"
 PRESIGN = ("presign", "s3://reports/a")
 COMMANDS = {
     "presign": PRESIGN,
     "eks-token": ("eks-token", "--cluster-name", "dev"),
-    "rds-token": ("rds-token", "--hostname", DATABASE, "--port", "5432", "--username", "app"),
+    "rds-token": ("rds-token", "--hostname", "db.example", "--port", "5432", "--username", "app"),
 }
 
 
@@ -248,3 +249,28 @@ def test_an_endpoint_that_gives_none_is_said(body: bytes) -> None:
         pytest.raises(SetupError, match="no credentials from AWS_CONTAINER"),
     ):
         caller_from({"HTTPS_PROXY": "gw:1", "AWS_CONTAINER_CREDENTIALS_FULL_URI": url})
+
+
+HINTED = {
+    "a hint": ("no (hint: do this (or that))", ("no", "do this (or that)")),
+    "none": ("alice may not do this: denied", ("alice may not do this: denied", "")),
+}
+
+
+@pytest.mark.parametrize(("message", "parts"), HINTED.values(), ids=HINTED)
+def test_a_refusals_hint_stands_on_its_own_line(message: str, parts: tuple[str, str]) -> None:
+    assert without_hint(message) == parts
+
+
+HOSTS = {
+    "db.c9akx.eu-west-1.rds.amazonaws.com": "eu-west-1",
+    "DB.c9akx.cn-north-1.rds.amazonaws.com.cn": "cn-north-1",
+    "db.c9akx.nowhere.rds.amazonaws.com": "",
+    "db.eu-west-1.rds.amazonaws.com.example": "",
+    "db.example": "",
+}
+
+
+@pytest.mark.parametrize(("host", "region"), HOSTS.items())
+def test_the_region_of_a_database_stands_in_its_name(host: str, region: str) -> None:
+    assert region_of(host) == region

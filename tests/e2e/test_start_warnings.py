@@ -45,7 +45,8 @@ def test_a_good_start_warns_of_nothing(start: Start) -> None:
 def test_a_gateway_without_credentials_says_so_at_once(start: Start) -> None:
     gateway = start({"AWS_EC2_METADATA_DISABLED": "true"})
 
-    assert says(gateway, "awsgate: warning: no AWS credentials: botocore's default chain gives none")
+    said = "awsgate: warning: no AWS credentials: botocore's default chain gives none"
+    assert says(gateway, said)
 
 
 def test_what_only_the_operator_can_mend_is_on_his_terminal_once(start: Start) -> None:

@@ -74,11 +74,9 @@ def doctor(
     path = policy_path(policy)
     found = served(Places(path, state_folder(state), certs_folder(certs)))
     keys = _keys_here()
-    session = _session_of(keys, state_folder(state))
-    user, app, role_arn = _whom(path, user, app, role, session)
+    user, app, role_arn = _whom(path, user, app, role, _session_of(keys, state_folder(state)))
     if found is not None and not upstream:
-        # awsgate demo --start has keys that only it knows: ask by a call.
-        upstream = found.upstream
+        upstream = found.upstream  # its keys are known to it alone: ask by a call
         with suppress(SetupError):  # a policy with faults is among the findings
             way = None if user or keys is not None else first_way(load_policy(path))
             user, app, role_arn = way or (user, app, role_arn)

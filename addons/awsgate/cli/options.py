@@ -51,7 +51,11 @@ ProxyOption = Annotated[
 ]
 StateOption = Annotated[
     Path | None,
-    typer.Option("--state", help="The gateway's state folder (session key, audit, locks).", envvar="AWSGATE_STATE"),
+    typer.Option(
+        "--state",
+        help="The gateway's state folder (session key, audit, locks).",
+        envvar="AWSGATE_STATE",
+    ),
 ]
 CertsOption = Annotated[
     Path | None, typer.Option("--certs", help="Folder of the CA.", envvar="AWSGATE_CERTS")

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from awsgate.aws.partitions import region_partition
-
 from awsgate.cli.ordering import ordered, region_meant
 
 
@@ -31,10 +30,10 @@ def rds_token(
     parameters = {"kind": "rds", "host": hostname, "port": port, "user": username}
     if resource_id:
         parameters["resource_id"] = resource_id
-    print(ordered(region_meant(region or _region_of(hostname)), parameters)["token"])
+    print(ordered(region_meant(region or region_of(hostname)), parameters)["token"])
 
 
-def _region_of(hostname: str) -> str:
+def region_of(hostname: str) -> str:
     """Give the region that stands in the name of an RDS endpoint; empty: none does."""
-    found = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.[a-z.]+$", hostname.lower())
+    found = re.search(r"\.([a-z0-9-]+)\.rds\.amazonaws\.com(?:\.cn)?$", hostname.lower())
     return found[1] if found and region_partition(found[1]) else ""

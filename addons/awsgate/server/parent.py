@@ -183,9 +183,9 @@ class Parent:
 
 def bind(address: str) -> socket.socket:
     """Listen on ``host:port`` or ``[v6]:port``. Raises ``SetupError``."""
-    host, _, port = address.rpartition(":")
+    host, colon, port = address.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not (host and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
+    if not (colon and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
         raise SetupError(f"{address!r} is not host:port", hint="like --listen 127.0.0.1:8080")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family, socket.SOCK_STREAM)
