@@ -94,7 +94,7 @@ def test_nothing_is_lost_or_doubled_when_others_rotate_under_load(path: Path) ->
     with ExitStack() as stack:
         writers = write_from_processes(path, stack, 0)
         while any(writer.poll() is None for writer in writers):
-            time.sleep(0.02)
+            time.sleep(0.002)
             if path.exists() and path.stat().st_size > 50_000:
                 rotations += 1
                 path.rename(path.with_name(f"audit.jsonl.{rotations}"))

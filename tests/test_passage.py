@@ -19,7 +19,12 @@ from awsgate.session import SessionOpener
 from awsgate.wire import RequestFacts
 from calls import KEYS, POLICY
 
-NOW = datetime.now(UTC)  # botocore presigns with the clock of this machine
+
+def now() -> datetime:
+    """Give the time: botocore presigns with the clock of this machine."""
+    return datetime.now(UTC)
+
+
 S3 = "b.s3.eu-central-1.amazonaws.com"
 BEDROCK = "bedrock-runtime.eu-central-1.amazonaws.com"
 STS = "sts.eu-central-1.amazonaws.com"
@@ -76,8 +81,8 @@ def review_with(
     gateway = POLICY.gateway.model_copy(update={"unsigned": rules})
     gate = Gate(replace(POLICY, gateway=gateway), SessionOpener(KEYS))
     review = Review(request)
-    gate.receive(review, NOW)
-    return review, gate.authorise(review, body, NOW)
+    gate.receive(review, now())
+    return review, gate.authorise(review, body, now())
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -86,7 +91,7 @@ def test_a_kind_passes_by_its_own_switch(kind: str) -> None:
 
     review, plan = review_with({**ALL_OFF, kind: True}, request, body)
 
-    sent = outgoing.sign(plan, request, None, client_secret="", keys=None, now=NOW)
+    sent = outgoing.sign(plan, request, None, client_secret="", keys=None, now=now())
     assert (sent.target, review.session, plan.role_arn) == (request.target, None, "")
     assert {n.lower(): v for n, v in sent.headers if n.lower() != b"connection"} == {
         n.lower(): v for n, v in request.headers if n.lower() != b"connection"
