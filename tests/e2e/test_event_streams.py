@@ -92,7 +92,8 @@ def test_signed_frames_arrive_one_by_one_signed_by_the_role(stage: Stage) -> Non
     last = stage.last()
     assert (answer.status, last.fault, last.payload_mode) == (200, "", EVENTS)
     assert last.session_name == "bob"
-    assert last.arrivals[2] - last.arrivals[0] > 0.3, "frames do not wait for one another"
+    # Sent over 0.4 s; collected first, they would come within a millisecond.
+    assert last.arrivals[2] - last.arrivals[0] > 0.1, "frames do not wait for one another"
 
 
 @pytest.mark.parametrize("spoilt", [0, 2])
