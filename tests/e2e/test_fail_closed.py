@@ -16,9 +16,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -231,10 +232,14 @@ ROWS: dict[str, tuple[tuple[str, ...], Traffic, str]] = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    """A gateway with a saboteur, in a world where every address is the recorder."""
-    folder = tmp_path_factory.mktemp("sabotage")
+@contextmanager
+def sabotaged(
+    folder: Path, started: Callable[[Path], dict[str, Any]], **env: str
+) -> Iterator[Bench]:
+    """Run a gateway with a saboteur, in a world where every address is the recorder.
+
+    ``started`` gives how to start it, given the certificate that it is to trust upstream.
+    """
     tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com", "*.example.com"])
     world, sts = Recorder(tls=tls), Recorder(answer=http_answer(ASSUMED))
     control = folder / "control.json"
@@ -242,14 +247,29 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     gateway = GatewayProcess(
         folder,
         policy=write_policy(folder / "policy.yaml", sts={"endpoint_url": sts.url}),
-        keys={**BASE_KEYS, "SABOTEUR_CONTROL": str(control), "SABOTEUR_WORLD": str(world.port)},
-        script=HERE / "saboteur.py",
-        options=("--set", f"ssl_verify_upstream_trusted_ca={trusted}"),
+        keys={
+            **BASE_KEYS,
+            "SABOTEUR_CONTROL": str(control),
+            "SABOTEUR_WORLD": str(world.port),
+            "SABOTEUR_TRUSTED": str(trusted),
+            **env,
+        },
+        **started(trusted),
     )
     yield Bench(gateway, world, bob_of(gateway), control)
     gateway.stop()
     world.close()
     sts.close()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    def started(trusted: Path) -> dict[str, Any]:
+        trust = f"ssl_verify_upstream_trusted_ca={trusted}"
+        return {"script": HERE / "saboteur.py", "options": ("--set", trust)}
+
+    with sabotaged(tmp_path_factory.mktemp("sabotage"), started) as running:
+        yield running
 
 
 def run(bench: Bench, row: str, off: tuple[str, ...]) -> Answer | None:
@@ -262,7 +282,7 @@ def run(bench: Bench, row: str, off: tuple[str, ...]) -> Answer | None:
     return answer
 
 
-def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
+def assert_a_signed_request_arrives(bench: Bench) -> None:
     bench.set()
     bench.world.reset()
 
@@ -274,6 +294,25 @@ def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
     assert bench.world.heads() == [b"POST / HTTP/1.1"]
     assert b"Credential=ASIAIOSFODNN7EXAMPLE/" in bench.world.received()
     assert bench.keys.access_key_id.encode() not in bench.world.received()
+
+
+def assert_nothing_rides_along(bench: Bench, off: tuple[str, ...], arrived: int) -> None:
+    """Pipeline a request that the gate misses; ``arrived`` counts what is to reach AWS."""
+    bench.set("raise in requestheaders if unsigned", off=off)
+    bench.world.reset()
+
+    with secure(bench.gateway, STS_HOST) as wire:
+        wire.send(bench.signed(QUERY) + UNSIGNED)
+        first, second = wire.read_answer(), reply(wire)
+
+    assert first.status == 200
+    assert second is not None
+    assert second.status == (500 if arrived == 1 else 200)
+    assert bench.world.heads() == [b"POST / HTTP/1.1", b"GET /unstamped HTTP/1.1"][:arrived]
+
+
+def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
+    assert_a_signed_request_arrives(bench)
 
 
 @pytest.mark.parametrize("row", ROWS)
@@ -320,14 +359,4 @@ def test_a_fault_after_the_decision_still_forwards_nothing_unsigned(bench: Bench
 def test_a_pipelined_request_that_the_gate_missed_does_not_ride_along(
     bench: Bench, off: tuple[str, ...], arrived: int
 ) -> None:
-    bench.set("raise in requestheaders if unsigned", off=off)
-    bench.world.reset()
-
-    with secure(bench.gateway, STS_HOST) as wire:
-        wire.send(bench.signed(QUERY) + UNSIGNED)
-        first, second = wire.read_answer(), reply(wire)
-
-    assert first.status == 200
-    assert second is not None
-    assert second.status == (500 if arrived == 1 else 200)
-    assert bench.world.heads() == [b"POST / HTTP/1.1", b"GET /unstamped HTTP/1.1"][:arrived]
+    assert_nothing_rides_along(bench, off, arrived)

@@ -12,19 +12,20 @@ from collections.abc import Iterator
 
 import pytest
 
-from awsgate.demo.processes import GatewayProcess
 from awsgate.server.core.pool import FRESH_S
-from e2e.recording import (
-    ASSUMED,
-    BASE_KEYS,
-    HERE,
-    Recorder,
-    bob_of,
-    http_answer,
-    throwaway_certificate,
-    write_policy,
+from e2e.recording import HERE
+from e2e.test_fail_closed import (
+    NETS,
+    QUERY,
+    ROWS,
+    STS_HOST,
+    UNSIGNED,
+    Bench,
+    assert_a_signed_request_arrives,
+    assert_nothing_rides_along,
+    run,
+    sabotaged,
 )
-from e2e.test_fail_closed import NETS, QUERY, ROWS, STS_HOST, UNSIGNED, Bench, reply, run
 from rawclient import secure
 
 SITECUSTOMIZE = """\
@@ -46,27 +47,10 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("own")
     (folder / "site").mkdir()
     (folder / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE, "utf-8")
-    tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com", "*.example.com"])
-    world, sts = Recorder(tls=tls), Recorder(answer=http_answer(ASSUMED))
-    control = folder / "control.json"
-    control.write_text('{"does": [], "off": []}', "utf-8")
-    gateway = GatewayProcess(
-        folder,
-        policy=write_policy(folder / "policy.yaml", sts={"endpoint_url": sts.url}),
-        keys={
-            **BASE_KEYS,
-            "PYTHONPATH": f"{folder / 'site'}:{HERE.parent}",
-            "SABOTEUR_CONTROL": str(control),
-            "SABOTEUR_WORLD": str(world.port),
-            "SABOTEUR_TRUSTED": str(trusted),
-        },
-        workers=1,
-        extra=("--core", "own"),
-    )
-    yield Bench(gateway, world, bob_of(gateway), control)
-    gateway.stop()
-    world.close()
-    sts.close()
+    own = {"workers": 1, "extra": ("--core", "own")}
+    path = f"{folder / 'site'}:{HERE.parent}"
+    with sabotaged(folder, lambda _: own, PYTHONPATH=path) as running:
+        yield running
 
 
 def tried(bench: Bench, row: str, off: tuple[str, ...]) -> bool:
@@ -80,17 +64,7 @@ def tried(bench: Bench, row: str, off: tuple[str, ...]) -> bool:
 
 
 def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
-    bench.set()
-    bench.world.reset()
-
-    with secure(bench.gateway, STS_HOST) as wire:
-        wire.send(bench.signed(QUERY))
-        answer = wire.read_answer()
-
-    assert (answer.status, answer.body) == (200, b"ok")
-    assert bench.world.heads() == [b"POST / HTTP/1.1"]
-    assert b"Credential=ASIAIOSFODNN7EXAMPLE/" in bench.world.received()
-    assert bench.keys.access_key_id.encode() not in bench.world.received()
+    assert_a_signed_request_arrives(bench)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in NO_CHAIN])
@@ -120,17 +94,7 @@ def test_a_connect_that_nobody_decided_leads_nowhere_even_then(bench: Bench, row
 def test_a_pipelined_request_that_the_gate_missed_does_not_ride_along(
     bench: Bench, off: tuple[str, ...], arrived: int
 ) -> None:
-    bench.set("raise in requestheaders if unsigned", off=off)
-    bench.world.reset()
-
-    with secure(bench.gateway, STS_HOST) as wire:
-        wire.send(bench.signed(QUERY) + UNSIGNED)
-        first, second = wire.read_answer(), reply(wire)
-
-    assert first.status == 200
-    assert second is not None
-    assert second.status == (500 if arrived == 1 else 200)
-    assert bench.world.heads() == [b"POST / HTTP/1.1", b"GET /unstamped HTTP/1.1"][:arrived]
+    assert_nothing_rides_along(bench, off, arrived)
 
 
 def test_one_client_does_not_ride_on_what_another_opened(bench: Bench) -> None:
