@@ -22,31 +22,13 @@ from awsgate.auditchain import verify
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
+from e2e.forms import POLICY
 from e2e.held import until
 from e2e.serving import workers_of
 from rawclient import Call, metric, mint_keys, secure
 
 BUCKET = "run.s3.us-east-1.amazonaws.com"
 OBJECT = Call("s3", BUCKET, "GET", "/generated/5")
-POLICY = """\
-kind: role
-version: v5
-metadata: {{name: power}}
-spec: {{allow: {{app_labels: {{'*': '*'}}, aws_role_arns: ['{role}']}}}}
----
-kind: app
-version: v3
-metadata: {{name: awsconsole-test, labels: {{aws_account_id: '{account}'}}}}
-spec: {{uri: https://console.aws.amazon.com/}}
----
-kind: user
-version: v2
-metadata: {{name: bob}}
-spec: {{roles: [power]}}
----
-kind: gateway
-spec: {spec}
-"""
 
 
 @contextmanager
