@@ -55,6 +55,13 @@ def caller_from(environment: Mapping[str, str]) -> GatewayCaller:
     keys = keys_of(environment)
     if not keys.access_key_id.startswith(KEY_PREFIX):
         raise SetupError("the AWS credentials here are none of a gateway's", hint=_HINT)
+    for value in (keys.access_key_id, keys.session_token):
+        # Not repeated: ``http.client`` would, in the error for a header that it cannot send.
+        if not (value.isascii() and value.isprintable()):
+            raise SetupError(
+                "the AWS credentials here hold a character that no header can hold",
+                hint=_HINT,
+            )
     bundle = next((environment[name] for name in BUNDLES if environment.get(name)), "")
     return GatewayCaller(keys, proxy, bundle)
 

@@ -251,6 +251,20 @@ def test_an_endpoint_that_gives_none_is_said(body: bytes) -> None:
         caller_from({"HTTPS_PROXY": "gw:1", "AWS_CONTAINER_CREDENTIALS_FULL_URI": url})
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\nX-Other: 1", "é"])
+def test_a_token_that_no_header_can_hold_is_not_repeated(
+    end: str, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in {**ENVIRONMENT, "AWS_SESSION_TOKEN": f"canary-token{end}"}.items():
+        monkeypatch.setenv(name, value)
+
+    result = run(*PRESIGN)
+
+    assert result.code == 2
+    assert "no header can hold" in result.err
+    assert "canary" not in result.err + result.out
+
+
 HINTED = {
     "a hint": ("no (hint: do this (or that))", ("no", "do this (or that)")),
     "none": ("alice may not do this: denied", ("alice may not do this: denied", "")),
