@@ -18,7 +18,7 @@ from __future__ import annotations
 import base64
 import json
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from awsgate.aws import gitsign, presign, sigv4
@@ -26,6 +26,7 @@ from awsgate.caller import UNSIGNED_PAYLOAD
 from awsgate.errors import Code, Refusal
 from awsgate.orders import Kind, Order
 from awsgate.policy.handoff import MAX_POLICY_CHARS, Handoff
+from awsgate.timestamps import utc_seconds
 
 EKS_PREFIX = "k8s-aws-v1."
 EKS_URL_EXPIRES_S = 60  # as AWS's tools write it; EKS itself counts from X-Amz-Date
@@ -67,8 +68,7 @@ def make_artefact(
             "the gateway session, or the role's credentials, ended meanwhile",
             hint="get new credentials (awsgate env) and ask again",
         )
-    until = now.astimezone(UTC) + timedelta(seconds=left_s)
-    expires = until.strftime("%Y-%m-%dT%H:%M:%SZ")
+    expires = utc_seconds(now + timedelta(seconds=left_s))
     said: dict[str, Any] = {"kind": order.kind.value, "expires": expires, "expires_in": left_s}
     if limit:
         said["limited_by"] = limit

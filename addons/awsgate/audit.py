@@ -28,9 +28,15 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from time import monotonic, sleep
 
-from awsgate.auditfile import end_of_older, read_tail, rotated_by_awsgate, rotated_name
+from awsgate.auditfile import (
+    end_of_older,
+    identity,
+    lock,
+    read_tail,
+    rotated_by_awsgate,
+    rotated_name,
+)
 from awsgate.auditline import CONTINUED, GENESIS, RECOVERED, digest, written
 from awsgate.auditline import AuditRecord as AuditRecord  # what is written
 from awsgate.errors import SetupError
@@ -152,18 +158,7 @@ class AuditLog:
             fcntl.flock(self._file, fcntl.LOCK_UN)
 
     def _lock(self) -> None:
-        give_up = 0.0
-        while True:
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                now = monotonic()
-                give_up = give_up or now + MAX_LOCK_WAIT_S
-                if now > give_up:
-                    raise OSError(errno.EAGAIN, "locked by another process") from None
-                sleep(0.0002)
-            else:
-                return
+        lock(self._file, fcntl.LOCK_EX, MAX_LOCK_WAIT_S)
 
     def _is_replaced(self) -> bool:
         """True if the path names another file by now: rotation renames the old one."""
@@ -171,7 +166,7 @@ class AuditLog:
             there = self.path.lstat()
         except FileNotFoundError:
             return True
-        return (there.st_dev, there.st_ino) != self._identity
+        return identity(there) != self._identity
 
     def _rotate_if_full(self, time: str) -> None:
         """Put a new file in the place of a full one. Under its lock: one process does it."""
@@ -201,8 +196,8 @@ class AuditLog:
             with suppress(FileNotFoundError):  # somebody else has deleted it
                 found = old.lstat()
                 if len(kept) < self.rotation.keep:
-                    kept.add((found.st_dev, found.st_ino))
-                elif (found.st_dev, found.st_ino) not in kept:
+                    kept.add(identity(found))
+                elif identity(found) not in kept:
                     old.unlink()
 
     def _replace(self, size: int, time: str) -> None:
@@ -275,7 +270,7 @@ class AuditLog:
                 f"audit log {self.path} {fault}",
                 hint=f"chown it to the user of awsgate and chmod 600 {self.path}, or move it away",
             )
-        self._file, self._identity = file, (found.st_dev, found.st_ino)
+        self._file, self._identity = file, identity(found)
 
 
 def _note(time: str, event: str, reason: str) -> AuditRecord:

@@ -170,12 +170,16 @@ def opened_log(path: Path) -> Iterator[list[LogFile]]:
 
 def _distinct(files: list[LogFile]) -> list[LogFile]:
     """Give each file once: one that is being rotated has two names."""
-    return list({_inode(each.file.fileno()): each for each in files}.values())
+    return list({_inode(each): each for each in files}.values())
 
 
-def _inode(file: int) -> tuple[int, int]:
-    found = os.fstat(file)
+def identity(found: os.stat_result) -> tuple[int, int]:
+    """Give what tells a file from every other, whatever its name."""
     return found.st_dev, found.st_ino
+
+
+def _inode(file: LogFile) -> tuple[int, int]:
+    return identity(os.fstat(file.file.fileno()))
 
 
 def _are_all(files: list[LogFile], path: Path) -> bool:
@@ -186,8 +190,8 @@ def _are_all(files: list[LogFile], path: Path) -> bool:
             found = each.stat()
         except FileNotFoundError:
             continue
-        there.add((found.st_dev, found.st_ino))
-    return there == {_inode(each.file.fileno()) for each in files}
+        there.add(identity(found))
+    return there == {_inode(each) for each in files}
 
 
 def _open_if_there(path: Path) -> LogFile | None:
@@ -219,18 +223,26 @@ def _open(path: Path, wait_s: float) -> LogFile:
 
 def _size_between_appends(file: BinaryIO, wait_s: float) -> int:
     """Give the size while no line is half there."""
-    give_up = monotonic() + wait_s
+    lock(file.fileno(), fcntl.LOCK_SH, wait_s)
+    size = os.fstat(file.fileno()).st_size
+    fcntl.flock(file, fcntl.LOCK_UN)
+    return size
+
+
+def lock(file: int, how: int, wait_s: float) -> None:
+    """Take a lock, ``fcntl.LOCK_SH`` or ``LOCK_EX``. Raises ``OSError`` if others hold it."""
+    give_up = 0.0  # an append that does not wait reads no clock
     while True:
         try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            if monotonic() > give_up:
+            now = monotonic()
+            give_up = give_up or now + wait_s
+            if now > give_up:
                 raise OSError(errno.EAGAIN, "locked by another process") from None
             sleep(0.0002)
         else:
-            size = os.fstat(file.fileno()).st_size
-            fcntl.flock(file, fcntl.LOCK_UN)
-            return size
+            return
 
 
 # --- the end of a file --------------------------------------------------------------------

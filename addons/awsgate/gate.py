@@ -39,7 +39,7 @@ from awsgate.policy import (
     denied_by,
     restricts_resources,
 )
-from awsgate.policy.decide import DENIED_CALL
+from awsgate.policy.decide import DENIED, DENIED_CALL
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
 from awsgate.proof import (
@@ -318,7 +318,7 @@ class Gate:
         for arn in further if decision.allowed else ():
             rule = denied_by(policy, user=session.user, app=session.app, role_arn=arn, call=call)
             if rule:
-                return replace(decision, allowed=False, reason="a deny rule matches", rule=rule)
+                return replace(decision, allowed=False, reason=DENIED, rule=rule)
         if decision.allowed and review.also is not None:
             also = replace(call, call=review.also)
             for arn in session.role_arns:

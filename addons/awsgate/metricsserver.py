@@ -12,6 +12,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 from prometheus_client import CollectorRegistry, make_wsgi_app
 from prometheus_client.exposition import ThreadingWSGIServer
 
+from awsgate.address import joined
 from awsgate.errors import SetupError
 
 
@@ -56,8 +57,7 @@ def start_metrics_server(address: str, registry: CollectorRegistry) -> MetricsSe
         target=server.serve_forever, args=(0.1,), name="awsgate-metrics", daemon=True
     )
     thread.start()
-    shown = f"[{host}]" if ":" in host else host
-    return MetricsServer(f"{shown}:{server.server_port}", server, thread)
+    return MetricsServer(joined(host, server.server_port), server, thread)
 
 
 class _Server(ThreadingWSGIServer):

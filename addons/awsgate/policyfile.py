@@ -29,6 +29,11 @@ MAX_DEPTH = 32
 _PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null"))
 
 
+def is_policy_file(name: str) -> bool:
+    """True if a file of that name in the policy's folder is one of the policy's."""
+    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
+
+
 def load_policy(path: Path) -> Policy:
     """Read the policy at ``path``: a file, or all ``*.yaml`` and ``*.yml`` of a folder.
 
@@ -52,11 +57,7 @@ def _files(path: Path, faults: list[str]) -> list[tuple[Path, str]]:
         if not path.is_dir():
             path.stat()
             return [(path, path.name)]
-        names = sorted(
-            entry.name
-            for entry in path.iterdir()
-            if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-        )
+        names = sorted(entry.name for entry in path.iterdir() if is_policy_file(entry.name))
         folder = path.absolute().name
         if _is_open_to_all(path):
             faults.append(f"{folder}: anybody may write to this folder (chmod o-w)")

@@ -31,7 +31,7 @@ from watchfiles import watch
 from awsgate.errors import SetupError
 from awsgate.paths import stamp_of
 from awsgate.policy import Policy
-from awsgate.policyfile import SUFFIXES, load_policy
+from awsgate.policyfile import is_policy_file, load_policy
 
 POLL_S = 0.5
 DEBOUNCE_MS = 50  # more changes than the first are seen by the look at what is still moving
@@ -226,11 +226,7 @@ def policy_fingerprint(path: Path) -> object:
         if not path.is_dir():
             return _stamp(path)
         with os.scandir(path) as entries:
-            names = sorted(
-                entry.name
-                for entry in entries
-                if Path(entry.name).suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-            )
+            names = sorted(entry.name for entry in entries if is_policy_file(entry.name))
         return (path.stat().st_mode, [(name, _stamp(path / name)) for name in names])
     except OSError as exc:
         return exc.errno

@@ -20,7 +20,7 @@ from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
 from awsgate.credentials import BaseAssumer, CredentialCache, RoleRequest
 from awsgate.errors import SetupError
-from awsgate.gate import Gate
+from awsgate.gate import Gate, account_of
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
@@ -262,7 +262,7 @@ def role_request(policy: Policy, plan: Plan) -> RoleRequest:
         region=region,
         partition=plan.partition,
         duration_s=ROLE_SESSION_S,
-        account=plan.role_arn.split(":")[4],
+        account=account_of(plan.role_arn),
         handoff=plan.handoff,
     )
 

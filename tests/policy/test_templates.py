@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awsgate.policy.templates import Matcher, expand, has_template, parse_template
+from awsgate.policy.templates import Matcher, Template, expand, parse_template
 
 TRAITS = {
     "team": ("web", "data"),
@@ -34,7 +34,7 @@ FILLED = {
 @pytest.mark.parametrize(("value", "filled"), FILLED.items(), ids=FILLED)
 def test_a_template_is_filled_from_the_traits(value: str, filled: list[str]) -> None:
     assert expand(value, TRAITS) == filled
-    assert has_template(value) == ("{{" in value)
+    assert isinstance(parse_template(value), Template) == ("{{" in value)
 
 
 BAD = [

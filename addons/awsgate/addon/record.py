@@ -23,6 +23,7 @@ from awsgate.aws.chunked import ChunkError
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
 from awsgate.session import IssuedKeys, session_name_for
+from awsgate.timestamps import utc_millis
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
@@ -92,7 +93,7 @@ class Recorder:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.backlog = Backlog()
-        self._tunnels: dict[str, tuple[float, str]] = {}
+        self._tunnels: dict[str, float] = {}
 
     def check_writable(self) -> None:
         """Refuse new work while the audit cannot be written, if the operator wants it so."""
@@ -156,7 +157,7 @@ class Recorder:
 
     def opened_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
         """Record a tunnel that was opened."""
-        self._tunnels[flow.client_conn.id] = (perf_counter(), str(uuid.uuid4()))
+        self._tunnels[flow.client_conn.id] = perf_counter()
         self.gateway.metrics.tunnel_opened(user="", reason=route.reason)
         self._write(_tunnel_record("tunnel.open", flow.client_conn, route, now))
 
@@ -167,7 +168,7 @@ class Recorder:
             return
         self.gateway.metrics.tunnel_closed(user="")
         record = _tunnel_record("tunnel.close", client, route, now)
-        record.ms = round((perf_counter() - opened[0]) * 1000, 3)
+        record.ms = round((perf_counter() - opened) * 1000, 3)
         self._write(record)
 
     def _write(self, record: AuditRecord) -> None:
@@ -193,7 +194,7 @@ def _request_record(
     plan, refusal = trace.plan, trace.refusal
     issued = session.issued if session is not None else None
     return AuditRecord(
-        time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        time=utc_millis(now),
         id=trace.request_id,
         event="artefact" if review.orders else "request",
         user=session.user if session is not None else "",
@@ -255,7 +256,7 @@ def _tunnel_record(
     event: str, client: connection.Client, route: Route, now: datetime
 ) -> AuditRecord:
     return AuditRecord(
-        time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        time=utc_millis(now),
         id=str(uuid.uuid4()),
         event=event,
         client=_peer(client),

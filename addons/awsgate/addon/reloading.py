@@ -22,6 +22,7 @@ from awsgate.policy import Lock
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policywatch import Outcome, Reading, Source, policy_source
 from awsgate.session import session_name_for
+from awsgate.timestamps import utc_millis
 from awsgate.wiring import Gateway
 
 POLICY_RELOAD, LOCKS_RELOAD = "policy.reload", "locks.reload"
@@ -185,7 +186,7 @@ class Reloader:
         now: datetime = self.hooks.clock()
         self.hooks.recorder.backlog.add(
             AuditRecord(
-                time=now.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+                time=utc_millis(now),
                 id=str(uuid.uuid4()),
                 event=event,
                 decision=decision,

@@ -16,9 +16,8 @@ from awsgate.aws.further import further_actions, is_told_by_body
 from awsgate.aws.operations import LEVELS, AccessLevel, level_of
 from awsgate.aws.request import Asked, Headers
 from awsgate.aws.resource import resources_of
-from awsgate.aws.router import candidates, route
+from awsgate.aws.router import CLASSIC, candidates, route
 
-_CLASSIC = frozenset({"query", "ec2"})
 _ORDER = tuple(LEVELS.values())
 
 
@@ -98,7 +97,7 @@ def needs_body(
     services = candidates(endpoint, signing_name)
     found = route(Asked(endpoint, method, target, headers, None), signing_name)
     if found is None:
-        return method == "POST" and any(_CLASSIC & service.protocols for service in services)
+        return method == "POST" and any(CLASSIC & service.protocols for service in services)
     if found.operation == "DeleteObjects" or is_told_by_body(found):
         return True
     wanted = found.service.resources.get(found.operation) if resources else None

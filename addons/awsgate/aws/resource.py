@@ -17,13 +17,11 @@ from typing import Any
 
 from awsgate.aws.deletions import deletions
 from awsgate.aws.request import Asked, pairs_of
-from awsgate.aws.router import Routed
+from awsgate.aws.router import CLASSIC, DOTS, Routed
 
 MAX_JSON_BYTES = 1024 * 1024
-_CLASSIC = frozenset({"query", "ec2"})
 # "Reserved suffixes": names of access points that work as bucket names.
 _ALIAS = re.compile(r".+(?:-s3alias|--ol-s3|--op-s3|--x-s3|--table-s3|\.mrap)")
-_DOTS = frozenset({".", ".."})
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +81,7 @@ def members_of(routed: Routed, asked: Asked) -> Mapping[str, Any] | None:
     if asked.cbor is not None or b"content-encoding" in asked.headers or asked.body is None:
         return None
     parsed: Any
-    if _CLASSIC & routed.service.protocols and b"x-amz-target" not in asked.headers:
+    if CLASSIC & routed.service.protocols and b"x-amz-target" not in asked.headers:
         in_body = pairs_of(asked.body)
         if in_body is None or asked.has_semicolons:
             return None
@@ -271,7 +269,7 @@ def _object(name: _Name) -> tuple[str, ...]:
 def _with_key(name: _Name, key: str) -> tuple[str, ...]:
     bucket = _bucket(name)
     # S3 keeps dots; whatever stands between might not.
-    if not bucket or not key or not _DOTS.isdisjoint(key.split("/")):
+    if not bucket or not key or not DOTS.isdisjoint(key.split("/")):
         return ()
     return (f"{bucket[0]}/{key}",)
 

@@ -25,13 +25,13 @@ from awsgate.aws.endpoint_rules import S3Kind
 from awsgate.aws.operations import ANY_NAME, Route, Service, matches, services_signing_as
 from awsgate.aws.request import Asked
 
-_CLASSIC = frozenset({"query", "ec2"})
+CLASSIC = frozenset({"query", "ec2"})
 _REST = frozenset({"rest-json", "rest-xml"})
 _JSON_TYPES = (b"application/x-amz-json-", b"application/json", b"application/x-amz-cbor-")
 # What a path may hold that some servers read as its end, or as another path.
 _UNCLEAR_PATH = re.compile(rb"[;\\]|%00|%3b|%5c", re.IGNORECASE)
 _TWO_READINGS = re.compile(rb"//|%2f|%25", re.IGNORECASE)
-_DOTS = frozenset({".", ".."})
+DOTS = frozenset({".", ".."})
 # Old buckets have capitals and underscores; none has anything else.
 _BUCKET = re.compile(r"[A-Za-z0-9._-]{1,255}")
 _SIGNED_QUERY = frozenset({"AWSAccessKeyId", "Signature", "Expires"})
@@ -98,7 +98,7 @@ def _route_in(service: Service, asked: Asked) -> Routed | None:
         return None if targets else _by_path(service, asked)
     if targets or asked.cbor is not None:
         name = _rpc(service, asked, targets or ())
-    elif _CLASSIC & service.protocols:
+    elif CLASSIC & service.protocols:
         actions = asked.actions
         if actions is None or len(actions) > 1:
             return None
@@ -125,7 +125,7 @@ def _rpc(service: Service, asked: Asked, targets: Sequence[bytes]) -> str:
     kind = asked.content_type
     if kind and not kind.startswith(_JSON_TYPES):
         return ""
-    if not kind and _CLASSIC & service.protocols and asked.actions != []:
+    if not kind and CLASSIC & service.protocols and asked.actions != []:
         return ""  # without a type the body may be a form
     prefix, _, name = targets[0].decode("latin-1").rpartition(".")
     return name if prefix == service.target else ""
@@ -143,7 +143,7 @@ def _by_path(service: Service, asked: Asked) -> Routed | None:
         return None
     readings = _readings(asked, s3=s3)
     segments = next(readings)
-    if segments is None or (not s3 and not _DOTS.isdisjoint(segments)):
+    if segments is None or (not s3 and not DOTS.isdisjoint(segments)):
         return None
     found = _best(service, asked, segments)
     if len(found) != 1 or not _is_whole(found[0][0], asked, s3=s3):
@@ -162,7 +162,7 @@ def _also(
     """Give the actions of all other readings; None: they are not known."""
     also: dict[str, None] = {}
     for segments in readings:
-        if segments is None or not _DOTS.isdisjoint(segments):
+        if segments is None or not DOTS.isdisjoint(segments):
             return None
         for route, _ in _best(service, asked, segments):
             actions = service.actions[route.operation]
@@ -280,4 +280,4 @@ def _is_whole(route: Route, asked: Asked, *, s3: bool) -> bool:
 
 
 def _is_bucket(name: str) -> bool:
-    return name == ACCESS_POINT or (_BUCKET.fullmatch(name) is not None and name not in _DOTS)
+    return name == ACCESS_POINT or (_BUCKET.fullmatch(name) is not None and name not in DOTS)

@@ -11,7 +11,7 @@ from pathlib import Path
 from time import sleep
 from typing import Any
 
-from awsgate.auditfile import UNPACK_FAULTS, LogFile
+from awsgate.auditfile import UNPACK_FAULTS, LogFile, identity
 from awsgate.auditline import parsed
 from awsgate.cli.terminal import Style, coloured, printable
 from awsgate.errors import SetupError
@@ -167,7 +167,7 @@ def _is_replaced(path: Path, handle: int) -> bool:
         there = path.stat()
     except FileNotFoundError:
         return True
-    return (there.st_dev, there.st_ino) != (ours.st_dev, ours.st_ino)
+    return identity(there) != identity(ours)
 
 
 # --- showing ------------------------------------------------------------------------------

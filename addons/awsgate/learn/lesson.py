@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
+from awsgate.address import host_of
 from awsgate.auditline import resource_list
 from awsgate.aws.catalogue import actions_without_resource
 from awsgate.aws.endpoint import resolve_endpoint
@@ -163,7 +164,7 @@ def _take(lesson: Lesson, record: Mapping[str, Any]) -> None:
     seen = lesson.uses.setdefault(use, Seen())
     seen.count += 1
     if time >= seen.time:
-        client = _text(record, "client").rpartition(":")[0].strip("[]")
+        client = host_of(_text(record, "client"))
         seen.time, seen.client = time, client
         seen.access_level = _text(record, "access_level")
 

@@ -28,8 +28,6 @@ _RESOURCE = re.compile(r"\*|arn:[a-z*?-]+:[a-z0-9*?-]+:[a-z0-9*?-]*:(?:[0-9*?]*|
 _REGION = re.compile(r"\*|[a-z0-9*?-]+")
 _SERVICE = re.compile(r"\*|[a-z0-9*?-]+")
 _CLOCK = re.compile(r"(?:[01]\d|2[0-3]):[0-5]\d|24:00")
-# "upper- and lower-case alphanumeric characters ... plus _=,.@-" of sts:SourceIdentity;
-# its value is checked in ``handoff``, where the traits are known.
 _POLICY_ARN = re.compile(r"arn:aws(?:-[a-z]+)*:iam::(?:aws|\d{12}):policy/[!-~]{1,512}")
 
 
@@ -136,12 +134,8 @@ def given(value: tuple[Any, ...]) -> tuple[Any, ...]:
     return value
 
 
-def _distinct(value: tuple[Any, ...]) -> tuple[Any, ...]:
-    return tuple(dict.fromkeys(value))
-
-
 def _deduplicated[T](value: tuple[T, ...]) -> tuple[T, ...]:
-    return tuple(_distinct(given(value)))
+    return tuple(dict.fromkeys(given(value)))
 
 
 some = AfterValidator(_deduplicated)

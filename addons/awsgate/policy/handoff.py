@@ -35,6 +35,8 @@ WARN_SHARE = 0.75
 # credentials, issue 1898): about 450 characters of tags are all of it.
 PACKED_TAG_CHARS = 450
 
+# "upper- and lower-case alphanumeric characters ... plus _=,.@-" of sts:SourceIdentity;
+# checked here, where the traits are known.
 _SOURCE_IDENTITY = re.compile(r"[A-Za-z0-9_+=,.@-]{2,64}")
 _POLICY = "spec.options.aws_session_policy"
 _TAG_TEXT = "letters, digits, spaces and _.:/=+-@"

@@ -98,11 +98,6 @@ def parse_template(value: str) -> Template | Matcher | None:
     return Template(before, after, trait, steps)
 
 
-def has_template(value: str) -> bool:
-    """True if ``value``, which was checked on the way in, depends on traits."""
-    return isinstance(parse_template(value), Template)
-
-
 def expand(value: str, traits: Traits) -> list[str]:
     """Give the values that a checked value stands for: itself, if it has no template."""
     template = parse_template(value)

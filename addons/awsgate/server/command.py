@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from awsgate.address import joined
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import CertificateAuthority, ensure_ca
 from awsgate.credentials import CredentialCache
@@ -168,8 +169,7 @@ def _raise_file_limit() -> None:
 
 
 def _address(sock: socket.socket) -> str:
-    host, port, *_ = sock.getsockname()
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return joined(*sock.getsockname()[:2])
 
 
 def _say(*lines: str) -> None:

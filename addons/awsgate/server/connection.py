@@ -88,10 +88,6 @@ class Connection(ProxyConnectionHandler):
         """When the client last sent something; since when it owes a head, or 0."""
         self._unsent: dict[Any, list[bytes]] = {}
 
-    def is_quiet(self, now: float, seconds: float) -> bool:
-        """True if nothing is under way, and nothing was for so long."""
-        return not (self.asked or self.relayed) and now - self.heard > seconds
-
     def end(self) -> None:
         """Close the client connection, after what is written, and all that it leads to."""
         held = self.transports.get(self.client)

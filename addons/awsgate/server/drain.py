@@ -13,7 +13,7 @@ from time import monotonic
 
 from mitmproxy import http
 
-from awsgate.server.held import Held
+from awsgate.server.held import Held, is_quiet
 
 QUIET_S = 1.0
 LOOK_S = 0.05
@@ -42,7 +42,7 @@ class Draining:
         while (held := list(connections)) and monotonic() < end:
             now = monotonic()
             for connection in held:
-                if connection.is_quiet(now, QUIET_S):
+                if is_quiet(connection, now, QUIET_S):
                     connection.end()
             await asyncio.sleep(LOOK_S)
         return len(list(connections))

@@ -17,8 +17,10 @@ class Held(Protocol):
     since: float
     """Since when it owes a head, or 0."""
 
-    def is_quiet(self, now: float, seconds: float) -> bool:
-        """True if nothing is under way, and nothing was for so long."""
-
     def end(self) -> None:
         """Close it, after what is written, and all that it leads to."""
+
+
+def is_quiet(held: Held, now: float, seconds: float) -> bool:
+    """True if nothing is under way, and nothing was for so long."""
+    return not (held.asked or held.relayed) and now - held.heard > seconds

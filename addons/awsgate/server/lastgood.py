@@ -11,7 +11,7 @@ import shutil
 from pathlib import Path
 
 from awsgate.errors import SetupError
-from awsgate.policyfile import SUFFIXES, load_policy
+from awsgate.policyfile import is_policy_file, load_policy
 
 
 class LastGood:
@@ -44,8 +44,4 @@ def _files(policy: Path) -> list[Path]:
     """Give the files that ``policyfile.load_policy`` reads."""
     if not policy.is_dir():
         return [policy]
-    return [
-        entry
-        for entry in policy.iterdir()
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".")
-    ]
+    return [entry for entry in policy.iterdir() if is_policy_file(entry.name)]

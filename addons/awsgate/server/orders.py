@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 
-OWN, MITMPROXY = CORES = ("own", "mitmproxy")
+OWN, MITMPROXY = ("own", "mitmproxy")
 
 
 @dataclass(frozen=True, slots=True)

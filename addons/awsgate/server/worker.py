@@ -90,21 +90,11 @@ class LeanMaster(Master):
     async def leave(self, deadline_s: float) -> None:
         """Take no more connections, let end what is under way, and stop."""
         await self.front.stop()
-        held = self.front.connections
-        left = await self.draining.drain(_Values(held), deadline_s=deadline_s)
+        held = self.front.connections.values()
+        left = await self.draining.drain(held, deadline_s=deadline_s)
         if left:
             log.warning("stopped with %d connections open", left)
         self.shutdown()  # type: ignore[no-untyped-call]
-
-
-class _Values:
-    """The values of a mapping, each time anew."""
-
-    def __init__(self, of: dict[Any, Any]) -> None:
-        self._of = of
-
-    def __iter__(self) -> Any:
-        return iter(list(self._of.values()))
 
 
 def main() -> None:

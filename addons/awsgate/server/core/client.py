@@ -27,6 +27,7 @@ from mitmproxy import connection, http
 from mitmproxy.utils import asyncio_utils
 
 from awsgate.addon.answers import place_of
+from awsgate.addon.patched_bounds import MAX_AHEAD_BYTES
 from awsgate.addon.tunnels import Way
 from awsgate.server.connection import call, call_on
 from awsgate.server.core.exchange import Exchange
@@ -43,8 +44,6 @@ from awsgate.server.core.words import BAD_REQUEST, CONNECTED, TOO_LARGE
 
 log = logging.getLogger("awsgate.server")
 
-MAX_AHEAD_BYTES = 1024 * 1024
-"""Of the next requests, sent before the answer to this one."""
 MAX_COLLECTED_BYTES = 256 * 1024
 """While a hook is waited for."""
 WRITE_BUFFER_BYTES = 256 * 1024
@@ -179,10 +178,6 @@ class Client(Near):
         relay.begin()
 
     # --- Held ---------------------------------------------------------------------------
-
-    def is_quiet(self, now: float, seconds: float) -> bool:
-        """True if nothing is under way, and nothing was for so long."""
-        return not (self.asked or self.relayed) and now - self.heard > seconds
 
     def end(self) -> None:
         """Close, after what is written, and all that it leads to."""

@@ -16,15 +16,14 @@ from typing import Protocol, cast
 from mitmproxy import connection
 
 from awsgate.addon.answers import place_of
+from awsgate.addon.patched_bounds import MAX_ANSWER_HEAD_BYTES, MAX_INTERIM
 from awsgate.server.core.framing import Broken, Reader, reader_of
 from awsgate.server.core.head import TO_THE_END, AnswerHead, Unreadable, end_of_head, read_answer
 from awsgate.server.core.tls import Tls
 
 log = logging.getLogger("awsgate.server")
 
-MAX_ANSWER_HEAD_BYTES = 256 * 1024
 WRITE_BUFFER_BYTES = 256 * 1024
-MAX_INTERIM = 16
 
 Key = tuple[str, str, int, str]
 """Scheme, host, port, and the name that TLS must prove. Nobody else's is ever used."""
