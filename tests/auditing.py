@@ -1,8 +1,12 @@
-"""What the tests of the audit log share: fill one, read one."""
+"""What the tests of the audit log share: fill one, read one, and end who writes to it."""
 
 from __future__ import annotations
 
 import json
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,3 +22,21 @@ def records(path: Path) -> list[dict[str, Any]]:
 def fill(log: AuditLog, count: int, *, start: int = 0) -> None:
     for number in range(start, start + count):
         log.write(AuditRecord(id=str(number), event="request", path=f"/{number}", status=200))
+
+
+@contextmanager
+def killed_after(seconds: float, *processes: subprocess.Popen[str]) -> Iterator[None]:
+    """Kill them when that time is up, and at the end: then nothing waits for them for ever."""
+
+    def kill() -> None:
+        for process in processes:
+            process.kill()
+
+    timer = threading.Timer(seconds, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        kill()

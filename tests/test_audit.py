@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from auditing import GENESIS, fill, records
+from auditing import GENESIS, fill, killed_after, records
 from awsgate import audit
 from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable
 from awsgate.auditchain import verify
@@ -190,6 +190,7 @@ def test_processes_share_a_file(path: Path) -> None:
             )
             for name in ("a", "b")
         ]
+        stack.enter_context(killed_after(60, *writers))
         for writer in writers:
             assert writer.stdout is not None
             assert writer.stdout.readline() == "ready\n"

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from auditing import GENESIS, fill, records
+from auditing import GENESIS, fill, killed_after, records
 from awsgate.audit import AuditLog, AuditUnavailable, Rotation
 from awsgate.auditchain import Chain, verify_files
 from awsgate.auditfile import opened_log, rotated_by_awsgate, rotated_name
@@ -76,6 +76,7 @@ def write_from_processes(
         )
         for name in ("a", "b", "c")
     ]  # fmt: skip
+    stack.enter_context(killed_after(120, *writers))
     for writer in writers:
         assert writer.stdout is not None
         assert writer.stdout.readline() == "ready\n"

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from auditing import killed_after
 from awsgate.audit import AuditLog, AuditRecord, Rotation
 from awsgate.cli.since import since_text
 from commandline import READ_ONLY, Run
@@ -231,20 +232,21 @@ def test_follow_shows_what_is_written_over_a_rotation_until_it_is_stopped(
     path = write(state, record(5, id="before"))
     assert run("audit", "tail", "--json").code == 0
     command = [sys.executable, "-m", "awsgate", "audit", "tail", "--json", "--follow"]
-    with subprocess.Popen(
-        [*command, "--user", "alice"], stdout=subprocess.PIPE, text=True, env=os.environ.copy()
-    ) as following:
+    with (
+        subprocess.Popen(
+            [*command, "--user", "alice"], stdout=subprocess.PIPE, text=True, env=os.environ.copy()
+        ) as following,
+        killed_after(60, following),
+    ):
         assert following.stdout is not None
-        try:
-            shown = [json.loads(following.stdout.readline())["id"]]
-            write(state, record(1, id="new"), record(1, user="bob"))
-            shown.append(json.loads(following.stdout.readline())["id"])
-            path.rename(path.with_name("audit.jsonl.1"))
-            time.sleep(0.6)  # there is no file for a while
-            write(state, record(0, id="rotated"))
-            shown.append(json.loads(following.stdout.readline())["id"])
-        finally:
-            following.send_signal(signal.SIGINT)
+        shown = [json.loads(following.stdout.readline())["id"]]
+        write(state, record(1, id="new"), record(1, user="bob"))
+        shown.append(json.loads(following.stdout.readline())["id"])
+        path.rename(path.with_name("audit.jsonl.1"))
+        time.sleep(0.6)  # there is no file for a while
+        write(state, record(0, id="rotated"))
+        shown.append(json.loads(following.stdout.readline())["id"])
+        following.send_signal(signal.SIGINT)
         assert following.wait(10) == 0
 
     assert shown == ["before", "new", "rotated"]
