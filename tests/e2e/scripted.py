@@ -63,7 +63,10 @@ class Scripted:
         head, _, body = data.partition(b"\r\n\r\n")
         length = re.search(rb"(?im)^content-length: *(\d+)", head)
         while length is not None and len(body) < int(length[1]):
-            body += sock.recv(65536)
+            more = sock.recv(65536)
+            if not more:
+                return False
+            body += more
         if BASE_KEYS["AWS_ACCESS_KEY_ID"].encode() in head:
             self.before_sts()
             sock.sendall(http_answer(ASSUMED))
