@@ -23,7 +23,7 @@ from awsgate.auditfile import LogFile, opened, opened_log
 from awsgate.auditline import GENESIS, parsed
 from awsgate.cli.auditlines import Filter, follow, last_records, shown
 from awsgate.cli.learned import policy
-from awsgate.cli.options import StateOption, state_folder
+from awsgate.cli.options import JsonOption, StateOption, state_folder
 from awsgate.cli.since import since_text
 from awsgate.cli.terminal import counted, printable, wants_colour
 from awsgate.state import AUDIT_NAME
@@ -69,7 +69,7 @@ def verify(
     from_hash: Annotated[
         str, typer.Option("--from", help="Hash noted before: check what was written after it.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
     state: StateOption = None,
 ) -> None:
     """Check that no line was changed, moved or lost; exit 1 and the place if one was.

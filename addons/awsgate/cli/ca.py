@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated
 
 import typer
 
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import CertificateAuthority, ensure_ca, rotate_ca
-from awsgate.cli.options import CertsOption, certs_folder
+from awsgate.cli.options import CertsOption, JsonOption, certs_folder
 from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(help="Show and rotate the CA that clients trust.", no_args_is_help=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command()

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from awsgate.cli.options import policy_path
+from awsgate.cli.options import JsonOption, policy_path
 from awsgate.cli.terminal import Style, counted, painted
 from awsgate.errors import SetupError
 from awsgate.policy import Policy
@@ -25,7 +25,7 @@ def check(
         Path | None, typer.Argument(help="Policy file or folder.", envvar="AWSGATE_POLICY")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit 1 if there is a warning.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read the policy and report every fault at once; exit 1 if there is one.
 

@@ -19,6 +19,7 @@ from awsgate.cli.choice import check_names, choices, choose
 from awsgate.cli.no import saying_no
 from awsgate.cli.options import (
     CertsOption,
+    JsonOption,
     PolicyOption,
     StateOption,
     certs_folder,
@@ -40,7 +41,7 @@ _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT
 
 
 def doctor(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
     user: Annotated[str, typer.Option(help="Make a call through the gateway as this user.")] = "",
     app: Annotated[str, typer.Option(help="In this app. Default: the first there is.")] = "",
     role: Annotated[str, typer.Option(help="As this role: its ARN, or its name.")] = "",

@@ -20,7 +20,7 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli.durations import seconds_of
-from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
+from awsgate.cli.options import JsonOption, PolicyOption, StateOption, policy_path, state_folder
 from awsgate.cli.revoke import revocation
 from awsgate.cli.terminal import columns
 from awsgate.errors import SetupError
@@ -100,7 +100,7 @@ def rm(
 
 @app.command()
 def ls(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
     state: StateOption = None,
 ) -> None:
     """List the locks of the state folder. Those of the policy are in its files.

@@ -9,7 +9,6 @@ import typer
 
 from awsgate.cli.places import certs_folder as certs_folder
 from awsgate.cli.places import certs_folder_in_use as certs_folder_in_use
-from awsgate.cli.places import existing_ca as existing_ca
 from awsgate.cli.places import policy_path as policy_path
 from awsgate.cli.places import state_folder as state_folder
 
@@ -49,6 +48,7 @@ RegionOption = Annotated[
 ProxyOption = Annotated[
     str, typer.Option("--proxy", help="URL of the gateway. Default: where the policy says.")
 ]
+JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 StateOption = Annotated[
     Path | None,
     typer.Option(

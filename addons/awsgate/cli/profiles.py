@@ -26,6 +26,7 @@ from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    JsonOption,
     PolicyOption,
     ProxyOption,
     RoleOption,
@@ -48,8 +49,6 @@ app = typer.Typer(
     help="AWS profiles for apps and roles, in the AWS config file.",
     no_args_is_help=True,
 )
-
-JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 
 
 @app.command()

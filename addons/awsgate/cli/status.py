@@ -11,13 +11,13 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import Annotated
 
 import typer
 
 from awsgate.cli.durations import duration_of
 from awsgate.cli.options import (
     CertsOption,
+    JsonOption,
     PolicyOption,
     StateOption,
     certs_folder,
@@ -29,7 +29,7 @@ from awsgate.cli.terminal import Style, counted, painted, printable
 
 
 def status(
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
