@@ -9,15 +9,15 @@ from __future__ import annotations
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from awsgate.address import proxy_address
 from awsgate.cli import athena
-from awsgate.cli.checking import check_proxy, check_region
-from awsgate.cli.durations import seconds_of
-from awsgate.cli.issuing import Issued, Wanted, issue
+from awsgate.cli.issuing import Issued, issue
+from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.no import saying_no
 from awsgate.cli.options import (
     AppOption,
@@ -29,16 +29,14 @@ from awsgate.cli.options import (
     StateOption,
     TtlOption,
     UserOption,
-    certs_folder,
-    policy_path,
-    state_folder,
 )
 from awsgate.cli.places import warn_if_down
+from awsgate.cli.running import Told
 from awsgate.cli.shells import CANNOT_UNSET, Format, Unwritable, login_shell, written
-from awsgate.cli.surroundings import lock_books
 from awsgate.cli.terminal import printable
 from awsgate.errors import SetupError
 from awsgate.lockout import clause_of, lock_among, rule_of
+from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
 from awsgate.variables import (
     HTTP_PROXIES,
@@ -91,18 +89,10 @@ def env(
     if unset:
         _print_undoing(style)
         return
-    check_region(region)
-    check_proxy(proxy)
-    wanted = Wanted(
-        *(user, app, role),
-        ttl_s=seconds_of(ttl) if ttl else 0,
-        policy=policy_path(policy),
-        state=state_folder(state),
-        certs=certs_folder(certs),
-        make_ca=certs is None,
-    )
+    wanted = Told(user, app, role, ttl, region, proxy, policy, state, certs).wanted()
+    rules = load_policy(wanted.policy)
     with saying_no():
-        issued = issue(wanted)
+        issued = issue(wanted, rules)
     way = issued.way(proxy, region)
     try:
         text = _text(style, way, issued)
@@ -112,7 +102,7 @@ def env(
             hint="the folder of the CA may have another name: --certs; or take --format json",
         ) from None
     _warn(style, way)
-    _warn_of_lock(wanted, issued)
+    _warn_of_lock(rules, wanted.state, issued)
     warn_if_down(way.proxy, "awsgate run")
     if sys.stdout.isatty() and style in _SHELLS:
         sys.stderr.write(f"awsgate: hint: to have these in this shell: {_EVALUATED[style]}\n")
@@ -155,10 +145,9 @@ _EVALUATED = {
 }
 
 
-def _warn_of_lock(wanted: Wanted, issued: Issued) -> None:
+def _warn_of_lock(rules: Policy, state: Path, issued: Issued) -> None:
     """Tell that the gateway will refuse what was issued."""
-    rules = load_policy(wanted.policy)
-    books, _ = lock_books(rules, wanted.state)
+    books, _ = lock_books(rules, state)
     who = {"user": issued.user, "app": issued.app, "session": ""}
     now = datetime.now(UTC)
     lock = lock_among(books, rules, **who, role_arn=issued.role_arn, came_by=(), now=now)

@@ -15,7 +15,14 @@ from typing import Annotated, Any
 
 import typer
 
-from awsgate.cli.options import PolicyOption, StateOption, policy_path, state_folder
+from awsgate.cli.lockbooks import lock_books
+from awsgate.cli.options import (
+    JsonOption,
+    PolicyOption,
+    StateOption,
+    policy_path,
+    state_folder,
+)
 from awsgate.cli.question import (
     Named,
     Pair,
@@ -25,7 +32,6 @@ from awsgate.cli.question import (
     find_record,
 )
 from awsgate.cli.roles import unknown_name
-from awsgate.cli.surroundings import lock_books
 from awsgate.cli.terminal import printable
 from awsgate.lockout import clause_of, lock_among, rule_of
 from awsgate.policy import Decision, Lock, Policy, denied_by
@@ -89,7 +95,7 @@ def explain(
     request_id: Annotated[
         str, typer.Option(help="Of a request that was made: x-awsgate-request-id.")
     ] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: JsonOption = False,
     policy: PolicyOption = None,
     state: StateOption = None,
 ) -> None:

@@ -10,9 +10,13 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from awsgate.address import reachable
 from awsgate.variables import Keys, Way
+
+if TYPE_CHECKING:
+    from awsgate.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +58,11 @@ class Issued:
         return self.keys.expires_at - now > self.life_s / 2
 
 
-def issue(wanted: Wanted) -> Issued:
-    """Ask the policy, and mint. Raises ``No`` and ``SetupError``."""
+def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
+    """Ask the policy, and mint. Raises ``No`` and ``SetupError``.
+
+    ``rules`` is what ``wanted.policy`` holds, where it was read already.
+    """
     import secrets
     from datetime import UTC, datetime
 
@@ -70,7 +77,8 @@ def issue(wanted: Wanted) -> Issued:
     from awsgate.session import ENTROPY_BYTES, mint
     from awsgate.state import open_state
 
-    rules = load_policy(wanted.policy)
+    if rules is None:
+        rules = load_policy(wanted.policy)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
     limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
     most = limit.seconds

@@ -19,22 +19,22 @@ from cryptography.x509.oid import NameOID
 from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
+from awsgate.cli.lockbooks import lock_books
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gatewaycall import keys_of
 from awsgate.listening import listens
 from awsgate.lockout import clause_of, lock_of, rule_of
-from awsgate.locks import LockStore
 from awsgate.paths import read_private
 from awsgate.policy import Policy, decide
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policyfile import load_policy
 from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
-from awsgate.state import KEY_NAME, LOCKS_NAME, open_state
+from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
-from awsgate.variables import HTTPS_PROXIES, PROFILES
+from awsgate.variables import ENDPOINT, HTTPS_PROXIES, PROFILES
 
 WAIT_S = 2.0
-FULL_URI = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+FULL_URI = ENDPOINT[0]
 # Another program may have the port: what stands here goes to a terminal.
 _BUILD = re.compile(
     r'^awsgate_build_info\{[^}]*version="([0-9A-Za-z.+-]{1,40})"', re.MULTILINE | re.ASCII
@@ -148,27 +148,32 @@ def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSes
         seen.problems.append(f"{where} is no gateway key: get credentials by awsgate env")
         return None
     seen.session = SeenSession(key_id)
-    if os.environ.get("AWS_ACCESS_KEY_ID"):
-        _claimed_end(seen, seen.session, now)
-    return _open(seen, seen.session, keys, state, now, here=here)
+    claimed = _claimed_end(seen.session, now) if os.environ.get("AWS_ACCESS_KEY_ID") else []
+    return _open(seen, seen.session, keys, claimed, state, now, here=here)
 
 
-def _claimed_end(seen: Seen, session: SeenSession, now: datetime) -> None:
-    """Take the end that stands in the environment, for want of a better."""
+def _claimed_end(session: SeenSession, now: datetime) -> list[str]:
+    """Take the end that stands in the environment, for want of a better.
+
+    Gives the problem with it, to be told only where the session is not opened: what
+    stands in AWS_CREDENTIAL_EXPIRATION may be older than the keys.
+    """
     text = os.environ.get("AWS_CREDENTIAL_EXPIRATION", "")
     try:
         ends = datetime.fromisoformat(text).astimezone(UTC)
     except ValueError:
-        return
+        return []
     session.ends, session.ends_in_s = utc_seconds(ends), int((ends - now).total_seconds())
-    if ends <= now:
-        seen.problems.append("the session has ended: get new credentials (awsgate env)")
+    if ends > now:
+        return []
+    return ["the session has ended: get new credentials (awsgate env)"]
 
 
 def _open(
     seen: Seen,
     session: SeenSession,
     keys: SigningKeys,
+    claimed: list[str],
     state: Path,
     now: datetime,
     *,
@@ -176,6 +181,7 @@ def _open(
 ) -> OpenedSession | None:
     try:
         if not (state / KEY_NAME).exists():
+            seen.problems += claimed
             return None
         opened = open_session(
             open_state(state).session_keys,
@@ -185,28 +191,22 @@ def _open(
         )
     except (OSError, SetupError):
         seen.notes.append(f"the session key in {state} cannot be read, so the session stays closed")
+        seen.problems += claimed
         return None
     except Refusal as exc:
-        ended = exc.code is Code.SESSION_EXPIRED
-        if ended or here:
-            text = f"{exc.message}: {exc.hint}" if exc.hint else exc.message
-            seen.problems = [p for p in seen.problems if "has ended" not in p] + [text]
+        if exc.code is Code.SESSION_EXPIRED or here:
+            claimed = [f"{exc.message}: {exc.hint}" if exc.hint else exc.message]
+        seen.problems += claimed
         return None
     of = opened.session
-    session.id, session.user, session.app, session.role_arn = of.id, of.user, of.app, _role(of)
+    session.id, session.user, session.app = of.id, of.user, of.app
+    session.role_arn = of.role_arns[-1]
     session.started, session.ends = _epoch(of.issued_at), _epoch(of.expires_at)
     session.ends_in_s = of.expires_at - int(now.timestamp())
-    # What stands in AWS_CREDENTIAL_EXPIRATION may be older than the keys.
-    seen.problems = [p for p in seen.problems if "has ended" not in p]
     secret = keys.secret_access_key.encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(secret, opened.secret_access_key.encode()):
         seen.problems.append("AWS_SECRET_ACCESS_KEY is not the secret of this key")
     return opened
-
-
-def _role(session: Session) -> str:
-    issued = session.issued
-    return (issued.role_arn if issued is not None else "") or session.role_arn
 
 
 def _still_allowed(
@@ -313,23 +313,6 @@ def _ends(file: Path) -> datetime | None:
 def _is_ours(cert: x509.Certificate) -> bool:
     names = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return [name.value for name in names] == [ORGANIZATION]
-
-
-def lock_books(policy: Policy | None, state: Path) -> tuple[list[LockBook], list[str]]:
-    """Give the locks of the policy and of the state folder, and what of them cannot be read.
-
-    No book at all: nothing is known of locks here.
-    """
-    books = [LockBook(policy.locks.values())] if policy is not None else []
-    folder, notes = state / LOCKS_NAME, []
-    try:
-        if folder.is_dir():
-            found = LockStore(folder).read()
-            books.append(found.locks)
-            notes += [f"a lock in {folder} cannot be read: {fault}" for fault in found.faults]
-    except (OSError, SetupError):
-        notes.append(f"the locks in {folder} cannot be read, and are left out")
-    return books, notes
 
 
 def _locks(seen: Seen, state: Path, policy: Policy | None, now: datetime) -> list[LockBook]:
