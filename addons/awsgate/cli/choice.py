@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from awsgate.cli.no import No
 from awsgate.cli.roles import pairs_meant, role_meant, unknown_name
+from awsgate.cli.terminal import columns
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.decide import NO_ROLE_ARN
 from awsgate.policy.fields import ACCOUNT_LABEL
@@ -69,10 +70,7 @@ def choices(policy: Policy, user: str, app: str = "", role: str = "") -> list[Ch
 
 def default_user(policy: Policy) -> str:
     """Give the user who is meant where none is named. Raises ``No`` if that is not clear."""
-    try:
-        login = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        login = ""
+    login = login_name()
     if login in policy.users:
         return login
     if len(policy.users) == 1:
@@ -85,6 +83,14 @@ def default_user(policy: Policy) -> str:
         [f"  {name}" for name in known[:MAX_SHOWN]],
         hints=["say who with --user, or set AWSGATE_USER"] if known else [],
     )
+
+
+def login_name() -> str:
+    """Give who is logged in here; empty if that cannot be told."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):  # a container's user need not have a name
+        return ""
 
 
 def short_role(arn: str, others: Sequence[str]) -> str:
@@ -100,8 +106,7 @@ def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:
         app = policy.apps[choice.app]
         account = app.labels.get(ACCOUNT_LABEL) or choice.role_arn.split(":")[4]
         rows.append((choice.app, account, short_role(choice.role_arn, _arns(found, choice.app))))
-    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
-    lines = [f"  {app:<{widths[0]}}  {account:<{widths[1]}}  {role}" for app, account, role in rows]
+    lines = [f"  {line}" for line in columns(rows)]
     more = len(found) - MAX_SHOWN
     return [*lines, f"  and {more} more"] if more > 0 else lines
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import os
 import shlex
 import sys
@@ -18,6 +17,7 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli.checking import check_upstream
+from awsgate.cli.choice import login_name
 from awsgate.cli.options import CertsOption, StateOption, certs_folder, state_folder
 from awsgate.cli.places import options_of
 from awsgate.cli.terminal import printable
@@ -147,10 +147,7 @@ def _complete(told: Answers, upstream: str, *, asks: bool) -> Answers:
 
 
 def _login() -> str:
-    try:
-        name = getpass.getuser()
-    except (KeyError, OSError):  # a container's user need not have a name
-        return ""
+    name = login_name()
     return name if is_user(name) else ""
 
 

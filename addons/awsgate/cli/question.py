@@ -16,7 +16,7 @@ from awsgate.auditline import parsed, resource_list
 from awsgate.aws.call import Call, access_levels_of, recorded_levels
 from awsgate.aws.catalogue import operation_actions, tenant_service
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.aws.partitions import region_partition
+from awsgate.cli.checking import check_region
 from awsgate.cli.roles import pairs_meant
 from awsgate.errors import SetupError
 from awsgate.policy import CallFacts, Policy
@@ -62,11 +62,12 @@ def asked_by_options(policy: Policy, named: Named, now: datetime) -> Question:
     """Read the options. Raises ``typer.BadParameter`` with what is wrong with one."""
     call, notes = named_call(named.actions, named.resources) if named.actions else (None, [])
     pairs, unclear = pairs_meant(policy, named.user, named.app, named.role)
-    region, client, moment = _region(named.region), _client(named.client), _moment(named.at, now)
+    check_region(named.region)
+    client, moment = _client(named.client), _moment(named.at, now)
     tenant = tenant_service(call.actions[0]) if call is not None and call.actions else ""
     facts = None
     if call is not None:
-        facts = CallFacts(call, (region,) if region else (), client, moment)
+        facts = CallFacts(call, (named.region,) if named.region else (), client, moment)
     return Question(
         user=named.user,
         pairs=pairs,
@@ -152,12 +153,6 @@ def find_record(path: Path, request_id: str) -> dict[str, Any]:
         hint="the id is in the header x-awsgate-request-id, and in the SDK's RequestId; "
         "--state names the gateway's state folder",
     )
-
-
-def _region(text: str) -> str:
-    if text and region_partition(text) is None:
-        raise typer.BadParameter(f"{text!r} is not a region like us-east-1")
-    return text
 
 
 def _client(text: str) -> str:

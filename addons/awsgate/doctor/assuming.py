@@ -63,7 +63,7 @@ def check_role(facts: RoleFacts) -> Finding:
     """Say whether the role can be assumed, and if not why."""
     if not facts.code:
         return ok(Group.AWS, "role", f"{facts.role_arn} can be assumed ({facts.used_by})")
-    mine, theirs = _partition(facts.base_arn), _partition(facts.role_arn)
+    mine, theirs = partition_of(facts.base_arn), partition_of(facts.role_arn)
     if mine and mine != theirs:
         return _partition_fault(facts, mine, theirs)
     if facts.code == "AccessDenied":
@@ -236,7 +236,7 @@ def _names(statement: Mapping[str, Any], arn: str) -> bool:
         return True
     account = (arn.split(":") + [""] * 5)[4]
     mine = principal_of(arn)
-    good = {"*", arn, mine, account, f"arn:{_partition(arn)}:iam::{account}:root"}
+    good = {"*", arn, mine, account, f"arn:{partition_of(arn)}:iam::{account}:root"}
     listed = [str(p) for p in _several(principal.get("AWS") if principal else None)]
     # STS does not show a role's path, and a trust policy does.
     paths = [p for p in listed if ":role/" in p and p.split("/")[-1] == mine.split("/")[-1]]
@@ -266,7 +266,8 @@ def _several(value: Any) -> list[Any]:
 # --- other answers ----------------------------------------------------------------
 
 
-def _partition(arn: str) -> str:
+def partition_of(arn: str) -> str:
+    """Give the partition that an ARN names; empty: it is none."""
     return (arn.split(":") + [""] * 2)[1]
 
 

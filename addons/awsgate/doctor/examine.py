@@ -22,7 +22,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import BUNDLE_NAME, CERT_NAME
 from awsgate.doctor.accounts import BaseFacts, GatewayState, broken, check_base, slow, unasked
 from awsgate.doctor.asking import MAX_ROLES, Asker, Wanted, wanted_roles
-from awsgate.doctor.assuming import RoleFacts, check_role
+from awsgate.doctor.assuming import RoleFacts, check_role, partition_of
 from awsgate.doctor.clientfiles import check_client_files
 from awsgate.doctor.connect import Caller, Way, walk
 from awsgate.doctor.environment import check_shell
@@ -156,14 +156,9 @@ def _way(patient: Patient, address: str, root: bytes, role_arn: str) -> Way:
         roots = root + (patient.certs / CERT_NAME).read_bytes()
     except OSError:
         roots = root
-    partition = BY_ID[_partition(role_arn)]
+    partition = BY_ID.get(partition_of(role_arn), BY_ID["aws"])
     host = f"sts.{partition.global_region}.{partition.suffix}"
     return Way(address, host, partition.global_region, str(patient.certs), root, roots)
-
-
-def _partition(arn: str) -> str:
-    found = (arn.split(":") + [""] * 2)[1]
-    return found if found in BY_ID else "aws"
 
 
 def _caller(
