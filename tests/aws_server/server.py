@@ -66,6 +66,14 @@ class StrictAws:
         return self.store.stored
 
     @property
+    def gateway_keys(self) -> dict[str, str]:
+        """Environment for a gateway: credentials that may assume roles."""
+        return {
+            "AWS_ACCESS_KEY_ID": self.base_keys.access_key_id,
+            "AWS_SECRET_ACCESS_KEY": self.base_keys.secret_access_key,
+        }
+
+    @property
     def issued(self) -> list[str]:
         """Every secret and token it ever issued."""
         return self.keys.issued

@@ -208,11 +208,8 @@ def _services(stack: ExitStack, folder: Path, users: Sequence[str]) -> Stage:
 def _strict(stack: ExitStack, folder: Path, users: Sequence[str]) -> StrictStage:
     folder.mkdir()
     aws = stack.enter_context(StrictAws())
-    keys = {
-        "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-        "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-    }
-    return StrictStage(*_gateway(stack, folder, users, POWER_ROLE, keys, aws.url), aws=aws)
+    started = _gateway(stack, folder, users, POWER_ROLE, aws.gateway_keys, aws.url)
+    return StrictStage(*started, aws=aws)
 
 
 def _gateway(

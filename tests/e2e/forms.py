@@ -16,9 +16,9 @@ from botocore.config import Config
 from aws_server.model import Request
 from aws_server.server import StrictAws
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
+from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
-from rawclient import Answer, ask, head
+from rawclient import Answer, ask, head, keys_of
 
 POLICY = """\
 kind: role
@@ -103,28 +103,26 @@ class Stage:
 
 
 @contextmanager
+def gateway_before(
+    aws: StrictAws | EmbeddedAws, folder: Path, policy_text: str, **how: Any
+) -> Iterator[GatewayProcess]:
+    """Run a gateway with that policy; ``how`` is for ``GatewayProcess``."""
+    policy = folder / "policy.yaml"
+    policy.write_text(policy_text, "utf-8")
+    gateway = GatewayProcess(folder, policy=policy, keys=aws.gateway_keys, upstream=aws.url, **how)
+    try:
+        yield gateway
+    finally:
+        gateway.stop()
+
+
+@contextmanager
 def stage_in(folder: Path, *, spec: str = "{}") -> Iterator[Stage]:
     """Start both; ``spec`` is that of ``kind: gateway``."""
-    policy = folder / "policy.yaml"
-    policy.write_text(POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec), "utf-8")
-    with StrictAws() as aws:
-        gateway = GatewayProcess(
-            folder,
-            policy=policy,
-            keys={
-                "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-            },
-            upstream=aws.url,
-        )
-        try:
-            env = gateway.env(user="bob", app="awsconsole-test", role=POWER_ROLE)
-            keys = SigningKeys(
-                env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]
-            )
-            yield Stage(aws, gateway, keys, env["AWS_CA_BUNDLE"])
-        finally:
-            gateway.stop()
+    policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)
+    with StrictAws() as aws, gateway_before(aws, folder, policy) as gateway:
+        env = gateway.env(user="bob", app="awsconsole-test", role=POWER_ROLE)
+        yield Stage(aws, gateway, keys_of(env), env["AWS_CA_BUNDLE"])
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from awsgate.locks import LockStore
 from awsgate.policywatch import SETTLE_S
 from awsgate.session import open_session
 from awsgate.state import open_state
+from e2e.recording import wait_until
 from rawclient import Answer, Call, Wire, mint_keys, secure
 
 ACCOUNT = "123456789012"
@@ -209,12 +210,7 @@ class Bench:
 
 def until(done: Callable[[], bool], *, within: float = SOON_S) -> bool:
     """True as soon as ``done`` is; False if that takes too long."""
-    latest = time.monotonic() + within
-    while not done():
-        if time.monotonic() > latest:
-            return False
-        time.sleep(0.02)
-    return True
+    return wait_until(done, within_s=within)
 
 
 def cut_within(wire: Wire, seconds: float = SOON_S) -> bool:
@@ -248,12 +244,8 @@ def bench_in(
     for name, text in documents.items():
         (policy / name).write_text(text, "utf-8")
     with StrictAws() as aws:
-        base = {
-            "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-        }
         running = GatewayProcess(
-            folder, policy=policy, keys=base, upstream=aws.url, options=options
+            folder, policy=policy, keys=aws.gateway_keys, upstream=aws.url, options=options
         )
         try:
             yield Bench(aws, running, policy)

@@ -17,6 +17,7 @@ from aws_server.server import StrictAws
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import GatewayProcess, clean_env
+from e2e.forms import gateway_before
 
 REGION = "eu-central-1"
 DATABASE = f"db1.c9akciq32.{REGION}.rds.amazonaws.com"
@@ -104,24 +105,10 @@ class Stage:
 @contextmanager
 def stage_in(folder: Path) -> Iterator[Stage]:
     """Start both."""
-    (folder / "policy.yaml").write_text(POLICY, "utf-8")
-    with StrictAws() as aws:
-        base = aws.base_keys
-        gateway = GatewayProcess(
-            folder,
-            policy=folder / "policy.yaml",
-            keys={
-                "AWS_ACCESS_KEY_ID": base.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": base.secret_access_key,
-            },
-            upstream=aws.url,
-        )
-        try:
-            given = gateway.env(user="bob", app="test", role=POWER_ROLE)
-            env = clean_env(gateway.home, {**given, "AWS_REGION": REGION})
-            # Nothing of the gateway's own is within a client's reach.
-            for name in ("POLICY", "STATE", "CERTS"):
-                env[f"AWSGATE_{name}"] = str(folder / "nowhere")
-            yield Stage(aws, gateway, env)
-        finally:
-            gateway.stop()
+    with StrictAws() as aws, gateway_before(aws, folder, POLICY) as gateway:
+        given = gateway.env(user="bob", app="test", role=POWER_ROLE)
+        env = clean_env(gateway.home, {**given, "AWS_REGION": REGION})
+        # Nothing of the gateway's own is within a client's reach.
+        for name in ("POLICY", "STATE", "CERTS"):
+            env[f"AWSGATE_{name}"] = str(folder / "nowhere")
+        yield Stage(aws, gateway, env)

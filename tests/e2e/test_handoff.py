@@ -17,10 +17,10 @@ from botocore.exceptions import ClientError
 from aws_server import sts
 from aws_server.model import Refused
 from aws_server.server import StrictAws
-from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import GatewayProcess
-from e2e.forms import Stage
+from e2e.forms import Stage, gateway_before
+from rawclient import keys_of
 
 READ_ONLY = "arn:aws:iam::aws:policy/ReadOnlyAccess"
 POLICY = f"""\
@@ -92,28 +92,14 @@ def aws() -> Iterator[StrictAws]:
 
 @pytest.fixture
 def gateway(aws: StrictAws, tmp_path: Path) -> Iterator[GatewayProcess]:
-    policy = tmp_path / "policy.yaml"
-    policy.write_text(POLICY, "utf-8")
-    running = GatewayProcess(
-        tmp_path,
-        policy=policy,
-        keys={
-            "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-        },
-        upstream=aws.url,
-    )
-    yield running
-    running.stop()
+    with gateway_before(aws, tmp_path, POLICY) as running:
+        yield running
 
 
 def s3_of(user: str, aws: StrictAws, gateway: GatewayProcess) -> Any:
     """Give a boto3 client that is ``user``."""
     env = gateway.env(user=user, app="awsconsole-test", role=POWER_ROLE)
-    keys = SigningKeys(
-        env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]
-    )
-    return Stage(aws, gateway, keys, env["AWS_CA_BUNDLE"]).client("s3")
+    return Stage(aws, gateway, keys_of(env), env["AWS_CA_BUNDLE"]).client("s3")
 
 
 def asked(aws: StrictAws) -> list[dict[str, str]]:

@@ -23,6 +23,7 @@ from botocore.loaders import Loader
 from aws_server.server import StrictAws
 from awsgate.demo.embedded_aws import ACCOUNT, BUCKET, POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
+from e2e.forms import gateway_before
 
 POLICY = f"""\
 kind: role
@@ -249,17 +250,13 @@ class SpeaksOnly(Loader):
 
 @contextmanager
 def staged(
-    folder: Path, keys: dict[str, str], upstream: str, seen: Callable[[], Sequence[str]]
+    folder: Path, aws: StrictAws | EmbeddedAws, seen: Callable[[], Sequence[str]]
 ) -> Iterator[Stage]:
     """Start a gateway with that policy; ``seen`` gives the access key id of each request."""
-    policy, own = folder / "policy.yaml", keys["AWS_ACCESS_KEY_ID"]
-    policy.write_text(POLICY, "utf-8")
-    gateway = GatewayProcess(folder, policy=policy, keys=keys, upstream=upstream)
-    try:
+    own = aws.gateway_keys["AWS_ACCESS_KEY_ID"]
+    with gateway_before(aws, folder, POLICY) as gateway:
         env = gateway.env(user="rea", app="awsconsole-test", role=POWER_ROLE)
         yield Stage(gateway, env, lambda: sum(key_id != own for key_id in seen()))
-    finally:
-        gateway.stop()
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +266,7 @@ def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     def seen() -> list[str]:
         return [request["access_key_id"] for request in aws.requests()]
 
-    with staged(tmp_path_factory.mktemp("reader"), aws.gateway_keys, aws.url, seen) as made:
+    with staged(tmp_path_factory.mktemp("reader"), aws, seen) as made:
         yield made
 
 
@@ -277,15 +274,11 @@ def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """In front of the strict AWS, which answers in any protocol."""
     with StrictAws() as aws:
-        keys = {
-            "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-        }
 
         def seen() -> list[str]:
             return [request.access_key_id for request in aws.requests]
 
-        with staged(tmp_path_factory.mktemp("strict"), keys, aws.url, seen) as made:
+        with staged(tmp_path_factory.mktemp("strict"), aws, seen) as made:
             yield made
         assert aws.faults() == []
 

@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,7 +22,7 @@ from awsgate.auditchain import verify
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
-from e2e.forms import POLICY
+from e2e.forms import POLICY, gateway_before
 from e2e.held import until
 from e2e.serving import workers_of
 from rawclient import Call, metric, mint_keys, secure
@@ -31,28 +31,12 @@ BUCKET = "run.s3.us-east-1.amazonaws.com"
 OBJECT = Call("s3", BUCKET, "GET", "/generated/5")
 
 
-@contextmanager
 def server(
     folder: Path, aws: StrictAws, *, spec: str = "{}", workers: int = 2, extra: Sequence[str] = ()
-) -> Iterator[GatewayProcess]:
+) -> AbstractContextManager[GatewayProcess]:
     """Run a gateway before the strict AWS."""
-    policy = folder / "policy.yaml"
-    policy.write_text(POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec), "utf-8")
-    gateway = GatewayProcess(
-        folder,
-        policy=policy,
-        keys={
-            "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
-        },
-        upstream=aws.url,
-        workers=workers,
-        extra=extra,
-    )
-    try:
-        yield gateway
-    finally:
-        gateway.stop()
+    policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)
+    return gateway_before(aws, folder, policy, workers=workers, extra=extra)
 
 
 @pytest.fixture
