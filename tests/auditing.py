@@ -25,7 +25,7 @@ def fill(log: AuditLog, count: int, *, start: int = 0) -> None:
 
 
 @contextmanager
-def killed_after(seconds: float, *processes: subprocess.Popen[str]) -> Iterator[None]:
+def killed_after(seconds: float, *processes: subprocess.Popen[Any]) -> Iterator[None]:
     """Kill them when that time is up, and at the end: then nothing waits for them for ever."""
 
     def kill() -> None:

@@ -6,16 +6,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from auditing import killed_after
 from aws_server.server import StrictAws
 from awsgate.cli.local import answers
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
 from awsgate.demo.processes import clean_env, free_port
 from e2e.forms import POLICY, Stage, stage_in
+from e2e.recording import wait_until
 
 ARN = f"arn:aws:sts::{ACCOUNT}:assumed-role/{POWER_ROLE.rpartition('/')[2]}/bob"
 WHO = ("sts", "get-caller-identity", "--query", "Arn", "--output", "text")
@@ -89,43 +92,39 @@ class Home:
     folder: Path
     aws: StrictAws
     port: int
+    started: ExitStack
+    """All that is started is killed by its end."""
 
     def start(self, script: str, *options: str) -> subprocess.Popen[str]:
-        environment = clean_env(
-            self.folder,
-            {
-                "AWS_ACCESS_KEY_ID": self.aws.base_keys.access_key_id,
-                "AWS_SECRET_ACCESS_KEY": self.aws.base_keys.secret_access_key,
-            },
-        )
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 sys.executable, "-m", "awsgate", "exec", "--local", "--user", "bob",
                 "--policy", str(self.folder / "policy.yaml"), "--state", str(self.folder / "state"),
                 "--certs", str(self.folder / "certs"), "--proxy", f"http://{self.address}",
                 "--set", f"awsgate_upstream={self.aws.url}", *options, "--", "sh", "-c", script,
             ],
-            env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE, text=True,
+            env=clean_env(self.folder, self.aws.gateway_keys), stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
+        self.started.enter_context(process)
+        self.started.enter_context(killed_after(120, process))
+        return process
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
     def wait_until(self, there: bool) -> None:
-        deadline = time.monotonic() + 40
-        while answers(self.address) is not there:
-            assert time.monotonic() < deadline, f"the gateway is there: {not there}"
-            time.sleep(0.1)
+        came = wait_until(lambda: answers(self.address) is there, within_s=40)
+        assert came, f"the gateway is there: {not there}"
 
 
 @pytest.fixture
 def local(tmp_path: Path) -> Iterator[Home]:
     policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec="{}")
     (tmp_path / "policy.yaml").write_text(policy, "utf-8")
-    with StrictAws() as aws:
-        yield Home(tmp_path, aws, free_port())
+    with StrictAws() as aws, ExitStack() as started:
+        yield Home(tmp_path, aws, free_port(), started)
 
 
 @pytest.mark.parametrize("options", [(), ("--static",)], ids=["endpoint", "static"])
@@ -167,7 +166,7 @@ def test_a_command_that_is_killed_leaves_no_gateway_behind(local: Home) -> None:
 
     running.kill()
 
-    running.communicate()
+    running.communicate(timeout=30)
     local.wait_until(False)
 
 

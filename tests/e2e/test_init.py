@@ -6,12 +6,12 @@ import os
 import pty
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from auditing import killed_after
 from awsgate.demo.embedded_aws import ACCOUNT, EmbeddedAws
 from awsgate.demo.processes import clean_env
 from awsgate.policy import grantable_roles
@@ -113,18 +113,17 @@ def at_a_terminal(env: dict[str, str], answers: list[str]) -> str:
     )
     os.close(theirs)
     seen, left = "", iter(answers)
-    for part in parts(ours):
-        seen += part
-        if seen.rstrip("\033[0m").endswith(": "):
-            os.write(ours, next(left).encode() + b"\n")
-    assert process.wait(30) == 0, seen
-    os.close(ours)
+    with os.fdopen(ours, "wb", buffering=0) as terminal, process, killed_after(60, process):
+        for part in parts(ours):
+            seen += part
+            if seen.rstrip("\033[0m").endswith(": "):
+                terminal.write(next(left).encode() + b"\n")
+        assert process.wait(30) == 0, seen
     return seen
 
 
 def parts(handle: int) -> Iterator[str]:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
+    while True:
         try:
             part = os.read(handle, 4096)
         except OSError:  # Linux: the other side is closed

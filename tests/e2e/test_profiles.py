@@ -15,11 +15,12 @@ from pathlib import Path
 import boto3
 import pytest
 
+from auditing import killed_after
 from aws_server.server import StrictAws
 from awsgate.demo.processes import GatewayProcess, clean_env
+from e2e.forms import gateway_before
 
 ACCOUNTS = {"dev": "111111111111", "prod": "222222222222"}
-ROLES = {app: f"arn:aws:iam::{account}:role/Deploy" for app, account in ACCOUNTS.items()}
 SEEN = {app: f"arn:aws:sts::{account}:assumed-role/Deploy/ada" for app, account in ACCOUNTS.items()}
 
 POLICY = """\
@@ -66,32 +67,22 @@ class Stage:
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     folder = tmp_path_factory.mktemp("two accounts")
-    policy = folder / "policy.yaml"
-    policy.write_text(POLICY, "utf-8")
-    with StrictAws() as aws:
-        keys = {
-            "AWS_ACCESS_KEY_ID": aws.base_keys.access_key_id,
-            "AWS_SECRET_ACCESS_KEY": aws.base_keys.secret_access_key,
+    with StrictAws() as aws, gateway_before(aws, folder, POLICY) as gateway:
+        more = {
+            "HTTPS_PROXY": gateway.proxy,
+            "NO_PROXY": "127.0.0.1",
+            "AWS_CONFIG_FILE": str(folder / "config"),
+            "AWS_EC2_METADATA_DISABLED": "true",
         }
-        gateway = GatewayProcess(folder, policy=policy, keys=keys, upstream=aws.url)
-        try:
-            more = {
-                "HTTPS_PROXY": gateway.proxy,
-                "NO_PROXY": "127.0.0.1",
-                "AWS_CONFIG_FILE": str(folder / "config"),
-                "AWS_EC2_METADATA_DISABLED": "true",
-            }
-            environment = clean_env(gateway.home, more)
-            subprocess.run(
-                [
-                    sys.executable, "-m", "awsgate", "profiles", "write", "--region", "us-east-1",
-                    "--policy", policy, "--state", gateway.state, "--certs", gateway.certs,
-                ],
-                env=environment, check=True, capture_output=True,
-            )  # fmt: skip
-            yield Stage(aws, gateway, environment)
-        finally:
-            gateway.stop()
+        environment = clean_env(gateway.home, more)
+        subprocess.run(
+            [
+                sys.executable, "-m", "awsgate", "profiles", "write", "--region", "us-east-1",
+                "--policy", gateway.policy, "--state", gateway.state, "--certs", gateway.certs,
+            ],
+            env=environment, check=True, capture_output=True,
+        )  # fmt: skip
+        yield Stage(aws, gateway, environment)
 
 
 @pytest.fixture
@@ -133,7 +124,9 @@ def test_the_cli_takes_a_role_by_profile(stage: Stage) -> None:
         for app in ACCOUNTS
     }  # fmt: skip
 
-    assert {app: process.communicate()[0].strip() for app, process in running.items()} == SEEN
+    with killed_after(60, *running.values()):
+        said = {app: process.communicate()[0].strip() for app, process in running.items()}
+    assert said == SEEN
 
 
 TERRAFORM = """\
