@@ -9,7 +9,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from awsgate.cli.init import EMBEDDED_ROLES
 from awsgate.demo.embedded_aws import BUCKET
 from awsgate.demo.processes import clean_env, free_port
 from awsgate.initial import Answers, policy_files
+from e2e.recording import wait_until
 
 OTHER = "arn:aws:iam::123456789012:role/team/Writer"
 
@@ -133,10 +133,7 @@ def test_when_the_gateway_ends_so_does_the_demo(setup: Setup) -> None:
     os.kill(gateway, signal.SIGKILL)
 
     log = setup.folder / "state" / "demo" / "demo.log"
-    deadline = time.monotonic() + 30
-    while "the gateway has ended" not in log.read_text():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
+    assert wait_until(lambda: "the gateway has ended" in log.read_text(), within_s=30)
     assert setup.run("demo", "--stop").returncode == 1
 
 
