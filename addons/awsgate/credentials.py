@@ -106,6 +106,10 @@ def _random_share() -> float:
     return secrets.randbelow(1 << 32) / (1 << 32)
 
 
+PER_REQUEST = frozenset({"hit", "miss"})
+"""Results that the process counts which has the request; whoever asks STS counts the rest."""
+
+
 class CredentialCache:
     """Credentials by request: one STS call at a time for each, renewed ahead.
 

@@ -141,10 +141,6 @@ class Gateway:
             self.dialer.permit_private(host)
         return self.upstreams.for_aws(host, port)
 
-    def counts(self) -> tuple[int, int, int]:
-        """Give the numbers of users, roles and apps in the policy."""
-        return len(self.policy.users), len(self.policy.roles), len(self.policy.apps)
-
     def cautions(self) -> list[str]:
         """Give what is valid and probably not meant in what is in force."""
         return _warnings(self.settings, self.policy)
@@ -203,16 +199,15 @@ def assemble(
     store = LockStore(state.locks_folder)
     locks = store.open()
     ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
-    metrics = Metrics(version=__version__, known_users=policy.users)
-    metrics.ca_expiry(ca.not_after.timestamp())
+    metrics = new_metrics(policy, ca)
     upstreams = _upstreams(spec, settings.upstream)
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
-    address = spec.metrics_listen if settings.metrics is None else settings.metrics
+    address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, _rotation(spec))
     bypass = _bypass(spec)
-    assumer = assumer or _assumer(spec, settings.upstream)
+    assumer = assumer or base_assumer(policy, settings)
     usage = Usage()
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
@@ -286,12 +281,21 @@ def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
 
 def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
     """Give what asks STS, as policy and settings say."""
-    return _assumer(policy.gateway, settings.upstream)
-
-
-def _assumer(spec: GatewaySpec, upstream: str) -> StsAssumer:
+    spec = policy.gateway
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
-    return StsAssumer(spec.sts.endpoint_url or upstream, spec.sts.regional, profiles)
+    return StsAssumer(spec.sts.endpoint_url or settings.upstream, spec.sts.regional, profiles)
+
+
+def metrics_address(policy: Policy, settings: Settings) -> str:
+    """Give where metrics are served; empty: nowhere."""
+    return policy.gateway.metrics_listen if settings.metrics is None else settings.metrics
+
+
+def new_metrics(policy: Policy, ca: CertificateAuthority) -> Metrics:
+    """Give the metrics of a process that starts."""
+    metrics = Metrics(version=__version__, known_users=policy.users)
+    metrics.ca_expiry(ca.not_after.timestamp())
+    return metrics
 
 
 def _new_ca(ca: CertificateAuthority, *, lost: bool) -> list[str]:

@@ -28,6 +28,7 @@ from awsgate.addon.hooks import Hooks
 from awsgate.addon.reloading import Reloader
 from awsgate.addon.speaker import seat
 from awsgate.addon.tunnels import cut_client
+from awsgate.announcement import announcement, say, warned_of
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
 from awsgate.policywatch import Watch
@@ -152,8 +153,7 @@ class AwsGate:
         host.slim(ctx.master)
         _announce(hooks.gateway, server)
         # In a thread: an instance role is asked for over the network.
-        for missing in await asyncio.to_thread(hooks.gateway.assumer.missing):
-            _say([f"awsgate: warning: no AWS credentials: {missing}"])
+        say(*warned_of(await asyncio.to_thread(hooks.gateway.assumer.missing)))
 
     def done(self) -> None:
         """Close what this instance opened."""
@@ -231,26 +231,22 @@ def _refuse_unknown(deferred: Iterable[str]) -> None:
             raise SetupError(f"there is no option {name}", hint=hint)
 
 
-def _say(lines: Iterable[str]) -> None:
-    sys.stderr.write("\n".join(lines) + "\n")
-    sys.stderr.flush()
-
-
 def _announce(gateway: Gateway, server: Any) -> None:
     addresses = [f"{a[0]}:{a[1]}" for a in server.listen_addrs()] if server is not None else []
-    users, roles, apps = gateway.counts()
-    lines = [
-        f"awsgate: listening on {', '.join(sorted(set(addresses)))}",
-        f"awsgate: policy {gateway.settings.policy}: {users} users, {roles} roles, {apps} apps",
-        f"awsgate: CA {gateway.ca.root_cert}, until {gateway.ca.not_after:%Y-%m-%d}",
-        f"awsgate: audit {gateway.audit_path}",
-        f"awsgate: metrics {gateway.metrics_address or 'off'}",
-        *(f"awsgate: warning: {warning}" for warning in gateway.warnings),
-    ]
-    _say(lines)
+    lines = announcement(
+        ", ".join(sorted(set(addresses))),
+        gateway.policy,
+        at=gateway.settings.policy,
+        ca=gateway.ca,
+        audit=gateway.audit_path,
+        metrics=gateway.metrics_address,
+        warnings=gateway.warnings,
+    )
+    say(*lines)
 
 
 def _give_up(exc: SetupError) -> None:
     """End the process. ``SystemExit`` is the one thing that mitmproxy does not swallow."""
-    _say([exc.render()])
+    sys.stderr.write(f"{exc.render()}\n")
+    sys.stderr.flush()
     raise SystemExit(2)

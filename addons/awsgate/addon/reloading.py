@@ -14,6 +14,7 @@ from datetime import datetime
 
 from awsgate.addon.hooks import Hooks
 from awsgate.addon.record import MAX_REASON_CHARS
+from awsgate.announcement import counted
 from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
 from awsgate.lockout import rule_of
@@ -98,10 +99,9 @@ class Reloader:
         self._enforce(read.policy.locks.values())
         self.hooks.cut_closed_tunnels()
         self._policy_on_disk = read.policy
-        users, roles, apps = self.gateway.counts()
-        counted = f"{users} users, {roles} roles, {apps} apps"
-        self._say([f"awsgate: policy read again: {counted}", *self._cautions(waiting)])
-        self._note(POLICY_RELOAD, "allowed", f"{counted}; {self._in_force()}")
+        holds = counted(self.gateway.policy)
+        self._say([f"awsgate: policy read again: {holds}", *self._cautions(waiting)])
+        self._note(POLICY_RELOAD, "allowed", f"{holds}; {self._in_force()}")
         self._count("ok")
 
     def _cautions(self, waiting: Iterable[str]) -> list[str]:
@@ -124,9 +124,9 @@ class Reloader:
         if fault is not None:
             self._refuse("locks", fault, asked=asked)
         elif self._faults.pop("locks", None) is not None:
-            counted = f"{len(found.locks)} in all"
-            self._say([f"awsgate: locks read again: {counted}"])
-            self._note(LOCKS_RELOAD, "allowed", counted)
+            holds = f"{len(found.locks)} in all"
+            self._say([f"awsgate: locks read again: {holds}"])
+            self._note(LOCKS_RELOAD, "allowed", holds)
             self._count("ok")
 
     def _put_in_force(self, locks: LockBook) -> None:

@@ -26,7 +26,13 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
-from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest, unavailable
+from awsgate.credentials import (
+    PER_REQUEST,
+    AwsCredentials,
+    CredentialCache,
+    RoleRequest,
+    unavailable,
+)
 from awsgate.errors import Code, Refusal
 from awsgate.policy.handoff import Handoff
 from awsgate.telling import Telling
@@ -111,9 +117,6 @@ def _nothing() -> None:
     pass
 
 
-_OWN = frozenset({"hit", "miss"})
-
-
 class WorkerCredentials(CredentialCache):
     """The worker's own cache; what it forgets, the parent forgets too."""
 
@@ -121,7 +124,7 @@ class WorkerCredentials(CredentialCache):
         self, assumer: BrokerAssumer, *, on_result: Callable[[str], None], **_: object
     ) -> None:
         # What becomes of a call to STS, and how long it takes, the parent counts.
-        super().__init__(assumer, on_result=lambda r: on_result(r) if r in _OWN else None)
+        super().__init__(assumer, on_result=lambda r: on_result(r) if r in PER_REQUEST else None)
         self._broker = assumer
 
     def forget(self, *, role_arn: str | None, session_name: str | None) -> int:

@@ -10,7 +10,6 @@ import asyncio
 import os
 import resource
 import socket
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,10 +17,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from awsgate.address import joined
+from awsgate.announcement import announcement, say, warned_of
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import CertificateAuthority, ensure_ca
-from awsgate.credentials import CredentialCache
-from awsgate.metrics import Metrics, forget_process, shared_registry
+from awsgate.credentials import PER_REQUEST, CredentialCache
+from awsgate.metrics import forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
@@ -31,8 +31,14 @@ from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import MITMPROXY, Orders
 from awsgate.server.parent import Parent, bind, default_workers
 from awsgate.state import open_state
-from awsgate.version import __version__
-from awsgate.wiring import Settings, base_assumer, lost_ca, start_warnings
+from awsgate.wiring import (
+    Settings,
+    base_assumer,
+    lost_ca,
+    metrics_address,
+    new_metrics,
+    start_warnings,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,19 +71,20 @@ class _SetUp:
             core=self.core,
         )
 
-    def announce(self, metrics_address: str) -> None:
+    def announce(self, metrics: str) -> None:
         """Say that it runs, as the addon of mitmdump does."""
-        policy, many = self.policy, "s" if self.workers > 1 else ""
-        shown = ", ".join(_address(sock) for sock in self.sockets)
-        _say(
-            f"listening on {shown} with {self.workers} worker{many}",
-            f"policy {self.settings.policy}: {len(policy.users)} users, "
-            f"{len(policy.roles)} roles, {len(policy.apps)} apps",
-            f"CA {self.ca.root_cert}, until {self.ca.not_after:%Y-%m-%d}",
-            f"audit {self.audit_path}",
-            f"metrics {metrics_address or 'off'}",
-            *(f"warning: {text}" for text in self.warnings),
+        many = "s" if self.workers > 1 else ""
+        shown = ", ".join(joined(*sock.getsockname()[:2]) for sock in self.sockets)
+        lines = announcement(
+            f"{shown} with {self.workers} worker{many}",
+            self.policy,
+            at=self.settings.policy,
+            ca=self.ca,
+            audit=self.audit_path,
+            metrics=metrics,
+            warnings=self.warnings,
         )
+        say(*lines)
 
 
 def serve(
@@ -115,14 +122,15 @@ def serve(
 
 async def _run(made: _SetUp) -> int:
     policy, settings = made.policy, made.settings
-    metrics = Metrics(version=__version__, known_users=policy.users)
-    metrics.ca_expiry(made.ca.not_after.timestamp())
-    address = policy.gateway.metrics_listen if settings.metrics is None else settings.metrics
+    metrics = new_metrics(policy, made.ca)
+    address = metrics_address(policy, settings)
     server = start_metrics_server(address, shared_registry()) if address else None
     assumer = base_assumer(policy, settings)
     credentials = CredentialCache(
         assumer,
-        on_result=lambda result: metrics.credentials_result(result) if result in _OWN else None,
+        on_result=lambda result: (
+            metrics.credentials_result(result) if result not in PER_REQUEST else None
+        ),
         on_sts=metrics.sts_call,
         on_expiry=metrics.credential_expiry,
     )
@@ -153,12 +161,8 @@ async def _run(made: _SetUp) -> int:
             server.close()
 
 
-_OWN = frozenset({"refresh", "denied", "failed"})  # hits and misses the workers count
-
-
 async def _tell_missing(missing: Callable[[], list[str]]) -> None:
-    for text in await asyncio.to_thread(missing):
-        _say(f"warning: no AWS credentials: {text}")
+    say(*warned_of(await asyncio.to_thread(missing)))
 
 
 def _raise_file_limit() -> None:
@@ -166,12 +170,3 @@ def _raise_file_limit() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _address(sock: socket.socket) -> str:
-    return joined(*sock.getsockname()[:2])
-
-
-def _say(*lines: str) -> None:
-    sys.stderr.write("".join(f"awsgate: {line}\n" for line in lines))
-    sys.stderr.flush()

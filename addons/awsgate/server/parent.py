@@ -21,6 +21,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
+from awsgate.announcement import say
 from awsgate.credentials import CredentialCache
 from awsgate.errors import SetupError
 from awsgate.server.broker import Broker
@@ -105,13 +106,13 @@ class Parent:
             if self._stopping.is_set():
                 return
             if not self._running:  # nobody is served yet: the start has failed
-                _say(f"worker {worker.number} did not start ({how})")
+                say(f"worker {worker.number} did not start ({how})")
                 self._failed = code if code > 0 else 1
                 self._stopping.set()
                 return
             worker.deaths = 0 if monotonic() - began > STABLE_S else worker.deaths + 1
             wait_s = BACK_OFF_S[min(worker.deaths, len(BACK_OFF_S)) - 1] if worker.deaths else 0.0
-            _say(f"worker {worker.number} ended ({how}): another one in {wait_s:g} s")
+            say(f"worker {worker.number} ended ({how}): another one in {wait_s:g} s")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), wait_s)
 
@@ -207,11 +208,6 @@ def _how(code: int) -> str:
     if code >= 0:
         return f"exit {code}"
     return f"signal {signal.Signals(-code).name}"
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"awsgate: {line}\n")
-    sys.stderr.flush()
 
 
 def default_workers() -> int:
