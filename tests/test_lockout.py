@@ -21,16 +21,10 @@ from awsgate.session import (
     open_session,
 )
 from calls import ADMIN, GOOD, KEYS, POLICY, READER
+from locking import lock
 from signers import WHEN
 
 ALICE = Session("GATE", "5e5510", "alice", "console", READER, 0, 1)
-
-
-def lock(name: str = "one", expires: str = "", message: str = "", **target: str) -> Lock:
-    spec = {"target": target, "message": message} | ({"expires": expires} if expires else {})
-    return Lock.model_validate(
-        {"kind": "lock", "version": "v2", "metadata": {"name": name}, "spec": spec}
-    )
 
 
 def gate(*stored: Lock, policys: Lock | None = None) -> Gate:

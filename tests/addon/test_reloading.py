@@ -8,7 +8,6 @@ import threading
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 from mitmproxy import http
@@ -25,15 +24,8 @@ from awsgate.policy.locks import LockBook
 from awsgate.policywatch import Outcome, Reading, digest_of
 from calls import POLICY, READER
 from hooking import INVOKE, PUT, STREAMED, FakeSts, Rig
+from locking import lock
 from signers import WHEN
-
-
-def lock(name: str = "one", *, message: str = "", expires: str = "", **target: str) -> Lock:
-    spec: dict[str, Any] = {"target": target, "message": message}
-    if expires:
-        spec["expires"] = expires
-    meta = {"name": name, "labels": {"by": "ada"}}
-    return Lock.model_validate({"kind": "lock", "version": "v1", "metadata": meta, "spec": spec})
 
 
 class Bench:

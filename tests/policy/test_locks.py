@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from awsgate.policy.locks import LockBook, in_force, lock_on
 from awsgate.policy.resources import Lock
+from locking import lock
 
 NOW = datetime(2026, 11, 27, 12, tzinfo=UTC)
 WRITER, READER = (f"arn:aws:iam::123456789012:role/{name}" for name in ("Writer", "Reader"))
@@ -22,15 +23,6 @@ ALICE: dict[str, Any] = {
     "role_arn": WRITER,
     "now": NOW,
 }
-
-
-def lock(name: str = "one", *, expires: datetime | None = None, **target: str | None) -> Lock:
-    spec: dict[str, Any] = {"target": target}
-    if expires is not None:
-        spec["expires"] = expires.isoformat()
-    return Lock.model_validate(
-        {"kind": "lock", "version": "v2", "metadata": {"name": name}, "spec": spec}
-    )
 
 
 def held(*locks: Lock, **changes: Any) -> str:
