@@ -64,7 +64,7 @@ class Client:
         return "-".join("".join(c if c.isalnum() else " " for c in self.name.lower()).split())
 
 
-PYTHON, VENV = "{clients}/bin/python", "{venv}"
+PYTHON = "{clients}/bin/python"
 JS_VERSION = (
     "node", "-p", "require('{js}/node_modules/@aws-sdk/client-s3/package.json').version",
 )  # fmt: skip
