@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
 import re
-from collections.abc import Callable
 from dataclasses import asdict
 
 import pytest
@@ -12,7 +10,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from awsgate import session
-from awsgate.errors import Code, Refusal
+from awsgate.errors import Code
 from awsgate.session import (
     GatewayCredentials,
     OpenedSession,
@@ -23,6 +21,7 @@ from awsgate.session import (
     open_session,
     session_name_for,
 )
+from tokens import raw_of, refused, text_of
 
 NOW = 1_795_428_930
 KEY, OTHER_KEY = bytes(range(32)), bytes(range(1, 33))
@@ -59,20 +58,6 @@ def opened(
         session_token=credentials.session_token if token is None else token,
         now=now,
     )
-
-
-def refused(call: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        call()
-    return caught.value
-
-
-def raw_of(token: str) -> bytes:
-    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-
-
-def text_of(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 # --- round trip ------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 
 from awsgate import session
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.errors import Code, Refusal
+from awsgate.errors import Code
 from awsgate.session import (
     MAX_TOKEN_CHARS,
     GatewayCredentials,
@@ -27,6 +26,7 @@ from awsgate.session import (
     open_session,
 )
 from awsgate.surrogate import IssuedKeys, pack, unpack
+from tokens import raw_of, refused, text_of
 
 NOW = 1_795_428_930
 KEYS = SessionKeys(bytes(range(32)))
@@ -77,20 +77,6 @@ def opened(
         session_token=token or credentials.session_token,
         now=now,
     )
-
-
-def refused(call: Callable[[], object]) -> Refusal:
-    with pytest.raises(Refusal) as caught:
-        call()
-    return caught.value
-
-
-def raw_of(token: str) -> bytes:
-    return base64.urlsafe_b64decode(token + "=" * (-len(token) % 4))
-
-
-def text_of(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
 # --- round trip ------------------------------------------------------------------
