@@ -15,20 +15,20 @@ no clock, no I/O: ``addon`` and the tests drive the same code.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from awsgate import artefacts, caller, chaining, lockout, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
-from awsgate.aws.call import Call, call_of, needs_body
+from awsgate.aws.call import Call, call_of, head_of
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
 from awsgate.forwarded import parse_forwarded_host
 from awsgate.orders import Order
-from awsgate.outgoing import Plan, make_plan
+from awsgate.outgoing import Plan, account_of, make_plan
 from awsgate.policy import (
     CallFacts,
     Decision,
@@ -77,6 +77,10 @@ class Gate:
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
+    _handoffs: dict[tuple[str, str, str], Handoff] = field(
+        init=False, repr=False, compare=False, default_factory=dict
+    )
+    """By rule, user and partition: the policy has no more of them."""
 
     def __post_init__(self) -> None:
         # Indexed once a reload: a request must not pay for each lock.
@@ -229,26 +233,19 @@ class Gate:
             return  # the body was known to be empty
         review.read = body
         facts, session, claim = review.facts, review.session, review.claim
-        name = claim.service if claim is not None else ""
-        method = facts.method.decode("ascii")
-        review.call = call_of(
-            review.found,
-            signing_name=name,
-            method=method,
-            target=facts.target,
-            headers=review.headers,
-            body=body,
-            account=account_of(review.role_arn),
-        )
+        about: dict[str, Any] = {
+            "signing_name": claim.service if claim is not None else "",
+            "method": facts.method.decode("ascii"),
+            "target": facts.target,
+            "headers": review.headers,
+            "account": account_of(review.role_arn),
+        }
         if body is None and session is not None and not review.flows:
-            review.needs_body |= needs_body(
-                review.found,
-                signing_name=name,
-                method=method,
-                target=facts.target,
-                headers=review.headers,
-                resources=restricts_resources(self.policy, session.user),
-            )
+            resources = restricts_resources(self.policy, session.user)
+            review.call, needed = head_of(review.found, resources=resources, **about)
+            review.needs_body |= needed
+        else:
+            review.call = call_of(review.found, body=body, **about)
 
     # --- steps of authorise ------------------------------------------------------
 
@@ -277,8 +274,12 @@ class Gate:
         user = self.policy.users.get(decision.user)
         if role is None or user is None or plan.issued is not None:
             return NOTHING
-        enforce = self.policy.gateway.mode == "enforce"
-        return make_handoff(role, user, partition=plan.partition, enforce=enforce)
+        about = (decision.rule, decision.user, plan.partition)
+        if about not in self._handoffs:
+            enforce = self.policy.gateway.mode == "enforce"
+            made = make_handoff(role, user, partition=plan.partition, enforce=enforce)
+            self._handoffs[about] = made
+        return self._handoffs[about]
 
     def _identify_by_body(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Read who calls from the body: a POST form, or an unsigned STS call."""
@@ -314,21 +315,22 @@ class Gate:
             tenant_controlled=found.tenant_controlled,
             call=call,
         )
-        further = (arn for arn in session.role_arns if arn != session.role_arn)
-        for arn in further if decision.allowed else ():
-            rule = denied_by(policy, user=session.user, app=session.app, role_arn=arn, call=call)
-            if rule:
-                return replace(decision, allowed=False, reason=DENIED, rule=rule)
-        if decision.allowed and review.also is not None:
+        if not decision.allowed:
+            return decision
+        further = [arn for arn in session.role_arns if arn != session.role_arn]
+        if rule := self._denying(session, further, call):
+            return replace(decision, allowed=False, reason=DENIED, rule=rule)
+        if review.also is not None:
             also = replace(call, call=review.also)
-            for arn in session.role_arns:
-                rule = denied_by(
-                    policy, user=session.user, app=session.app, role_arn=arn, call=also
-                )
-                if rule:
-                    reason = f"{DENIED_CALL}: {rule}"
-                    return replace(decision, allowed=False, reason=reason, rule=rule)
+            if rule := self._denying(session, session.role_arns, also):
+                return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
         return decision
+
+    def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
+        """Give the first deny rule that holds a call by one of the roles; empty: none does."""
+        about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
+        rules = (denied_by(self.policy, role_arn=arn, **about) for arn in role_arns)
+        return next(filter(None, rules), "")
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found
@@ -388,11 +390,6 @@ def _denied(review: Review, decision: Decision) -> Refusal:
         hint=hint,
         detail=decision.rule,
     )
-
-
-def account_of(role_arn: str) -> str:
-    """Give the account id in a role's ARN; empty: there is none."""
-    return role_arn.split(":")[4] if role_arn else ""
 
 
 def _rule(passed: passage.Passage) -> str:

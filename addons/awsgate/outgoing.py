@@ -343,3 +343,8 @@ def _with_length(
     headers: tuple[tuple[bytes, bytes], ...], length: bytes
 ) -> tuple[tuple[bytes, bytes], ...]:
     return tuple((n, length if n.lower() == b"content-length" else v) for n, v in headers)
+
+
+def account_of(role_arn: str) -> str:
+    """Give the account id in a role's ARN; empty: there is none."""
+    return role_arn.split(":")[4] if role_arn else ""

@@ -20,11 +20,11 @@ from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
 from awsgate.credentials import BaseAssumer, CredentialCache, RoleRequest
 from awsgate.errors import SetupError
-from awsgate.gate import Gate, account_of
+from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
-from awsgate.outgoing import Plan
+from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asking import ACCOUNT, call
-from awsgate.aws.call import Call, call_of, needs_body
+from awsgate.aws.call import Call, call_of, head_of
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.further import BY_HEADER, BY_MEMBER
 from awsgate.aws.operations import level_of
@@ -30,9 +30,10 @@ def asked(service: str, target: str, body: bytes | None, path: bytes = b"/") -> 
     assert endpoint is not None
     about: dict[str, Any] = {
         "signing_name": service, "method": "POST", "target": path, "headers": headers,
+        "account": ACCOUNT,
     }  # fmt: skip
-    waits = needs_body(endpoint, resources=False, **about)
-    return call_of(endpoint, body=body, account=ACCOUNT, **about), waits
+    _, waits = head_of(endpoint, resources=False, **about)
+    return call_of(endpoint, body=body, **about), waits
 
 
 LOG = {"logGroupName": "g", "logStreamName": "s"}

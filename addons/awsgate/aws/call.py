@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
-from awsgate.aws.deletions import deletions
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.further import further_actions, is_told_by_body
 from awsgate.aws.operations import LEVELS, AccessLevel, level_of
 from awsgate.aws.request import Asked, Headers
 from awsgate.aws.resource import resources_of
-from awsgate.aws.router import CLASSIC, candidates, route
+from awsgate.aws.router import CLASSIC, Routed, candidates, route
 
 _ORDER = tuple(LEVELS.values())
 
@@ -59,10 +58,34 @@ def call_of(
 ) -> Call:
     """Give the call of a request. Total. ``body`` None: it is not at hand."""
     asked = Asked(endpoint, method, target, headers, body)
+    return _call(asked, route(asked, signing_name), signing_name, account)
+
+
+def head_of(
+    endpoint: Endpoint,
+    *,
+    signing_name: str,
+    method: str,
+    target: bytes,
+    headers: Headers,
+    account: str,
+    resources: bool,
+) -> tuple[Call, bool]:
+    """Give the call as far as the head tells it, and whether the body is needed as well.
+
+    It is if the operation stands in the body, or with ``resources`` the resource.
+    """
+    asked = Asked(endpoint, method, target, headers, None)
+    found = route(asked, signing_name)
+    needed = _needs_body(asked, found, signing_name, resources=resources)
+    return _call(asked, found, signing_name, account), needed
+
+
+def _call(asked: Asked, found: Routed | None, signing_name: str, account: str) -> Call:
+    endpoint = asked.endpoint
     if endpoint.tenant_controlled:
         # What customers run may answer at any path that a model of AWS's has.
         return _invocation(asked) or Call(endpoint.service)
-    found = route(asked, signing_name)
     if found is None:
         prefixes = {service.iam for service in candidates(endpoint, signing_name)}
         return Call(prefixes.pop() if len(prefixes) == 1 else endpoint.service)
@@ -84,20 +107,10 @@ def call_of(
     )
 
 
-def needs_body(
-    endpoint: Endpoint,
-    *,
-    signing_name: str,
-    method: str,
-    target: bytes,
-    headers: Headers,
-    resources: bool,
-) -> bool:
-    """True if the operation stands in the body, or with ``resources`` the resource."""
-    services = candidates(endpoint, signing_name)
-    found = route(Asked(endpoint, method, target, headers, None), signing_name)
+def _needs_body(asked: Asked, found: Routed | None, signing_name: str, *, resources: bool) -> bool:
     if found is None:
-        return method == "POST" and any(CLASSIC & service.protocols for service in services)
+        services = candidates(asked.endpoint, signing_name)
+        return asked.method == "POST" and any(CLASSIC & each.protocols for each in services)
     if found.operation == "DeleteObjects" or is_told_by_body(found):
         return True
     wanted = found.service.resources.get(found.operation) if resources else None
@@ -219,7 +232,7 @@ def _s3_extras(operation: str, asked: Asked) -> list[str]:
     if operation in _S3_COPIES and _copies_version(asked):
         found.append("s3:GetObjectVersion")
     if operation == "DeleteObjects":
-        named = deletions(asked.body)
+        named = asked.deletions
         if named is None or any(version for _, version in named):
             found.append("s3:DeleteObjectVersion")
     return found

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from functools import cached_property
 from urllib.parse import parse_qsl, unquote_to_bytes
 
+from awsgate.aws.deletions import deletions
 from awsgate.aws.endpoint import Endpoint
 
 type Headers = Mapping[bytes, Sequence[bytes]]
@@ -107,10 +108,18 @@ class Asked:
             name, _, value = charset.lower().partition(b"=")
             if name.strip() != b"charset" or value.strip(b' "') not in _PLAIN_CHARSETS:
                 return None
-        pairs = pairs_of(self.body)
-        if pairs is None:
-            return None
-        return _actions_in(pairs)
+        pairs = self.body_pairs
+        return None if pairs is None else _actions_in(pairs)
+
+    @cached_property
+    def body_pairs(self) -> Pairs | None:
+        """Give the pairs of the body as a form; None: they are too many."""
+        return pairs_of(self.body or b"")
+
+    @cached_property
+    def deletions(self) -> list[tuple[str, bool]] | None:
+        """Give what the body as that of DeleteObjects names; None: it cannot be told."""
+        return deletions(self.body)
 
     @property
     def announces_body(self) -> bool:

@@ -15,8 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from awsgate.aws.deletions import deletions
-from awsgate.aws.request import Asked, pairs_of
+from awsgate.aws.request import Asked
 from awsgate.aws.router import CLASSIC, DOTS, Routed
 
 MAX_JSON_BYTES = 1024 * 1024
@@ -82,7 +81,7 @@ def members_of(routed: Routed, asked: Asked) -> Mapping[str, Any] | None:
         return None
     parsed: Any
     if CLASSIC & routed.service.protocols and b"x-amz-target" not in asked.headers:
-        in_body = pairs_of(asked.body)
+        in_body = asked.body_pairs
         if in_body is None or asked.has_semicolons:
             return None
         parsed = [*asked.query, *in_body]
@@ -277,7 +276,7 @@ def _with_key(name: _Name, key: str) -> tuple[str, ...]:
 def _objects(name: _Name) -> tuple[str, ...]:
     """The objects of DeleteObjects, which are in its body."""
     arns: list[str] = []
-    for key, _ in deletions(name.asked.body) or ():
+    for key, _ in name.asked.deletions or ():
         found = _with_key(name, key)
         if not found:
             return ()
