@@ -6,29 +6,15 @@ world behind it answers every request with credentials.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 
-from awsgate.aws.sigv4 import SigningKeys
-from awsgate.demo.processes import GatewayProcess
-from e2e.recording import (
-    ASSUMED,
-    BASE_KEYS,
-    HERE,
-    Recorder,
-    bob_of,
-    http_answer,
-    throwaway_certificate,
-    write_policy,
-)
+from e2e.recording import ASSUMED, http_answer
+from e2e.test_fail_closed import FORM, STS_HOST, by_mitmdump, sabotaged
+from e2e.test_fail_closed import Bench as Sabotaged
 from rawclient import Answer, Call, secure
 
-STS = "sts.us-east-1.amazonaws.com"
-FORM = ("Content-Type", "application/x-www-form-urlencoded")
 ASSUME = b"Action=AssumeRole&Version=2011-06-15&RoleArn=arn:aws:iam::1:role/x&RoleSessionName=bob"
 SECRET = b"made-up-too"
 
@@ -58,45 +44,22 @@ SABOTAGE = {
 }
 
 
-@dataclass
-class Bench:
-    gateway: GatewayProcess
-    keys: SigningKeys
-    control: Path
-
-    def set(self, *does: str, off: tuple[str, ...] = ()) -> None:
-        new = self.control.with_suffix(".new")
-        new.write_text(json.dumps({"does": does, "off": off}), "utf-8")
-        new.replace(self.control)
-
+class Bench(Sabotaged):
     def ask(self, call: Call) -> Answer:
         with secure(self.gateway, call.host) as wire:
-            wire.send(call.wire(call.signed(self.keys)))
+            wire.send(self.signed(call))
             return wire.read_answer()
 
     def assume(self) -> Answer:
-        return self.ask(Call("sts", STS, headers=(FORM,), body=ASSUME))
+        return self.ask(Call("sts", STS_HOST, headers=(FORM,), body=ASSUME))
 
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("answers")
-    tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com", *CONTROLS])
-    answer = http_answer(ASSUMED)
-    world, sts = Recorder(tls=tls, answer=answer), Recorder(answer=answer)
-    control = folder / "control.json"
-    control.write_text('{"does": [], "off": []}', "utf-8")
-    gateway = GatewayProcess(
-        folder,
-        policy=write_policy(folder / "policy.yaml", sts={"endpoint_url": sts.url}),
-        keys={**BASE_KEYS, "SABOTEUR_CONTROL": str(control), "SABOTEUR_WORLD": str(world.port)},
-        script=HERE / "saboteur.py",
-        options=("--set", f"ssl_verify_upstream_trusted_ca={trusted}"),
-    )
-    yield Bench(gateway, bob_of(gateway), control)
-    gateway.stop()
-    world.close()
-    sts.close()
+    hosts, answer = ("*.us-east-1.amazonaws.com", *CONTROLS), http_answer(ASSUMED)
+    with sabotaged(folder, by_mitmdump, hosts=hosts, answer=answer) as running:
+        yield Bench(**vars(running))
 
 
 def test_without_sabotage_the_client_gets_surrogates(bench: Bench) -> None:

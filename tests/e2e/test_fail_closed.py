@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from e2e.recording import (
     ASSUMED,
     BASE_KEYS,
     HERE,
+    OK,
     Recorder,
     bob_of,
     http_answer,
@@ -234,14 +235,20 @@ ROWS: dict[str, tuple[tuple[str, ...], Traffic, str]] = {
 
 @contextmanager
 def sabotaged(
-    folder: Path, started: Callable[[Path], dict[str, Any]], **env: str
+    folder: Path,
+    started: Callable[[Path], dict[str, Any]],
+    *,
+    hosts: Sequence[str] = ("*.us-east-1.amazonaws.com", "*.example.com"),
+    answer: bytes = OK,
+    **env: str,
 ) -> Iterator[Bench]:
     """Run a gateway with a saboteur, in a world where every address is the recorder.
 
-    ``started`` gives how to start it, given the certificate that it is to trust upstream.
+    ``started`` gives how to start it, given the certificate that it is to trust upstream;
+    that is for ``hosts``, and ``answer`` is what the world says to everything.
     """
-    tls, trusted = throwaway_certificate(folder, ["*.us-east-1.amazonaws.com", "*.example.com"])
-    world, sts = Recorder(tls=tls), Recorder(answer=http_answer(ASSUMED))
+    tls, trusted = throwaway_certificate(folder, hosts)
+    world, sts = Recorder(tls=tls, answer=answer), Recorder(answer=http_answer(ASSUMED))
     control = folder / "control.json"
     control.write_text('{"does": [], "off": []}', "utf-8")
     gateway = GatewayProcess(
@@ -262,13 +269,14 @@ def sabotaged(
     sts.close()
 
 
+def by_mitmdump(trusted: Path) -> dict[str, Any]:
+    trust = f"ssl_verify_upstream_trusted_ca={trusted}"
+    return {"script": HERE / "saboteur.py", "options": ("--set", trust)}
+
+
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    def started(trusted: Path) -> dict[str, Any]:
-        trust = f"ssl_verify_upstream_trusted_ca={trusted}"
-        return {"script": HERE / "saboteur.py", "options": ("--set", trust)}
-
-    with sabotaged(tmp_path_factory.mktemp("sabotage"), started) as running:
+    with sabotaged(tmp_path_factory.mktemp("sabotage"), by_mitmdump) as running:
         yield running
 
 
