@@ -121,7 +121,11 @@ class GatewayProcess:
             env=clean_env(self.home, keys),
             port=self.metrics_port,
         )
-        self._wait_for_announcement()
+        try:
+            self._wait_for_announcement()
+        except BaseException:
+            self._running.stop()
+            raise
 
     def _mitmdump(self, upstream: str, script: Path) -> list[str]:
         settings = {

@@ -27,8 +27,8 @@ class LastGood:
         """Take the policy as it stands now; if it is not in order, keep what was taken."""
         self._count += 1
         made = self._folder / str(self._count)
-        made.mkdir(mode=0o700)
         try:
+            made.mkdir(mode=0o700)
             for file in _files(self._policy):
                 shutil.copyfile(file, made / file.name)
             load_policy(made)
