@@ -12,10 +12,9 @@ from pathlib import Path
 import pytest
 from mitmproxy import http
 
-from awsgate.addon import tunnels
 from awsgate.addon.record import TRACE
 from awsgate.addon.reloading import Reloader, describe
-from awsgate.addon.tunnels import Route, Way, cut_client
+from awsgate.addon.tunnels import Route, Way
 from awsgate.credentials import AwsCredentials, RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.locks import Found
@@ -359,45 +358,6 @@ def test_a_tunnel_that_would_not_be_opened_any_more_is_cut(bench: Bench) -> None
     bench.policy(replace(POLICY, gateway=refusing))
 
     assert bench.cut == ["tunnel"]
-
-
-class Thing:
-    """An object with these attributes."""
-
-    def __init__(self, **attributes: object) -> None:
-        self.__dict__.update(attributes)
-
-
-@pytest.fixture
-def connections() -> tuple[Thing, list[str]]:
-    """Mitmproxy's server with one connection, and what was done to it."""
-    done: list[str] = []
-    client = Thing(id="a")
-    task = Thing(cancel=lambda _: done.append("cancelled"))
-    transport = Thing(abort=lambda: done.append("aborted"))
-    held = Thing(handler=task, writer=Thing(transport=transport))
-    other = Thing(client=Thing(id="b"), transports={})
-    return Thing(connections={1: other, 2: Thing(client=client, transports={client: held})}), done
-
-
-def test_a_connection_is_cut_by_its_id(connections: tuple[Thing, list[str]]) -> None:
-    server, done = connections
-
-    cut_client(server, "b")
-    cut_client(server, "nobody")
-    cut_client(None, "a")
-    assert done == []
-    cut_client(server, "a")
-    assert done == ["cancelled", "aborted"]
-
-
-def test_routes_forget_what_is_closed() -> None:
-    routes, dropped = tunnels.Routes(), []
-    routes.put("a", Route(Way.TUNNEL, "x.example", 443, "ours"))
-    routes.drop("a", dropped.append)
-
-    assert [route.host for route in dropped] == ["x.example"]
-    assert routes.get("a") is None
 
 
 def test_a_refusal_is_no_policy(bench: Bench, tmp_path: Path) -> None:
