@@ -14,7 +14,6 @@ from __future__ import annotations
 import fcntl
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -30,7 +29,6 @@ START_TIMEOUT_S = 60.0
 STOP_TIMEOUT_S = 35.0
 LOG_NAME = "local-gateway.log"
 MAX_LOG_BYTES = 1 << 20
-LOG_LINES_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,24 +86,18 @@ class LocalGateway:
             if answers(self.address):
                 return
             time.sleep(0.05)
-        tail = log.read_text("utf-8", "replace").splitlines()[-LOG_LINES_SHOWN:]
+        from awsgate.demo.processes import end_of
+
         raise SetupError(
             f"no gateway came up at {self.address}",
             hint=f"the whole log is {log}",
-            faults=tuple(tail),
+            faults=end_of(log),
         )
 
     def command(self) -> list[str]:
         """Give what starts it."""
-        from awsgate.demo.processes import entry_script
+        from awsgate.demo.processes import entry_script, mitmdump
 
-        command = [
-            str(Path(sys.executable).parent / "mitmdump"),
-            "-s", str(entry_script(self.wanted.state)),
-        ]  # fmt: skip
-        if self.listen:
-            host, port = split(self.listen)
-            command += ["--listen-host", host, "--listen-port", str(port)]
         settings = [
             f"awsgate_policy={self.wanted.policy}",
             f"awsgate_state={self.wanted.state}",
@@ -113,7 +105,7 @@ class LocalGateway:
             "awsgate_metrics=",  # a port of its own would be in the way of another gateway
             *self.options,
         ]
-        return [*command, *(word for setting in settings for word in ("--set", setting))]
+        return mitmdump(entry_script(self.wanted.state), self.listen, settings)
 
 
 def answers(address: str) -> bool:

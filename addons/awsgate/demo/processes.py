@@ -9,10 +9,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from awsgate.address import split
 from awsgate.errors import SetupError
 
 START_TIMEOUT_S = 60.0
@@ -37,12 +38,12 @@ class Running:
         self.process = process
         self.log = log
 
-    def stop(self) -> None:
+    def stop(self, timeout_s: float = 10) -> None:
         """End it: politely, then not."""
         if self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(timeout_s)
             except subprocess.TimeoutExpired:
                 self.process.kill()
                 self.process.wait()
@@ -67,8 +68,25 @@ def start(command: Sequence[str], *, log: Path, env: Mapping[str, str], port: in
         else:
             return running
     running.stop()
-    tail = tuple(log.read_text("utf-8", "replace").splitlines()[-12:])
-    raise SetupError(f"{Path(command[0]).name} did not start", faults=tail)
+    raise SetupError(f"{Path(command[0]).name} did not start", faults=end_of(log))
+
+
+def end_of(log: Path) -> tuple[str, ...]:
+    """Give the last lines of a log."""
+    return tuple(log.read_text("utf-8", "replace").splitlines()[-12:])
+
+
+def mitmdump(script: Path, listen: str, settings: Iterable[str]) -> list[str]:
+    """Give the command of a gateway; ``settings`` of the addon are ``name=value``.
+
+    Without ``listen`` it opens what its policy says, and before the script is loaded,
+    all interfaces.
+    """
+    command = [str(Path(sys.executable).parent / "mitmdump"), "-s", str(script)]
+    if listen:
+        host, port = split(listen)
+        command += ["--listen-host", host or "127.0.0.1", "--listen-port", str(port)]
+    return [*command, *(word for setting in settings for word in ("--set", setting))]
 
 
 def clean_env(home: Path, extra: Mapping[str, str] | None = None) -> dict[str, str]:
@@ -128,20 +146,14 @@ class GatewayProcess:
             raise
 
     def _mitmdump(self, upstream: str, script: Path) -> list[str]:
-        settings = {
-            "awsgate_policy": self.policy,
-            "awsgate_state": self.state,
-            "awsgate_certs": self.certs,
-            "awsgate_metrics": f"127.0.0.1:{self.metrics_port}",
-            "awsgate_upstream": upstream,
-        }
-        command = [
-            str(Path(sys.executable).parent / "mitmdump"), "-s", str(script),
-            "--listen-host", "127.0.0.1", "--listen-port", str(self.port),
-        ]  # fmt: skip
-        for name, value in settings.items():
-            command += ["--set", f"{name}={value}"]
-        return command
+        settings = (
+            f"awsgate_policy={self.policy}",
+            f"awsgate_state={self.state}",
+            f"awsgate_certs={self.certs}",
+            f"awsgate_metrics=127.0.0.1:{self.metrics_port}",
+            f"awsgate_upstream={upstream}",
+        )
+        return mitmdump(script, f"127.0.0.1:{self.port}", settings)
 
     def _server(self, upstream: str, workers: int) -> list[str]:
         return [

@@ -25,7 +25,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from awsgate.address import split
-from awsgate.demo.processes import START_TIMEOUT_S, Running, clean_env, entry_script, start
+from awsgate.demo.processes import (
+    START_TIMEOUT_S,
+    Running,
+    clean_env,
+    end_of,
+    entry_script,
+    mitmdump,
+    start,
+)
 from awsgate.errors import SetupError
 from awsgate.listening import listens
 from awsgate.paths import private_folder
@@ -108,7 +116,7 @@ def serve(places: Places, ready: Callable[[Serving], None]) -> None:
             ready(serving)
             while not ended.wait(0.5):
                 if gateway.process.poll() is not None:
-                    raise SetupError("the gateway has ended", faults=_tail(gateway.log))
+                    raise SetupError("the gateway has ended", faults=end_of(gateway.log))
         finally:
             (places.folder / "serving.json").unlink(missing_ok=True)
             if gateway is not None:
@@ -205,22 +213,16 @@ def _folder(places: Places) -> None:
 def _gateway(places: Places, address: str, upstream: str, keys: dict[str, str]) -> Running:
     home = places.folder / "home"
     home.mkdir(exist_ok=True)
-    host, port = split(address)
-    command = [
-        str(Path(sys.executable).parent / "mitmdump"), "-s", str(entry_script(places.folder)),
-        # Before the script is loaded mitmproxy would open all interfaces.
-        "--listen-host", host or "127.0.0.1", "--listen-port", str(port),
-    ]  # fmt: skip
-    for name, value in (
-        ("policy", places.policy),
-        ("state", places.state),
-        ("certs", places.certs),
-        ("upstream", upstream),
-    ):
-        command += ["--set", f"awsgate_{name}={value}"]
+    settings = (
+        f"awsgate_policy={places.policy}",
+        f"awsgate_state={places.state}",
+        f"awsgate_certs={places.certs}",
+        f"awsgate_upstream={upstream}",
+    )
+    command = mitmdump(entry_script(places.folder), address, settings)
     log = places.folder / "gateway.log"
     log.unlink(missing_ok=True)
-    running = start(command, log=log, env=clean_env(home, keys), port=port)
+    running = start(command, log=log, env=clean_env(home, keys), port=split(address)[1])
     deadline = time.monotonic() + START_TIMEOUT_S
     while "awsgate: listening on" not in log.read_text("utf-8", "replace"):
         if running.process.poll() is not None:
@@ -279,13 +281,9 @@ def _is_locked(places: Places) -> bool:
     return False
 
 
-def _tail(log: Path) -> tuple[str, ...]:
-    return tuple(log.read_text("utf-8", "replace").splitlines()[-12:])
-
-
 def _said(log: Path) -> SetupError:
     """Give the error that a child wrote, as it wrote it."""
-    lines = list(_tail(log))
+    lines = list(end_of(log))
     first = next((line for line in lines if line.startswith("awsgate: error: ")), "")
     hint = next((line for line in lines if line.startswith("awsgate: hint: ")), "")
     if not first:
