@@ -24,7 +24,7 @@ from awsgate.aws.endpoint import Endpoint, resolve_endpoint
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.orderpath import CONTENT_TYPE, TARGET
 from awsgate.orders import Order, read_order
-from awsgate.policy.resources import ArtefactsSpec
+from awsgate.policy.settings import ArtefactsSpec
 from calls import Call
 
 REGION = "eu-central-1"

@@ -77,6 +77,8 @@ def test_what_is_minted_opens_with_all_that_was_put_in() -> None:
         "issued_at": NOW,
         "expires_at": NOW + 3600,
         "issued": None,
+        "login": None,
+        "bounds": {"read_only": False, "max_requests": 0},
     }
     assert result.secret_access_key == credentials.secret_access_key
     assert credentials.expires_at == NOW + 3600

@@ -94,6 +94,44 @@ def _answers_at_once(found: Endpoint) -> bool:
     return not _RPC.isdisjoint(spoken) and STREAMING_SERVICES.isdisjoint(found.signing_names)
 
 
+def hold(
+    plan: Plan,
+    found: Endpoint,
+    target: bytes,
+    call: Call,
+    action: str,
+    *,
+    content_type: bytes,
+    body: bytes,
+    session: Session | None,
+    spec: ChainedSpec,
+    now: datetime,
+) -> Plan:
+    """Hold a call that yields credentials to the session, and mark its answer.
+
+    ``target`` and ``action`` are as the client said. Raises ``Refusal`` as ``hold_to_session``.
+    """
+    if not issues_credentials(found, target, action, call, upgrade=plan.upgrade):
+        return plan
+    # Encoded or in JSON it could not be read, and so not be rewritten.
+    plan = replace(
+        plan,
+        issues=True,
+        federated=not FEDERATING_SERVICES.isdisjoint(found.signing_names),
+        headers=tuple((n, v) for n, v in plan.headers if n.lower() not in _ACCEPTS),
+        signed_headers=tuple(n for n in plan.signed_headers if n.encode() not in _ACCEPTS),
+    )
+    if found.service != "sts":
+        return plan
+    if body and not content_type.lower().startswith(_FORM):
+        raise Refusal(Code.UNSUPPORTED, "the body of an STS request is not a form")
+    return hold_to_session(plan, session, spec, body, now)
+
+
+_FORM = b"application/x-www-form-urlencoded"
+_ACCEPTS = frozenset({b"accept", b"accept-encoding"})
+
+
 def hold_to_session(
     plan: Plan, session: Session | None, spec: ChainedSpec, body: bytes, now: datetime
 ) -> Plan:

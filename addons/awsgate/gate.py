@@ -20,6 +20,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
+from cachetools import LRUCache
+
 from awsgate import artefacts, caller, chaining, lockout, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, head_of
@@ -52,6 +54,7 @@ from awsgate.proof import (
 )
 from awsgate.review import Review as Review
 from awsgate.session import OpenedSession, Session, check_time
+from awsgate.standing import WORDS, Standings, beyond
 
 
 class OpenSession(Protocol):
@@ -77,15 +80,17 @@ class Gate:
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
-    _handoffs: dict[tuple[str, str, str], Handoff] = field(
-        init=False, repr=False, compare=False, default_factory=dict
+    _policy_of: Standings = field(init=False, repr=False, compare=False)
+    _handoffs: LRUCache[tuple[object, ...], Handoff] = field(
+        init=False, repr=False, compare=False, default_factory=lambda: LRUCache(4096)
     )
-    """By rule, user and partition: the policy has no more of them."""
+    """By rule, user and partition."""
 
     def __post_init__(self) -> None:
         # Indexed once a reload: a request must not pay for each lock.
         books = self.locks, LockBook(self.policy.locks.values())
         object.__setattr__(self, "_books", tuple(filter(None, books)))
+        object.__setattr__(self, "_policy_of", Standings(self.policy))
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
@@ -162,10 +167,21 @@ class Gate:
             user=decision.user,
             issued=issued,
         )
-        handoff = self._handoff(decision, plan)
+        handoff = self._handoff(decision, plan, session)
         if order is not None:
             return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
-        return self._hold(review, replace(plan, handoff=handoff), body, now)
+        return chaining.hold(
+            replace(plan, handoff=handoff),
+            found,
+            facts.target,
+            review.call or Call(found.service),
+            review.action,
+            content_type=review.header(b"content-type"),
+            body=body or b"",
+            session=session,
+            spec=self.policy.gateway.chained,
+            now=now,
+        )
 
     # --- steps of receive ------------------------------------------------------
 
@@ -241,7 +257,7 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self.policy, session.user)
+            resources = restricts_resources(self._policy_of(session), session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -268,13 +284,15 @@ class Gate:
         review.call, review.also = order.call, order.also
         return order
 
-    def _handoff(self, decision: Decision, plan: Plan) -> Handoff:
+    def _handoff(self, decision: Decision, plan: Plan, session: Session | None) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
-        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-        user = self.policy.users.get(decision.user)
-        if role is None or user is None or plan.issued is not None:
+        if session is None or plan.issued is not None:
             return NOTHING
-        about = (decision.rule, decision.user, plan.partition)
+        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
+        user = self._policy_of(session).users.get(decision.user)
+        if role is None or user is None:
+            return NOTHING
+        about = (decision.rule, decision.user, session.login, plan.partition)
         if about not in self._handoffs:
             enforce = self.policy.gateway.mode == "enforce"
             made = make_handoff(role, user, partition=plan.partition, enforce=enforce)
@@ -295,7 +313,7 @@ class Gate:
             self._find_passage(review)
 
     def _decide(self, review: Review, now: datetime) -> Decision:
-        found, session, policy = review.found, review.session, self.policy
+        found, session = review.found, review.session
         if review.passage is not None:
             return Decision(True, "it needs no credentials", _rule(review.passage), "", "", "", "")
         if session is None:
@@ -303,9 +321,10 @@ class Gate:
         issued = session.issued
         if issued is not None and not session.user:
             return decide_federated(
-                policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
+                self.policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
         call = self._call_facts(review, session, now)
+        policy = self._policy_of(session)
         decision = decide(
             policy,
             user=session.user,
@@ -317,6 +336,8 @@ class Gate:
         )
         if not decision.allowed:
             return decision
+        if bound := beyond(session.bounds, call.call, call.requests):
+            return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
         further = [arn for arn in session.role_arns if arn != session.role_arn]
         if rule := self._denying(session, further, call):
             return replace(decision, allowed=False, reason=DENIED, rule=rule)
@@ -329,7 +350,8 @@ class Gate:
     def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
         """Give the first deny rule that holds a call by one of the roles; empty: none does."""
         about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
-        rules = (denied_by(self.policy, role_arn=arn, **about) for arn in role_arns)
+        policy = self._policy_of(session)
+        rules = (denied_by(policy, role_arn=arn, **about) for arn in role_arns)
         return next(filter(None, rules), "")
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
@@ -347,38 +369,10 @@ class Gate:
             bytes=moved,
         )
 
-    def _hold(self, review: Review, plan: Plan, body: bytes | None, now: datetime) -> Plan:
-        """Hold a call that yields credentials to the session, and mark its answer."""
-        facts, found = review.facts, review.found
-        call = review.call or Call(found.service)
-        if not chaining.issues_credentials(
-            found, facts.target, review.action, call, upgrade=plan.upgrade
-        ):
-            return plan
-        # Encoded or in JSON it could not be read, and so not be rewritten.
-        plan = replace(
-            plan,
-            issues=True,
-            federated=not chaining.FEDERATING_SERVICES.isdisjoint(found.signing_names),
-            headers=tuple((n, v) for n, v in plan.headers if n.lower() not in _ACCEPTS),
-            signed_headers=tuple(n for n in plan.signed_headers if n.encode() not in _ACCEPTS),
-        )
-        if found.service != "sts":
-            return plan
-        if body and not review.header(b"content-type").lower().startswith(_FORM):
-            raise Refusal(Code.UNSUPPORTED, "the body of an STS request is not a form")
-        return chaining.hold_to_session(
-            plan, review.session, self.policy.gateway.chained, body or b"", now
-        )
-
-
-_FORM = b"application/x-www-form-urlencoded"
-_ACCEPTS = frozenset({b"accept", b"accept-encoding"})
-
 
 def _denied(review: Review, decision: Decision) -> Refusal:
     call, what = review.call, ""
-    hint = "awsgate env shows the roles you may ask for"
+    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
     if call is not None and decision.about_call:
         what = call.actions[0] if call.actions else call.name
     if what:

@@ -12,6 +12,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
+from awsgate.standing import policy_of
 from awsgate.timestamps import utc_seconds
 
 _BY_OPERATOR = "by the operator of the gateway"
@@ -23,10 +24,11 @@ def lock_of(
     """Give the lock that holds a session: the first of the first book that has one."""
     return lock_among(
         books,
-        policy,
+        policy_of(policy, session),
         user=session.user,
         app=session.app,
         session=session.id,
+        login=session.login.id if session.login is not None else "",
         # Of a session that went on to other roles, a lock on any of them holds it.
         role_arn=session.role_arns[-1],
         came_by=session.role_arns[:-1],
@@ -44,6 +46,7 @@ def lock_among(
     role_arn: str,
     came_by: Collection[str],
     now: datetime,
+    login: str = "",
 ) -> Lock | None:
     """Give the lock that ``lock_on`` finds for one whom the policy may know."""
     who = policy.users.get(user)
@@ -54,6 +57,7 @@ def lock_among(
             roles=who.spec.roles if who is not None else (),
             app=app,
             session=session,
+            login=login,
             role_arn=role_arn,
             came_by=came_by,
             now=now,
@@ -65,7 +69,7 @@ def lock_among(
 
 def may_stay(policy: Policy, session: Session) -> bool:
     """True if the policy still lets the user be the session's role at all."""
-    return may_be(policy, session.user, session.app, session.role_arn)
+    return may_be(policy_of(policy, session), session.user, session.app, session.role_arn)
 
 
 def locked(lock: Lock) -> Refusal:

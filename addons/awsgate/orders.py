@@ -36,7 +36,7 @@ from awsgate.aws.partitions import BY_ID
 from awsgate.caller import Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
 from awsgate.orderpath import CONTENT_TYPE, PREFIX, TARGET
-from awsgate.policy.resources import ArtefactsSpec
+from awsgate.policy.settings import ArtefactsSpec
 from awsgate.wire import RequestFacts
 
 MAX_ORDER_BYTES = 8192  # an S3 key of 1,024 bytes is 6 KiB at most in JSON

@@ -23,30 +23,44 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import hmac
 import json
 import re
 from dataclasses import dataclass, field, replace
 
 from cachetools import LRUCache
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from awsgate.errors import Code, Refusal
+from awsgate.login import LoginFacts
+from awsgate.sealing import KEY_BYTES as KEY_BYTES
+from awsgate.sealing import NONCE_BYTES, parse_sealed, seal
+from awsgate.sealing import SessionKeys as SessionKeys
 from awsgate.surrogate import IssuedKeys as IssuedKeys  # a part of Session
 from awsgate.surrogate import pack, unpack
 
 KEY_PREFIX = "GATE"
-KEY_BYTES = 32
 ENTROPY_BYTES = 32
 MAX_TOKEN_CHARS = 8192
 _SURROGATE_ROOM = 4096  # kept free by plain tokens, so that each can be a parent
+# Other versions for what came later: a gateway too old for it says unknown key.
 _PLAIN = 1
-_SURROGATE = 2  # another version: a gateway too old for it says unknown key
-_NONCE_BYTES = 12
-_FINGERPRINT_BYTES = 4
+_SURROGATE = 2
+_WITH_MORE = 2
+"""Added to either: the head has one part more, the login and the bounds."""
 _KEY_ID = re.compile(r"GATE[A-Z2-7]{16}")
 _FAR = 15 * 60  # a token from the future is a clock that is off, not an attack
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a session was asked for, where that is less than its user may: never wider."""
+
+    read_only: bool = False
+    """No call but those of the access levels Read and List."""
+    max_requests: int = 0
+    """0: as many as the policy lets it."""
+
+
+NO_BOUNDS = Bounds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,9 @@ class Session:
     expires_at: int
     issued: IssuedKeys | None = None
     """A surrogate: sign with these real keys instead of assuming ``role_arn``."""
+    login: LoginFacts | None = None
+    """The login that it came from; None: it was minted by who holds the session key."""
+    bounds: Bounds = NO_BOUNDS
 
     @property
     def role_arns(self) -> tuple[str, ...]:
@@ -93,49 +110,6 @@ class OpenedSession:
     secret_access_key: str = field(repr=False)
 
 
-class SessionKeys:
-    """The gateway's session key, and during a rotation the one before it.
-
-    Each is 32 random bytes. Minting uses ``current``; opening accepts both.
-    """
-
-    def __init__(self, current: bytes, previous: bytes | None = None) -> None:
-        self.current = _Subkeys.derive(current)
-        self.all = (
-            (self.current,) if previous is None else (self.current, _Subkeys.derive(previous))
-        )
-
-    def __repr__(self) -> str:
-        return f"SessionKeys({len(self.all)} keys, redacted)"
-
-
-@dataclass(frozen=True, slots=True)
-class _Subkeys:
-    """One key a purpose, so that no value made with one helps against another."""
-
-    fingerprint: bytes
-    sealing: AESGCM = field(repr=False)
-    secrets: bytes = field(repr=False)
-
-    @classmethod
-    def derive(cls, key: bytes) -> _Subkeys:
-        if len(key) != KEY_BYTES:
-            raise ValueError(f"session key is {len(key)} bytes, expected {KEY_BYTES}")
-
-        # HKDF-Expand (RFC 5869) with one block; the session key is uniformly random.
-        def expand(purpose: bytes) -> bytes:
-            return hmac.digest(key, b"awsgate/1/" + purpose + b"\x01", "sha256")
-
-        return cls(
-            fingerprint=expand(b"fingerprint")[:_FINGERPRINT_BYTES],
-            sealing=AESGCM(expand(b"seal")),
-            secrets=expand(b"secret"),
-        )
-
-    def secret_for(self, key_id: str) -> str:
-        return _text(hmac.digest(self.secrets, key_id.encode(), "sha256"))
-
-
 def mint(
     keys: SessionKeys,
     *,
@@ -145,6 +119,8 @@ def mint(
     ttl_s: int,
     now: int,
     entropy: bytes,
+    login: LoginFacts | None = None,
+    bounds: Bounds = NO_BOUNDS,
 ) -> GatewayCredentials:
     """Make credentials for ``user`` as ``role_arn`` in ``app``, good for ``ttl_s`` seconds.
 
@@ -154,8 +130,9 @@ def mint(
     if ttl_s <= 0:
         raise ValueError(f"ttl is {ttl_s} seconds, expected more than 0")
     session_id = _checked(entropy)[22:].hex()
-    payload = _head(session_id, user, app, role_arn, now, now + ttl_s)
-    return _seal(keys, _PLAIN, payload, entropy, now + ttl_s)
+    more = _more(login, bounds)
+    payload = _head(session_id, user, app, role_arn, now, now + ttl_s, *more)
+    return _seal(keys, _PLAIN + _WITH_MORE * bool(more), payload, entropy, now + ttl_s)
 
 
 def mint_surrogate(
@@ -174,18 +151,32 @@ def mint_surrogate(
     expires_at = min(parent.expires_at, issued.expires_at)
     if expires_at <= now:
         raise ValueError(f"the surrogate would have ended {now - expires_at} seconds ago")
-    head = _head(parent.id, parent.user, parent.app, parent.role_arn, parent.issued_at, expires_at)
+    more = _more(parent.login, parent.bounds)
+    head = _head(
+        *(parent.id, parent.user, parent.app, parent.role_arn),
+        *(parent.issued_at, expires_at),
+        *more,
+    )
     ends = (parent.role_arn, issued.role_arn)  # they stand in the token already
     between = tuple(arn for arn in parent.role_arns if arn not in ends)
     payload = head + _END_OF_HEAD + pack(replace(issued, came_by=between))
-    return _seal(keys, _SURROGATE, payload, _checked(entropy), expires_at)
+    version = _SURROGATE + _WITH_MORE * bool(more)
+    return _seal(keys, version, payload, _checked(entropy), expires_at)
 
 
 # JSON escapes control characters, so no head holds this byte.
 _END_OF_HEAD = b"\x00"
 
 
-def _head(*parts: str | int) -> bytes:
+def _more(login: LoginFacts | None, bounds: Bounds) -> list[object]:
+    """Give what stands at the end of the head, if there is anything to say."""
+    if login is None and bounds == NO_BOUNDS:
+        return []
+    packed = login.packed() if login is not None else None
+    return [[packed, bounds.read_only, bounds.max_requests]]
+
+
+def _head(*parts: object) -> bytes:
     text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     return text.encode("utf-8", "surrogatepass")
 
@@ -205,10 +196,9 @@ def _seal(
     keys: SessionKeys, version: int, payload: bytes, entropy: bytes, expires_at: int
 ) -> GatewayCredentials:
     key_id = KEY_PREFIX + base64.b32encode(entropy[:10]).decode()
-    nonce = entropy[10 : 10 + _NONCE_BYTES]
-    sealed = keys.current.sealing.encrypt(nonce, payload, _bound(version, key_id))
-    token = _text(bytes([version]) + keys.current.fingerprint + nonce + sealed)
-    longest = MAX_TOKEN_CHARS - (_SURROGATE_ROOM if version == _PLAIN else 0)
+    nonce = entropy[10 : 10 + NONCE_BYTES]
+    token = seal(keys, version, payload, nonce=nonce, bound=_bound(version, key_id))
+    longest = MAX_TOKEN_CHARS - (0 if _is_surrogate(version) else _SURROGATE_ROOM)
     if len(token) > longest:
         raise ValueError(f"token is {len(token)} characters, expected at most {longest}")
     return GatewayCredentials(
@@ -217,6 +207,10 @@ def _seal(
         session_token=token,
         expires_at=expires_at,
     )
+
+
+def _is_surrogate(version: int) -> bool:
+    return version in (_SURROGATE, _SURROGATE + _WITH_MORE)
 
 
 def open_session(
@@ -254,27 +248,20 @@ def _check_key_id(access_key_id: str) -> None:
 
 
 def _open(keys: SessionKeys, access_key_id: str, session_token: str) -> OpenedSession:
-    raw = _bytes(session_token)
-    head = 1 + _FINGERPRINT_BYTES + _NONCE_BYTES
-    if len(raw) <= head or raw[0] not in (_PLAIN, _SURROGATE):
+    try:
+        sealed = parse_sealed(session_token, longest=MAX_TOKEN_CHARS)
+        payload, subkeys = sealed.open(keys, bound=_bound(sealed.version, access_key_id))
+    except ValueError:
+        raise _unknown() from None
+    if not _PLAIN <= sealed.version <= _SURROGATE + _WITH_MORE:
         raise _unknown()
-    bound = _bound(raw[0], access_key_id)
-    fingerprint, nonce = raw[1 : 1 + _FINGERPRINT_BYTES], raw[1 + _FINGERPRINT_BYTES : head]
-    for subkeys in keys.all:
-        if not hmac.compare_digest(subkeys.fingerprint, fingerprint):
-            continue
-        try:
-            payload = subkeys.sealing.decrypt(nonce, raw[head:], bound)
-        except InvalidTag:
-            break
-        session = _session(access_key_id, payload)
-        return OpenedSession(session, subkeys.secret_for(access_key_id))
-    raise _unknown()
+    return OpenedSession(_session(access_key_id, payload), subkeys.secret_for(access_key_id))
 
 
 def _session(access_key_id: str, payload: bytes) -> Session:
     head, _, packed = payload.partition(_END_OF_HEAD)
-    session_id, user, app, role_arn, issued_at, expires_at = json.loads(head)
+    session_id, user, app, role_arn, issued_at, expires_at, *more = json.loads(head)
+    login, read_only, max_requests = more[0] if more else (None, False, 0)
     return Session(
         key_id=access_key_id,
         id=session_id,
@@ -284,6 +271,8 @@ def _session(access_key_id: str, payload: bytes) -> Session:
         issued_at=issued_at,
         expires_at=expires_at,
         issued=unpack(packed) if packed else None,
+        login=LoginFacts.unpacked(login) if login is not None else None,
+        bounds=Bounds(read_only, max_requests),
     )
 
 
@@ -357,20 +346,3 @@ def _unknown() -> Refusal:
         "the access key is not one of this gateway's",
         hint="get credentials of this gateway (awsgate env)",
     )
-
-
-def _text(raw: bytes) -> str:
-    return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
-
-
-def _bytes(text: str) -> bytes:
-    if len(text) > MAX_TOKEN_CHARS:
-        raise _unknown()
-    try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-    except ValueError:
-        raise _unknown() from None
-    # One text per token: unused bits of the last character may not vary.
-    if _text(raw) != text:
-        raise _unknown()
-    return raw

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import pytest
 
-from awsgate.policy.resources import Limits
+from awsgate.policy.settings import Limits
 from awsgate.server.bounds import is_overdue
 
 LIMITS = Limits(head_timeout_s=30.0, idle_timeout_s=600.0)

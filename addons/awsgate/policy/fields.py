@@ -159,7 +159,8 @@ def _as_list(value: object) -> object:
     return value if isinstance(value, list | tuple) else (value,)
 
 
-def _label_value(value: str) -> str:
+def label_value(value: str) -> str:
+    """Check a label's value, or a pattern like one."""
     _text(value)
     if parse_template(value) is None:
         try:
@@ -259,6 +260,16 @@ def _endpoint_url(value: str) -> str:
     return value
 
 
+def provider_url(value: str) -> str:
+    """Check a URL of an identity provider: https, or plain on this machine alone."""
+    parts = _split_url(value, ("https", "http"))
+    if parts.scheme == "http" and parts.hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise ValueError("must start with https://: tokens go there")
+    if "#" in value:
+        raise ValueError("may not have a fragment")
+    return value
+
+
 def _optional_endpoint_url(value: str) -> str:
     return _endpoint_url(value) if value else value
 
@@ -297,6 +308,8 @@ OptionalHostPort = Annotated[str, AfterValidator(_optional_host_port)]
 HostPattern = Annotated[str, AfterValidator(_host_pattern)]
 EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 OptionalEndpointUrl = Annotated[str, AfterValidator(_optional_endpoint_url)]
+ProviderUrl = Annotated[str, AfterValidator(provider_url)]
+OptionalProviderUrl = Annotated[str, AfterValidator(lambda v: provider_url(v) if v else v)]
 AppUri = Annotated[str, AfterValidator(_app_uri)]
 ExternalId = Annotated[str, AfterValidator(_external_id)]
 TenantService = Annotated[str, AfterValidator(_service)]
@@ -308,7 +321,7 @@ Selector = Annotated[
     Mapping[
         str,
         Annotated[
-            tuple[Annotated[str, BeforeValidator(_quoted), AfterValidator(_label_value)], ...],
+            tuple[Annotated[str, BeforeValidator(_quoted), AfterValidator(label_value)], ...],
             BeforeValidator(_as_list, json_schema_input_type=str | tuple[str, ...]),
             not_empty,
         ],

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from awsgate.aws.catalogue import similar
+from awsgate.policy.connectors import given_roles
 from awsgate.policy.fields import account_and_partition, is_session_id
 from awsgate.policy.locks import in_force
 from awsgate.policy.misnamed import misnamed
@@ -32,9 +33,12 @@ def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
     for user in policy.users.values():
         for name in user.spec.roles:
             holders.setdefault(name, []).append(user)
+    given = {role for c in policy.connectors.values() for role in given_roles(c)}
+    by_connector = any("$" in role for role in given)
     for name, role in policy.roles.items():
         place = policy.places.get(f"role/{name}", "")
-        for path, what, todo in _role(policy, role, holders.get(name, [])):
+        held = name in given or by_connector
+        for path, what, todo in _role(policy, role, holders.get(name, []), held=held):
             # What is said of each of the ARNs need not be said of all of them.
             each = [f"{path}[{n}]" for n in range(len(role.spec.allow.aws_role_arns))]
             if not (path.endswith("aws_role_arns") and warned.issuperset((place, p) for p in each)):
@@ -53,12 +57,13 @@ def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
     yield from _gateway(policy)
 
 
-def _role(policy: Policy, role: Role, holders: Sequence[User]) -> Iterator[Problem]:
-    if not holders:
+def _role(policy: Policy, role: Role, holders: Sequence[User], *, held: bool) -> Iterator[Problem]:
+    if not holders and not held:
         yield "metadata.name", f"no user has the role {role.metadata.name!r}", ""
     yield from unreachable(role, list(policy.apps.values()))
     yield from misnamed(role)
-    yield from never_met(role, holders)
+    if not held:  # whose traits nobody knows before they log in
+        yield from never_met(role, holders)
 
 
 def _unused(app: App) -> tuple[str, str]:
@@ -80,6 +85,8 @@ def idle(lock: Lock, policy: Policy | None, now: datetime) -> Iterator[Problem]:
     )
     for kind, known in named.items():
         name = getattr(target, kind)
+        if kind == "user" and policy is not None and policy.connectors:
+            continue  # who logs in by them, no document says
         if name is not None and name not in known:
             near = similar(name, known)
             what = f"there is no {kind} {name!r}, so this locks nobody"

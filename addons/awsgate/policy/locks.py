@@ -46,15 +46,17 @@ def lock_on(
     role_arn: str,
     now: datetime,
     came_by: Collection[str] = (),
+    login: str = "",
 ) -> Lock | None:
     """Give the first lock, by name, that fits and has not expired; None: there is none.
 
     All that a lock's target gives must fit. ``roles`` are the user's roles of the policy.
     ``came_by`` are the roles from which a session came to ``role_arn``: a lock on any of
-    them holds it.
+    them holds it. ``login`` is the id of the login that the session came from: a lock on
+    it holds all sessions of the login.
     """
     keys: list[_Key] = [
-        ("session", session),
+        *(("session", some_id) for some_id in {session, login} - {""}),
         ("user", user),
         ("app", app),
         *(("aws_role_arn", arn) for arn in {role_arn, *came_by}),
@@ -67,7 +69,7 @@ def lock_on(
             and target.user in (None, user)
             and (target.role is None or target.role in roles)
             and target.app in (None, app)
-            and target.session in (None, session)
+            and target.session in (None, session, login)
             and target.aws_role_arn in (None, role_arn, *came_by)
         ):
             return lock

@@ -17,12 +17,12 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from awsgate.errors import SetupError
+from awsgate.policy.connectors import Connector, Github, Oidc, Saml, name_of
 from awsgate.policy.fields import is_name
 from awsgate.policy.handoff import handoff_faults, handoff_faults_for
 from awsgate.policy.reference import leave_out_foreign
 from awsgate.policy.remark import Remark
 from awsgate.policy.resources import (
-    NOT_SUPPORTED_KINDS,
     App,
     Gateway,
     GatewaySpec,
@@ -34,11 +34,14 @@ from awsgate.policy.resources import (
 )
 from awsgate.policy.warn import warnings_about
 
-KINDS: Mapping[str, type[Role | User | App | Lock | Gateway]] = {
+KINDS: Mapping[str, type[Role | User | App | Lock | Gateway | Oidc | Github | Saml]] = {
     "role": Role,
     "user": User,
     "app": App,
     "lock": Lock,
+    "oidc": Oidc,
+    "github": Github,
+    "saml": Saml,
     "gateway": Gateway,
 }
 
@@ -74,7 +77,7 @@ def parse_policy(
     Raises ``SetupError`` with every fault.
     """
     found = list(faults)
-    resources: list[tuple[str, Resource]] = []
+    resources: list[tuple[str, Resource | Connector]] = []
     notes: list[str] = []
     for place, document in documents:
         if document is None:  # an empty document: two separators in a row
@@ -98,7 +101,7 @@ def parse_policy(
     return _policy(resources, notes)
 
 
-def _handoff_faults(placed: Sequence[tuple[str, Resource]]) -> Iterator[str]:
+def _handoff_faults(placed: Sequence[tuple[str, Resource | Connector]]) -> Iterator[str]:
     """Say what AWS would refuse of the options of a role, for each user who has it."""
     roles = {r.metadata.name: (place, r) for place, r in placed if isinstance(r, Role)}
     told: set[str] = set()
@@ -115,7 +118,7 @@ def _handoff_faults(placed: Sequence[tuple[str, Resource]]) -> Iterator[str]:
                     yield Remark(place, "", f"for user {user.metadata.name!r}: {fault}")
 
 
-def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Policy:
+def _policy(placed: Sequence[tuple[str, Resource | Connector]], notes: Sequence[str]) -> Policy:
     resources = sorted((resource for _, resource in placed), key=lambda r: r.metadata.name)
     gateways = [r.spec for r in resources if isinstance(r, Gateway)]
     return Policy(
@@ -124,12 +127,15 @@ def _policy(placed: Sequence[tuple[str, Resource]], notes: Sequence[str]) -> Pol
         users=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, User)}),
         apps=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, App)}),
         locks=MappingProxyType({r.metadata.name: r for r in resources if isinstance(r, Lock)}),
+        connectors=MappingProxyType(
+            {name_of(r): r for r in resources if isinstance(r, Oidc | Github | Saml)}
+        ),
         warnings=(*notes, *warnings_about(placed)),
         places=MappingProxyType({f"{r.kind}/{r.metadata.name}": place for place, r in placed}),
     )
 
 
-def _resource(document: object) -> tuple[Resource | None, list[str]]:
+def _resource(document: object) -> tuple[Resource | Connector | None, list[str]]:
     if not isinstance(document, Mapping):
         return None, ["is not a resource: expected kind, version, metadata and spec"]
     kind = document.get("kind")
@@ -151,8 +157,6 @@ def _bad_kind(document: Mapping[Any, Any]) -> str:
     kind = document["kind"]
     if not isinstance(kind, str):
         return f"kind: {_shown(kind)} is not one of {', '.join(KINDS)}"
-    if kind in NOT_SUPPORTED_KINDS:
-        return f"kind: {kind!r} is not supported by this version: take the document out"
     return f"kind: {kind[:80]!r} is not one of {', '.join(KINDS)}{_did_you_mean(kind, KINDS)}"
 
 
@@ -261,10 +265,10 @@ def _unknown_roles(documents: Sequence[tuple[str, object]]) -> Iterator[str]:
     if known is None:
         return
     for place, document in documents:
-        for index, role in _roles_of_user(document):
+        for path, role in _roles_named(document):
             if role not in known:
                 near = _did_you_mean(role, sorted(known))
-                yield Remark(place, f"spec.roles[{index}]", f"there is no role {role!r}{near}")
+                yield Remark(place, path, f"there is no role {role!r}{near}")
 
 
 def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:
@@ -277,7 +281,7 @@ def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:
         if not isinstance(document, Mapping):
             continue
         kind = document.get("kind")
-        if kind != "role" and isinstance(kind, str) and kind in {*KINDS, *NOT_SUPPORTED_KINDS}:
+        if kind != "role" and isinstance(kind, str) and kind in KINDS:
             continue
         metadata = document.get("metadata")
         name = metadata.get("name") if isinstance(metadata, Mapping) else None
@@ -288,12 +292,27 @@ def _role_names(documents: Sequence[tuple[str, object]]) -> set[str] | None:
     return names
 
 
-def _roles_of_user(document: object) -> Iterator[tuple[int, str]]:
-    """Give the roles that a user document names. What is no name has its own fault."""
-    if not isinstance(document, Mapping) or document.get("kind") != "user":
+_ROWS = {"oidc": "claims_to_roles", "github": "teams_to_roles", "saml": "attributes_to_roles"}
+
+
+def _roles_named(document: object) -> Iterator[tuple[str, str]]:
+    """Give path and name of the roles that a user or a connector gives.
+
+    What is no name has its own fault; one with ``$`` is made of what a provider sends.
+    """
+    spec = document.get("spec") if isinstance(document, Mapping) else None
+    if not isinstance(document, Mapping) or not isinstance(spec, Mapping):
         return
-    spec = document.get("spec")
-    roles = spec.get("roles") if isinstance(spec, Mapping) else None
-    for index, role in enumerate(roles if isinstance(roles, list) else ()):
-        if isinstance(role, str) and is_name(role):
-            yield index, role
+    kind = document.get("kind")
+    places: list[tuple[str, object]] = []
+    if kind == "user":
+        places.append(("spec.roles", spec.get("roles")))
+    elif isinstance(kind, str) and kind in _ROWS:
+        rows = spec.get(_ROWS[kind])
+        for number, row in enumerate(rows if isinstance(rows, list) else ()):
+            if isinstance(row, Mapping):
+                places.append((f"spec.{_ROWS[kind]}[{number}].roles", row.get("roles")))
+    for path, roles in places:
+        for index, role in enumerate(roles if isinstance(roles, list) else ()):
+            if isinstance(role, str) and is_name(role) and "$" not in role:
+                yield f"{path}[{index}]", role

@@ -36,6 +36,14 @@ _OPTIONS = frozenset(
 _USER = frozenset(
     {"created_by", "github_identities", "oidc_identities", "saml_identities", "trusted_device_ids"}
 )
+_CONNECTOR = frozenset(
+    {
+        "allow_as_mfa", "client_redirect_settings", "entra_id_groups_provider",
+        "google_admin_email", "google_service_account", "google_service_account_uri",
+        "include_subject", "mfa", "pkce_mode", "preferred_request_binding",
+        "request_object_mode", "single_logout_url", "teams_to_logins", "user_matchers",
+    }
+)  # fmt: skip
 _APP = frozenset(
     {"cloud", "public_addr", "use_any_proxy_public_addr", "dynamic_labels", "identity_center"}
 )
@@ -65,6 +73,9 @@ _PLACES: Mapping[str, tuple[tuple[tuple[str, ...], frozenset[str]], ...]] = {
     "user": ((("metadata",), _METADATA), (("spec",), _USER)),
     "app": ((("metadata",), _METADATA), (("spec",), _APP)),
     "lock": ((("metadata",), _METADATA),),
+    **dict.fromkeys(
+        ("oidc", "github", "saml"), ((("metadata",), _METADATA), (("spec",), _CONNECTOR))
+    ),
 }
 
 

@@ -14,38 +14,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal, Self
+from typing import TYPE_CHECKING, Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import Field, model_validator
 
 from awsgate.policy.callfields import Moment
 from awsgate.policy.fields import (
     ACCOUNT_LABEL,
-    Account,
     AppUri,
-    EndpointUrl,
     ExternalId,
-    HostPattern,
-    HostPort,
     Labels,
     Name,
-    OptionalEndpointUrl,
-    OptionalHostPort,
     Seconds,
     Text,
     Traits,
     Version,
     empty,
-    freeze,
     is_account,
-    not_empty,
 )
-from awsgate.policy.rules import Model, PositiveInt, RoleSpec
+from awsgate.policy.rules import Model, RoleSpec
+from awsgate.policy.settings import ChainedSpec as ChainedSpec
+from awsgate.policy.settings import GatewaySpec as GatewaySpec
+from awsgate.policy.settings import UnsignedSpec as UnsignedSpec
 
-NOT_SUPPORTED_KINDS = frozenset({"oidc", "github", "saml"})
-"""Kinds of later versions."""
-
-MIN_ROTATE_BYTES = 64 * 1024
+if TYPE_CHECKING:
+    from awsgate.policy.connectors import Connector
 
 
 class Metadata(Model):
@@ -169,156 +162,6 @@ class Lock(Model):
     spec: LockSpec
 
 
-class BypassEntry(Model):
-    """Hosts that are tunnelled untouched."""
-
-    hosts: Annotated[tuple[HostPattern, ...], not_empty]
-    reason: Annotated[Text, not_empty]
-
-
-class UpstreamEntry(Model):
-    """A server that stands in for AWS hosts. The Host header is kept."""
-
-    hosts: Annotated[tuple[HostPattern, ...], not_empty]
-    url: EndpointUrl
-
-
-class StsSpec(Model):
-    """Where roles are assumed."""
-
-    endpoint_url: OptionalEndpointUrl = ""
-    """Empty: AWS's own."""
-    regional: StrictBool = True
-
-
-class BaseCredentials(Model):
-    """The gateway's own credentials for an account. Nothing set: the ambient chain."""
-
-    profile: Name
-
-
-class Limits(Model):
-    """How much one request, and all together, may cost."""
-
-    max_body_bytes: PositiveInt = 128 * 1024**2  # a Lambda zip of 50 MB in base64 fits
-    max_buffered_bytes: PositiveInt = 512 * 1024**2
-    """All bodies that are held at a time."""
-    max_header_bytes: PositiveInt = 64 * 1024
-    connect_timeout_s: Annotated[float, Field(strict=True, gt=0, le=300)] = 10.0
-    max_connections: PositiveInt = 10_000
-    """Client connections of one process."""
-    head_timeout_s: Annotated[float, Field(strict=True, gt=0, le=3600)] = 30.0
-    """How long a client may take for TLS, or for the head of a request."""
-    idle_timeout_s: Annotated[float, Field(strict=True, gt=0, le=86_400)] = 600.0
-    """How long a connection may wait for its next request."""
-
-    @model_validator(mode="after")
-    def _check_buffer(self) -> Self:
-        if self.max_buffered_bytes < self.max_body_bytes:
-            raise ValueError(
-                f"max_buffered_bytes {self.max_buffered_bytes} is less than "
-                f"max_body_bytes {self.max_body_bytes}"
-            )
-        return self
-
-
-class SessionSpec(Model):
-    """How long gateway credentials live."""
-
-    default_ttl_s: Seconds = Field(default=3600, alias="default_ttl")
-    max_ttl_s: Seconds = Field(default=12 * 3600, alias="max_ttl")
-
-    @model_validator(mode="after")
-    def _check_order(self) -> Self:
-        if self.default_ttl_s > self.max_ttl_s:
-            raise ValueError(
-                f"default_ttl ({self.default_ttl_s} s) is more than max_ttl ({self.max_ttl_s} s)"
-            )
-        return self
-
-
-class AuditSpec(Model):
-    """What happens if a request cannot be recorded, and when the log's file is full."""
-
-    on_failure: Literal["refuse", "continue"] = "refuse"
-    rotate_bytes: Annotated[StrictInt, Field(ge=0)] = 100 * 1024**2
-    """A file of this size is renamed, and a new one begun. 0: never."""
-    keep: Annotated[StrictInt, Field(ge=0)] = 0
-    """How many of the renamed files stay; 0: all, nothing is deleted."""
-
-    @model_validator(mode="after")
-    def _check_size(self) -> Self:
-        if 0 < self.rotate_bytes < MIN_ROTATE_BYTES:
-            raise ValueError(
-                f"rotate_bytes {self.rotate_bytes} is less than {MIN_ROTATE_BYTES}, "
-                "a file for a few lines: 0 turns rotation off"
-            )
-        if self.keep and not self.rotate_bytes:
-            raise ValueError(
-                "keep without rotate_bytes: only files that awsgate rotates are deleted"
-            )
-        return self
-
-
-class UnsignedSpec(Model):
-    """What may pass without gateway credentials. Nothing of ours signs it."""
-
-    apis: StrictBool = True
-    """Operations that AWS takes unsigned: sign-in, web identities."""
-    anonymous_s3: StrictBool = False
-    foreign_presigned: StrictBool = False
-    """S3 URLs and POST forms that somebody else signed."""
-    bearer_tokens: StrictBool = False
-    websockets: StrictBool = False
-
-
-class ArtefactsSpec(Model):
-    """What the gateway makes for clients with a role's real keys (``awsgate.orders``)."""
-
-    kinds: tuple[Literal["s3", "eks", "rds", "codecommit"], ...] = (
-        "s3",
-        "eks",
-        "rds",
-        "codecommit",
-    )
-    """Empty: none."""
-    presign_max_ttl_s: Seconds = Field(default=900, alias="presign_max_ttl")
-    """The most of a presigned S3 URL: the others live for 15 minutes, as AWS has it."""
-
-
-class ChainedSpec(Model):
-    """What a client may say when it assumes a further role itself."""
-
-    role_session_name: Literal["force", "check", "free"] = "force"
-    """``force``: always the user's; ``check``: refused if it is another's."""
-
-
-class GatewaySpec(Model):
-    """The gateway's own settings."""
-
-    listen: HostPort = "127.0.0.1:8080"
-    non_aws: Literal["tunnel", "refuse"] = "tunnel"
-    bypass: tuple[BypassEntry, ...] = ()
-    upstreams: tuple[UpstreamEntry, ...] = ()
-    """First match wins."""
-    sts: StsSpec = Field(default_factory=StsSpec)
-    base_credentials: Annotated[Mapping[Account, BaseCredentials], freeze] = Field(
-        default_factory=empty
-    )
-    """Account, or ``*`` for all others."""
-    limits: Limits = Field(default_factory=Limits)
-    session: SessionSpec = Field(default_factory=SessionSpec)
-    audit: AuditSpec = Field(default_factory=AuditSpec)
-    unsigned: UnsignedSpec = Field(default_factory=UnsignedSpec)
-    chained: ChainedSpec = Field(default_factory=ChainedSpec)
-    artefacts: ArtefactsSpec = Field(default_factory=ArtefactsSpec)
-    mode: Literal["enforce", "report"] = "enforce"
-    """``report``: rules about AWS calls refuse nothing, and the audit tells what they
-    would have refused. Who may be which role is enforced either way."""
-    metrics_listen: OptionalHostPort = "127.0.0.1:9464"
-    """Empty: off."""
-
-
 class GatewayMetadata(Model):
     """There is one gateway, so its name may be left out."""
 
@@ -337,6 +180,7 @@ class Gateway(Model):
 
 
 type Resource = Role | User | App | Lock | Gateway
+"""All but the connectors, which are in ``connectors``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -348,6 +192,8 @@ class Policy:
     users: Mapping[str, User] = field(default_factory=empty)
     apps: Mapping[str, App] = field(default_factory=empty)
     locks: Mapping[str, Lock] = field(default_factory=empty)
+    connectors: Mapping[str, Connector] = field(default_factory=empty)
+    """``oidc/okta`` and so on: by kind and name."""
     warnings: tuple[str, ...] = field(default=(), compare=False)
     """What is valid and probably not meant, with its place: for the operator alone."""
     places: Mapping[str, str] = field(default_factory=empty, compare=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
 
 from awsgate.policy.callfields import (
     DAYS,
@@ -143,6 +143,8 @@ class RoleOptions(Model):
     max_session_requests: PositiveInt | None = None
     max_session_bytes: PositiveInt | None = None
     """Of request and response bodies."""
+    gateway_admin: StrictBool = False
+    """Whoever has the role may ask the gateway who is connected, and lock people out."""
     aws_session_policy: SessionPolicy | None = None
     aws_session_tags: Annotated[Mapping[Name, Templated], freeze] = Field(default_factory=empty)
     aws_transitive_tags: tuple[Name, ...] = ()

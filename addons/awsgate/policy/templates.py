@@ -132,13 +132,24 @@ def _email_local(value: str) -> str | None:
 def _replacer(pattern: str, replacement: str) -> Step:
     compiled = _regex(pattern)
 
-    def fill(match: re.Match[str]) -> str:
-        return _REFERENCE.sub(lambda ref: _group(match, ref), replacement)
-
     def step(value: str) -> str | None:
-        return compiled.sub(fill, value) if compiled.search(value) else None
+        if not compiled.search(value):
+            return None
+        return compiled.sub(lambda match: expand_references(replacement, match), value)
 
     return step
+
+
+def expand_references(text: str, match: re.Match[str]) -> str:
+    """Fill the groups of a match into ``$1``, ``${1}``, ``${name}``; ``$$`` is a dollar."""
+    return _REFERENCE.sub(lambda reference: _group(match, reference), text)
+
+
+def traits_in(value: str) -> Iterator[str]:
+    """Give the names of the traits that a value's template asks for."""
+    for found in _OUTER.finditer(value):
+        for trait in _TRAIT.finditer(found[1]):
+            yield trait[1] or trait[2]
 
 
 def _group(match: re.Match[str], reference: re.Match[str]) -> str:

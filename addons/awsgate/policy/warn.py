@@ -19,10 +19,10 @@ from awsgate.policy.fields import (
 )
 from awsgate.policy.handoff import handoff_warnings
 from awsgate.policy.remark import Remark
-from awsgate.policy.resources import App, Resource, Role, User
+from awsgate.policy.resources import App, Role, User
 
 
-def warnings_about(resources: Iterable[tuple[str, Resource]]) -> Iterator[str]:
+def warnings_about(resources: Iterable[tuple[str, object]]) -> Iterator[str]:
     """Give a line for each thing that is odd in ``resources``, pairs of place and resource."""
     placed = list(resources)
     apps = [resource for _, resource in placed if isinstance(resource, App)]

@@ -14,7 +14,7 @@ from typing import Any
 
 from mitmproxy import connection
 
-from awsgate.policy.resources import Limits
+from awsgate.policy.settings import Limits
 from awsgate.server.held import Held
 
 LOOK_S = 1.0

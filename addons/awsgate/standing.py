@@ -1,0 +1,98 @@
+"""The policy as it is for one session: who its user is, and what more the session is held to.
+
+A user of a connector has no ``kind: user`` document: the session says the roles and traits
+that the login gave. So such a session is decided by a policy in which it has one. A document
+of the same name is then somebody else's, and counts for nothing.
+
+A session may also have been asked for with less than its user may (``Bounds``): that holds
+whatever the policy says, in report mode too. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import ChainMap
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from cachetools import LRUCache
+
+from awsgate.aws.call import Call
+from awsgate.login import LoginFacts
+from awsgate.policy import Policy, User
+from awsgate.policy.resources import Metadata, UserSpec
+from awsgate.session import Bounds, Session
+
+READ_ONLY = "session/read-only"
+MAX_REQUESTS = "session/max-requests"
+_READING = frozenset({"Read", "List"})
+
+
+def policy_of(policy: Policy, session: Session) -> Policy:
+    """Give the policy that decides on a session: with its user as the login has it."""
+    if session.login is None or session.login.of_policy:
+        return policy
+    return policy_with(policy, session.user, session.login)
+
+
+def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
+    """Give the policy in which ``user`` is who the login says."""
+    if login.of_policy:
+        return policy
+    who = user_of(user, login)
+    users: Mapping[str, User] = MappingProxyType(ChainMap({user: who}, dict(policy.users)))
+    return replace(policy, users=users)
+
+
+class Standings:
+    """``policy_of`` with a bounded memory, for one policy."""
+
+    def __init__(self, policy: Policy) -> None:
+        self._policy = policy
+        self._known: LRUCache[tuple[str, LoginFacts], Policy] = LRUCache(4096)
+
+    def __call__(self, session: Session) -> Policy:
+        """Give the policy that decides on a session."""
+        login = session.login
+        if login is None or login.of_policy:
+            return self._policy
+        about = (session.user, login)
+        if about not in self._known:
+            self._known[about] = policy_with(self._policy, session.user, login)
+        return self._known[about]
+
+
+def user_of(user: str, login: LoginFacts) -> User:
+    """Give the user that a login stands for.
+
+    Not validated: a provider's values are what they are, and are compared as they stand.
+    """
+    spec = UserSpec.model_construct(roles=login.roles, traits=MappingProxyType(dict(login.traits)))
+    return User.model_construct(
+        kind="user", version="v2", metadata=Metadata.model_construct(name=user), spec=spec
+    )
+
+
+def beyond(bounds: Bounds, call: Call, requests: int) -> str:
+    """Give the bound that a call of a session goes past, or nothing."""
+    if bounds.max_requests and requests > bounds.max_requests:
+        return MAX_REQUESTS
+    # What a call is may not be known; its level is then that of a write.
+    if bounds.read_only and not _READING.issuperset(call.access_levels):
+        return READ_ONLY
+    return ""
+
+
+WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        READ_ONLY: (
+            "these credentials are for reading alone",
+            "ask for others without --read-only",
+        ),
+        MAX_REQUESTS: (
+            "these credentials have made as many requests as they were issued for",
+            "ask for others, or for more with --max-requests",
+        ),
+    }
+)
+"""Bound -> why, and what to do."""

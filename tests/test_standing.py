@@ -1,0 +1,196 @@
+"""Sessions of logins at the gate: their own roles, nobody else's, and no more than asked for."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from awsgate.errors import Code, Refusal
+from awsgate.gate import Gate, Review
+from awsgate.lockout import may_stay
+from awsgate.login import LOCAL, LoginFacts
+from awsgate.policy import parse_policy
+from awsgate.policy.locks import LockBook
+from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
+from calls import GOOD, KEYS, NOW_S, POLICY, READER, Call
+from signers import WHEN
+
+LOGIN = LoginFacts("ab" * 10, "oidc/okta", ("read",))
+GET = replace(GOOD, method="GET", target="/key", body=b"")
+
+
+def credentials(
+    user: str = "carol",
+    login: LoginFacts | None = LOGIN,
+    bounds: Bounds = NO_BOUNDS,
+    seed: int = 9,
+) -> GatewayCredentials:
+    return mint(
+        KEYS,
+        user=user,
+        app="console",
+        role_arn=READER,
+        ttl_s=3600,
+        now=NOW_S,
+        entropy=bytes(range(seed, seed + 32)),
+        login=login,
+        bounds=bounds,
+    )
+
+
+def gate(**more: object) -> Gate:
+    return Gate(policy=POLICY, open_session=SessionOpener(KEYS), **more)  # type: ignore[arg-type]
+
+
+def run(call: Call, at: Gate | None = None) -> Review:
+    review = Review(call.facts())
+    at = at or gate()
+    at.receive(review, WHEN)
+    at.authorise(review, call.body, WHEN)
+    return review
+
+
+def refused(call: Call, at: Gate | None = None) -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        run(call, at)
+    return caught.value
+
+
+def test_a_user_of_a_connector_needs_no_document() -> None:
+    review = run(replace(GOOD, keys=credentials()))
+
+    assert review.decision is not None
+    assert (review.decision.user, review.decision.rule) == ("carol", "role/read")
+    assert review.session is not None
+    assert may_stay(POLICY, review.session)
+
+
+def test_without_a_login_there_is_no_such_user() -> None:
+    assert "the user is not known" in refused(replace(GOOD, keys=credentials(login=None))).message
+
+
+def test_a_document_of_the_same_name_gives_a_connectors_user_nothing() -> None:
+    nothing = replace(LOGIN, roles=())
+
+    assert refused(replace(GOOD, keys=credentials("alice", nothing))).code is Code.DENIED
+
+
+def test_roles_that_the_policy_does_not_have_give_nothing() -> None:
+    gone = replace(LOGIN, roles=("gone",))
+
+    assert refused(replace(GOOD, keys=credentials(login=gone))).code is Code.DENIED
+
+
+def test_two_users_of_connectors_are_two() -> None:
+    at = gate()
+    run(replace(GOOD, keys=credentials("carol")), at)
+    other = replace(GOOD, keys=credentials("dave", replace(LOGIN, id="cd" * 10, roles=())))
+
+    assert refused(other, at).code is Code.DENIED
+    run(replace(GOOD, keys=credentials("carol")), at)
+
+
+def test_a_local_login_has_what_the_document_says() -> None:
+    local = LoginFacts("ab" * 10, LOCAL)
+
+    run(replace(GOOD, keys=credentials("alice", local)))
+    assert refused(replace(GOOD, keys=credentials("carol", local))).code is Code.DENIED
+
+
+def test_a_trait_of_the_login_fills_the_roles_template() -> None:
+    arn = "arn:aws:iam::123456789012:role/{{external.team}}"
+    spec = {"allow": {"app_labels": {"*": "*"}, "aws_role_arns": [arn]}}
+    documents = [
+        ("r", {"kind": "role", "version": "v5", "metadata": {"name": "own"}, "spec": spec}),
+        ("a", {"kind": "app", "version": "v3", "metadata": {"name": "console"},
+               "spec": {"uri": "https://console.aws.amazon.com/"}}),
+    ]  # fmt: skip
+    at = Gate(policy=parse_policy(documents), open_session=SessionOpener(KEYS))
+    mine = LoginFacts("ab" * 10, "oidc/okta", ("own",), (("team", ("Reader",)),))
+    other = LoginFacts("ab" * 10, "oidc/okta", ("own",), (("team", ("Writer", "*")),))
+
+    run(replace(GOOD, keys=credentials(login=mine)), at)
+    assert refused(replace(GOOD, keys=credentials(login=other)), at).code is Code.DENIED
+
+
+def lock(**target: str) -> LockBook:
+    document = {
+        "kind": "lock",
+        "version": "v2",
+        "metadata": {"name": "x"},
+        "spec": {"target": target},
+    }
+    return LockBook(parse_policy([("x", document)]).locks.values())
+
+
+@pytest.mark.parametrize(
+    "target",
+    [{"session": LOGIN.id}, {"user": "carol"}, {"role": "read"}, {"app": "console"}],
+    ids=lambda target: next(iter(target)),
+)
+def test_a_lock_holds_a_users_sessions_by(target: dict[str, str]) -> None:
+    call = replace(GOOD, keys=credentials())
+
+    assert refused(call, gate(locks=lock(**target))).code is Code.LOCKED
+
+
+def test_a_lock_on_one_login_leaves_another_of_the_same_user_alone() -> None:
+    other = replace(GOOD, keys=credentials(login=replace(LOGIN, id="cd" * 10)))
+
+    run(other, gate(locks=lock(session=LOGIN.id)))
+
+
+READ_ONLY = Bounds(read_only=True)
+
+
+def test_credentials_for_reading_alone_read() -> None:
+    run(replace(GET, keys=credentials(bounds=READ_ONLY)))
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        GOOD,
+        replace(GET, method="DELETE"),
+        Call(
+            method="POST",
+            host="sts.eu-central-1.amazonaws.com",
+            service="sts",
+            target="/",
+            headers=(("Content-Type", "application/x-www-form-urlencoded"),),
+            body=b"Action=AssumeRole&Version=2011-06-15&RoleSessionName=carol"
+            b"&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2FAdmin",
+        ),
+        replace(GET, host="sqs.eu-central-1.amazonaws.com", service="sqs", target="/?Action=No"),
+    ],
+    ids=["put", "delete", "assume a role", "what nobody knows"],
+)
+def test_credentials_for_reading_alone_do_nothing_else(call: Call) -> None:
+    found = refused(replace(call, keys=credentials(bounds=READ_ONLY)))
+
+    assert (found.code, found.detail) == (Code.DENIED, "session/read-only")
+    assert found.hint == "ask for others without --read-only"
+
+
+def test_credentials_for_a_number_of_requests_end_with_it() -> None:
+    made = {"n": 0}
+
+    def count(_session: str) -> tuple[int, int]:
+        made["n"] += 1
+        return made["n"], 0
+
+    at = gate(count=count)
+    call = replace(GET, keys=credentials(bounds=Bounds(max_requests=2)))
+    run(call, at)
+    run(call, at)
+
+    found = refused(call, at)
+    assert (found.code, found.detail) == (Code.DENIED, "session/max-requests")
+
+
+def test_bounds_hold_in_report_mode() -> None:
+    report = replace(POLICY, gateway=POLICY.gateway.model_copy(update={"mode": "report"}))
+    at = Gate(policy=report, open_session=SessionOpener(KEYS))
+
+    assert refused(replace(GOOD, keys=credentials(bounds=READ_ONLY)), at).code is Code.DENIED
