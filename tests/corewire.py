@@ -267,7 +267,7 @@ async def core_wire(
     gate = Gate(wire, routes)
     with taddons.context(Proxyserver()):
         hooks = Hooks([gate, wire])
-        pool = Pool(hooks, Trust(str(trusted) if trusted else None), lambda: TIMEOUT_S)
+        pool = Pool(hooks, Trust(lambda: str(trusted) if trusted else None), lambda: TIMEOUT_S)
         site = Site(hooks, cast("Any", says), routes, Leaves(folder / "certs"), pool)
         sock = socket.create_server(("127.0.0.1", 0))
         listener = Listener(site)

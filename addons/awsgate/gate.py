@@ -366,8 +366,10 @@ class Gate:
     def _within_bounds(self, decision: Decision, session: Session, call: CallFacts) -> Decision:
         """Hold a call that is allowed to what its credentials were asked for with."""
         bound = beyond(session.bounds, call.call, call.requests) if decision.allowed else ""
-        return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound) if bound else (
-            decision
+        return (
+            replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
+            if bound
+            else (decision)
         )
 
     def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
@@ -391,7 +393,6 @@ class Gate:
             requests=requests,
             bytes=moved,
         )
-
 
 
 # Who may be called what is said by the gateway ahead.

@@ -117,6 +117,4 @@ def onward(plan: Plan, spec: UpstreamGateway, session: Session | None) -> Plan:
 def check_keys(plan: Plan, keys: SigningKeys | None) -> None:
     """Refuse to sign for the gateway ahead with anything but what it gave out."""
     if plan.hop is not None and keys is not None and not looks_like_gateway_key(keys.access_key_id):
-        raise Refusal(
-            Code.GATEWAY_FAULT, "credentials of AWS's are not shown to the gateway ahead"
-        )
+        raise Refusal(Code.GATEWAY_FAULT, "credentials of AWS's are not shown to the gateway ahead")

@@ -24,6 +24,7 @@ from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
+from awsgate.nextgateway import NextGateway
 from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policy.locks import LockBook
@@ -33,10 +34,11 @@ from awsgate.resolver import GuardedDialer
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
+from awsgate.upstreamkeys import UpstreamAssumer
 from awsgate.usage import Usage
 from awsgate.version import __version__
 
-FIXED = ("listen", "metrics_listen", "sts", "base_credentials")
+FIXED = ("listen", "metrics_listen", "sts", "base_credentials", "upstream_gateway")
 """Settings of ``kind: gateway`` that a running gateway keeps until it is started again."""
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
@@ -118,6 +120,8 @@ class Gateway:
     locks: LockStore
     digest: str
     """SHA-256 of the policy in force, as it stands in its files."""
+    ahead: NextGateway | None = None
+    """Where all calls are handed to; None: this gateway decides, and signs for AWS."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
 
@@ -135,7 +139,13 @@ class Gateway:
         return host, port
 
     def upstream_for(self, host: str, port: int = 443) -> Upstream:
-        """Give the server to dial for a request to the AWS host ``host``."""
+        """Give the server to dial for a request to the AWS host ``host``.
+
+        Raises ``Refusal`` if that is the gateway ahead, and nobody has logged in there.
+        """
+        if self.ahead is not None:
+            self.ahead.check()
+            return Upstream(self.ahead.scheme, self.ahead.host, self.ahead.port)
         found = resolve_endpoint(host)
         if found is not None and found.vpc_endpoint:
             self.dialer.permit_private(host)
@@ -204,6 +214,9 @@ def assemble(
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
+    ahead = _ahead(policy, settings)
+    if ahead is not None:
+        dialer.permit_explicit(ahead.host, ahead.port)
     address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, _rotation(spec))
     bypass = _bypass(spec)
@@ -233,6 +246,7 @@ def assemble(
         dialer=dialer,
         ca=ca,
         assumer=assumer,
+        ahead=ahead,
         warnings=start_warnings(settings, policy, ca, lost=lost),
     )
 
@@ -246,19 +260,36 @@ def _policy_of(settings: Settings) -> Policy:
         return load_policy(settings.fallback)
 
 
+def _ahead(policy: Policy, settings: Settings) -> NextGateway | None:
+    spec = policy.gateway.upstream_gateway
+    if spec is None:
+        return None
+    if settings.upstream:
+        raise SetupError(
+            f"all calls are to go to {settings.upstream}, and by the policy to {spec.url}",
+            hint="leave --upstream (awsgate_upstream) out, or spec.upstream_gateway",
+        )
+    return NextGateway(spec, settings.state)
+
+
 def role_request(policy: Policy, plan: Plan) -> RoleRequest:
-    """Give the question to STS for a plan: the role, as whom, and where to ask."""
+    """Give the question to STS for a plan: the role, as whom, and where to ask.
+
+    Of a plan that goes on to another gateway it is a question to that one.
+    """
     # Regional, so that a request depends on no region but the one it goes to.
     region = sts_region(plan.region, plan.partition, regional=policy.gateway.sts.regional)
     return RoleRequest(
         role_arn=plan.role_arn,
         session_name=session_name_for(plan.user),
         external_id=plan.external_id,
-        region=region,
+        # One set serves in all regions there, and lasts as long as that gateway says.
+        region=region if plan.hop is None else "",
         partition=plan.partition,
-        duration_s=ROLE_SESSION_S,
+        duration_s=ROLE_SESSION_S if plan.hop is None else 0,
         account=account_of(plan.role_arn),
         handoff=plan.handoff,
+        hop=plan.hop,
     )
 
 
@@ -279,9 +310,11 @@ def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
     return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
 
 
-def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
-    """Give what asks STS, as policy and settings say."""
+def base_assumer(policy: Policy, settings: Settings) -> BaseAssumer:
+    """Give what asks STS, as policy and settings say; or the gateway ahead."""
     spec = policy.gateway
+    if spec.upstream_gateway is not None:
+        return UpstreamAssumer(spec.upstream_gateway, settings.state)
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
     return StsAssumer(spec.sts.endpoint_url or settings.upstream, spec.sts.regional, profiles)
 

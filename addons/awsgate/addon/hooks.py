@@ -22,8 +22,9 @@ from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer, layers
 
 from awsgate import gate as gates
-from awsgate import outgoing
+from awsgate import onward, outgoing
 from awsgate.addon import flows, tripwire, tunnels
+from awsgate.addon.ahead import Ahead
 from awsgate.addon.answers import Answers, Clock, trace_of
 from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.speaker import Legacy
@@ -45,6 +46,10 @@ def _leave_open(_: str) -> None:
     """Stand in where there is no proxy server: a request that is cut is marked alone."""
 
 
+def _trust_nothing_new(_: str) -> None:
+    """Stand in where there is no proxy server."""
+
+
 class Hooks:
     """mitmproxy's events for a gateway that is set up."""
 
@@ -55,8 +60,11 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.ahead = Ahead(gateway)
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
+        self.trust: Callable[[str], None] = _trust_nothing_new
+        """Makes a file of roots the one that servers are proved by. Set by the entry."""
         self._current: dict[str, http.HTTPFlow] = {}
         """The last request of each client connection: HTTP/1 has one at a time."""
 
@@ -108,7 +116,12 @@ class Hooks:
             nextlayer.layer = layers.TCPLayer(nextlayer.context, ignore=True)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
-        """Ask for the AWS name, also where an explicit upstream stands in for AWS."""
+        """Ask for the AWS name, also where an explicit upstream stands in for AWS.
+
+        The gateway ahead is asked for its own name, and proved by the root of the login.
+        """
+        if self.gateway.ahead is not None:
+            self.trust(self.gateway.ahead.root())
         sni = self.tripwire.sni_for(data.context.client, data.context.server.address)
         if sni:
             data.conn.sni = sni
@@ -210,6 +223,7 @@ class Hooks:
             flow.kill()
             return
         plan = trace.plan
+        self.ahead.note(flow, trace)
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
         if plan is not None and (plan.issues or plan.order):
@@ -358,6 +372,7 @@ class Hooks:
 
     def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
         plan, review = trace.planned, trace.review
+        onward.check_keys(plan, keys)
         out = outgoing.sign(
             plan,
             review.facts,
@@ -373,5 +388,6 @@ class Hooks:
             trace.access_key_id, trace.token = keys.access_key_id, keys.session_token
         if plan.issues:
             flow.metadata[tripwire.ISSUES] = True
-        self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), plan.target_host)
+        name = plan.target_host if plan.hop is None else upstream.host
+        self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), name)
         tripwire.stamp(flow.request)

@@ -82,7 +82,7 @@ class OwnFront:
 
     async def start(self, gate: GateHooks, hooks: Hooks) -> None:
         """See ``Front``."""
-        trust = Trust(ctx.options.ssl_verify_upstream_trusted_ca)
+        trust = Trust(lambda: ctx.options.ssl_verify_upstream_trusted_ca)
         limits = gate.gateway
 
         def connect_timeout_s() -> float:
