@@ -119,6 +119,8 @@ class Recorder:
         found, metrics = trace.review.endpoint, self.gateway.metrics
         session, decision = trace.review.session, trace.review.decision
         user = session.user if session is not None else ""
+        if session is not None and session.login is not None and not session.login.of_policy:
+            metrics.know_login(user)
         metrics.request_done(
             user=user,
             role=decision.role_arn if decision is not None and decision.allowed else "",
