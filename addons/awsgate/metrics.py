@@ -76,6 +76,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._known_users = frozenset(known_users)
+        self._logged_in: set[str] = set()
         build = self._gauge("awsgate_build_info", "Always 1; the version is a label.", "version")
         build.child(version).set(1)
         self._requests()
@@ -179,6 +180,11 @@ class Metrics:
         """Set whose names may be labels, after a policy reload."""
         self._known_users = frozenset(users)
 
+    def know_login(self, user: str) -> None:
+        """Let the name of a user be a label who logged in by a connector."""
+        if len(self._logged_in) < MAX_NAMES:
+            self._logged_in.add(user)
+
     def request_done(
         self,
         *,
@@ -245,7 +251,7 @@ class Metrics:
         self._ca_expiry.set(not_after)
 
     def _user(self, user: str) -> str:
-        if user in self._known_users:
+        if user in self._known_users or user in self._logged_in:
             return user
         return UNKNOWN_USER if user else NO_USER
 

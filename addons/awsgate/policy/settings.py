@@ -71,6 +71,8 @@ class Limits(Model):
     """How long a client may take for TLS, or for the head of a request."""
     idle_timeout_s: Annotated[float, Field(strict=True, gt=0, le=86_400)] = 600.0
     """How long a connection may wait for its next request."""
+    max_requests_per_user: PositiveInt = 1000
+    """Under way at a time, in one process. No SDK opens so many by default."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:
