@@ -1,7 +1,8 @@
 """Gateway credentials for a command, minted here: whoever reads the session key may mint.
 
 The policy is asked first, so that nobody is handed credentials that would be refused. Where
-a gateway is named, it is asked instead (``remote``).
+a gateway is named, it is asked instead (``remote``); where the policy hands calls on to
+one, that one says and credentials are minted here (``handedon``).
 ``Wanted`` is what a command was told, ``Issued`` what it got. What asking costs (the
 policy, its models, the CA) is imported when it is done: see ``reuse``.
 """
@@ -96,6 +97,10 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
     if rules is None:
         rules = load_policy(wanted.policy)
+    if rules.gateway.upstream_gateway is not None:
+        from awsgate.cli.handedon import issue_handed_on
+
+        return issue_handed_on(wanted, rules, rules.gateway.upstream_gateway)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
     limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
     most = limit.seconds
