@@ -2,110 +2,38 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 import os
 import secrets
 import ssl
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from cryptography import x509
+
 from aws_server.server import StrictAws
+from awsgate.aws.sigv4 import SigningKeys
+from awsgate.certmaking import GATEWAY_ROOT_NAME
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, EmbeddedAws
-from awsgate.demo.processes import GatewayProcess
-from awsgate.errors import Refusal
-from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
+from awsgate.demo.processes import GatewayProcess, free_port
+from awsgate.login import LOCAL, Identity, Login, LoginFacts, make_login, mint_login
 from awsgate.loginstore import FOLDER_VARIABLE, Stored, save
-from awsgate.policy import may_be
+from awsgate.onward import connector_of
 from awsgate.policyfile import load_policy
-from awsgate.servercert import ServerCertificate, ensure_server_certificate
-from awsgate.session import ENTROPY_BYTES, Bounds, mint
+from awsgate.servercert import ensure_server_certificate, pin_of
+from awsgate.session import ENTROPY_BYTES, mint
 from awsgate.state import open_state
 from e2e.forms import POLICY, Stage, gateway_before
 from rawclient import keys_of
 
 NAME = "localhost"
-
-
-class Control:
-    """As much of a jump host's control API as a gateway that hands on asks for.
-
-    It opens logins with the jump host's session key, as the real one does, and can be told
-    to be away, or to say something else.
-    """
-
-    def __init__(self, jump: GatewayProcess) -> None:
-        self.jump = jump
-        self.keys = open_state(jump.state).session_keys
-        self.policy = load_policy(jump.policy)
-        self.certificate = ensure_server_certificate(
-            jump.folder / "own", [NAME], None, now=datetime.now(UTC)
-        )
-        self.asked: list[dict[str, Any]] = []
-        self.says: tuple[int, str] | None = None
-        """Status and code of an error to answer with."""
-        self.life_s = 3600
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.socket = self.certificate.context().wrap_socket(
-            self._server.socket, server_side=True, do_handshake_on_connect=False
-        )
-        self.url = f"https://{NAME}:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True).start()
-
-    def close(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
-    def answer(self, token: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Give credentials to a login."""
-        self.asked.append(body)
-        if self.says is not None:
-            status, code = self.says
-            return status, {"error": {"code": code, "message": f"said {code}", "hint": ""}}
-        now = int(time.time())
-        try:
-            login = open_login(self.keys, token, now=now)
-        except Refusal as no:
-            return 401, {"error": {"code": no.code.value, "message": no.message, "hint": no.hint}}
-        role = body["role"] or POWER_ROLE
-        app = body["app"] or "awsconsole-test"
-        if not may_be(self.policy, login.user, app, role):
-            return 403, {"error": {"code": "denied", "message": f"not {role}", "hint": ""}}
-        made = mint(
-            self.keys, user=login.user, app=app, role_arn=role,
-            ttl_s=min(self.life_s, login.expires_at - now), now=now,
-            entropy=secrets.token_bytes(ENTROPY_BYTES), login=login.facts,
-            bounds=Bounds(body["read_only"], body["max_requests"]),
-        )  # fmt: skip
-        return 200, {
-            "access_key_id": made.access_key_id, "secret_access_key": made.secret_access_key,
-            "session_token": made.session_token, "expires_at": made.expires_at,
-            "user": login.user, "app": app, "role_arn": role, "proxy_password": "",
-        }  # fmt: skip
-
-
-def _handler(control: Control) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            token = self.headers["Authorization"].removeprefix("Bearer ")
-            status, said = control.answer(token, body)
-            raw = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    return Handler
+APP = "awsconsole-test"
 
 
 @dataclass
@@ -113,24 +41,53 @@ class Hops(Stage):
     """Both gateways: ``gateway`` is the near one, that clients speak to."""
 
     jump: GatewayProcess = field(kw_only=True)
-    control: Control = field(kw_only=True)
+    control: str = field(kw_only=True)
+    """URL of the jump host's control API."""
     env: dict[str, str] = field(kw_only=True, repr=False)
+    front: TlsFront | None = field(kw_only=True)
+    """TLS before the jump host."""
+
+    def log_in(self, user: str, *, ttl_s: int = 3600) -> Login:
+        """Store a login at the jump host, in place of the one before."""
+        return log_in(self.jump, self.control, self.proxy, user, ttl_s=ttl_s)
+
+    @property
+    def proxy(self) -> str:
+        """Give where the near gateway finds the jump host."""
+        return self.front.url if self.front is not None else self.jump.proxy
+
+    def near_keys(
+        self, *, user: str = "bob", role: str = POWER_ROLE, connector: str = ""
+    ) -> SigningKeys:
+        """Make credentials as whoever holds the near gateway's session key can."""
+        spec = load_policy(self.gateway.policy).gateway.upstream_gateway
+        assert spec is not None
+        made = mint(
+            open_state(self.gateway.state).session_keys, user=user, app=APP, role_arn=role,
+            ttl_s=3600, now=int(time.time()), entropy=secrets.token_bytes(ENTROPY_BYTES),
+            login=LoginFacts("ab" * 10, connector or connector_of(spec)),
+        )  # fmt: skip
+        return SigningKeys(made.access_key_id, made.secret_access_key, made.session_token)
 
 
-def log_in(control: Control, user: str, *, ttl_s: int = 3600) -> tuple[Login, Stored]:
-    """Store a login at the jump host, as ``awsgate login`` does."""
+def log_in(
+    jump: GatewayProcess, control: str, proxy: str, user: str, *, ttl_s: int = 3600
+) -> Login:
+    """Store a login at a jump host, as ``awsgate login`` does once somebody is proved."""
     login = make_login(
         Identity(user, LOCAL), ttl_s=ttl_s, now=int(time.time()),
         entropy=secrets.token_bytes(32), traits=frozenset(),
     )  # fmt: skip
-    token = mint_login(control.keys, login, entropy=secrets.token_bytes(32))
+    keys = open_state(jump.state).session_keys
+    root = (jump.certs / GATEWAY_ROOT_NAME).read_bytes()
     stored = Stored(
-        gateway=control.url, proxy=control.jump.proxy, user=user, connector=LOCAL, login=token,
-        expires_at=login.expires_at, pin=control.certificate.pin, bundle_path="", root_path="",
-        id=login.id, stored_at=int(time.time()),
+        gateway=control, proxy=proxy, user=user, connector=LOCAL,
+        login=mint_login(keys, login, entropy=secrets.token_bytes(32)),
+        expires_at=login.expires_at, pin=pin_of(x509.load_pem_x509_certificate(root)),
+        bundle_path="", root_path="", id=login.id, stored_at=int(time.time()),
     )  # fmt: skip
-    root = control.certificate.root
-    return login, save(stored, bundle=root, root=root)
+    save(stored, bundle=root, root=root)
+    return login
 
 
 @contextmanager
@@ -141,9 +98,8 @@ def logins_in(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[FOLDER_VARIABLE]
-        else:
+        os.environ.pop(FOLDER_VARIABLE)
+        if before is not None:
             os.environ[FOLDER_VARIABLE] = before
 
 
@@ -152,53 +108,121 @@ def two_hops(
     aws: StrictAws | EmbeddedAws,
     folder: Path,
     *,
-    jump_policy: str,
+    policy: str = POLICY,
+    spec: str = "{}",
     user: str = "bob",
-    jump_spec: str = "{}",
-    near_spec: str = "",
-    jump_workers: int = 1,
-    near_workers: int = 0,
+    tls: bool = True,
+    workers: int = 0,
+    extra: tuple[str, ...] = (),
 ) -> Iterator[Hops]:
-    """Run both, and log in. The policy of the near one names nobody."""
+    """Run both, and log in. The policy of the near one names nobody.
+
+    ``spec`` is of the jump host; ``workers`` and ``extra`` are for the near one.
+    """
     far, near = folder / "jump", folder / "near"
     for each in (far, near):
         each.mkdir()
+    port = free_port()
+    control = f"https://{NAME}:{port}"
+    own = f"control: {{listen: '127.0.0.1:{port}', url: '{control}'}}, names: [{NAME}], "
+    text = policy.format(
+        role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}{spec.strip().removeprefix('{')}"
+    )
     with (
         logins_in(folder / "logins"),
-        gateway_before(aws, far, jump_policy, workers=jump_workers) as jump,
+        gateway_before(aws, far, text, workers=1) as jump,
+        _front(jump, tls) as front,
     ):
-        control = Control(jump)
+        proxy = front.url if front is not None else jump.proxy
+        log_in(jump, control, proxy, user)
+        written = near / "policy.yaml"
+        written.write_text(
+            "kind: gateway\n"
+            f"spec: {{upstream_gateway: {{url: '{proxy}', control: '{control}'}}}}\n",
+            "utf-8",
+        )
+        keys = {FOLDER_VARIABLE: str(folder / "logins")}
+        gateway = GatewayProcess(near, policy=written, keys=keys, workers=workers, extra=extra)
         try:
-            log_in(control, user)
-            policy = near / "policy.yaml"
-            policy.write_text(
-                "kind: gateway\nspec:\n"
-                f"  upstream_gateway: {{url: '{jump.proxy}', control: '{control.url}'}}\n"
-                f"{near_spec}",
-                "utf-8",
-            )
-            keys = {FOLDER_VARIABLE: str(folder / "logins")}
-            gateway = GatewayProcess(near, policy=policy, keys=keys, workers=near_workers)
-            try:
-                env = gateway.env(user=user, app="awsconsole-test", role=POWER_ROLE)
-                yield Hops(
-                    aws, gateway, keys_of(env), env["AWS_CA_BUNDLE"],  # type: ignore[arg-type]
-                    jump=jump, control=control, env=env,
-                )  # fmt: skip
-            finally:
-                gateway.stop()
+            env = gateway.env(user="", app="", role="")
+            yield Hops(
+                aws, gateway, keys_of(env), env["AWS_CA_BUNDLE"],  # type: ignore[arg-type]
+                jump=jump, control=control, env=env, front=front,
+            )  # fmt: skip
         finally:
-            control.close()
+            gateway.stop()
 
 
 @contextmanager
 def hops_before_strict_aws(folder: Path, *, spec: str = "{}", **how: Any) -> Iterator[Hops]:
     """Run both before the strict AWS, as ``forms.stage_in`` runs one."""
-    policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)
-    with StrictAws() as aws, two_hops(aws, folder, jump_policy=policy, **how) as hops:
+    with StrictAws() as aws, two_hops(aws, folder, spec=spec, **how) as hops:
         yield hops
 
 
-def trusted(certificate: ServerCertificate) -> ssl.SSLContext:
-    """Give a client's context that trusts a gateway's own certificate."""
-    return ssl.create_default_context(cadata=certificate.root.decode())
+# --- TLS before the jump host -----------------------------------------------------------
+
+
+class TlsFront:
+    """TLS with the jump host's own certificate, and the same bytes in the clear behind it."""
+
+    def __init__(self, jump: GatewayProcess) -> None:
+        self.jump = jump
+        self.use(jump.certs)
+        self.port = free_port()
+        self.url = f"https://{NAME}:{self.port}"
+        self._loop = asyncio.new_event_loop()
+        self._begun = threading.Event()
+        threading.Thread(target=self._run, daemon=True).start()
+        assert self._begun.wait(10)
+
+    def use(self, certs: Path) -> None:
+        """Prove itself with the certificate in a folder; another one is made where there is none."""
+        made = ensure_server_certificate(certs, [NAME], None, now=datetime.now(UTC))
+        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.context.load_cert_chain(made.cert, made.key)
+        self.context.set_alpn_protocols(["http/1.1"])
+
+    def close(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+
+        def choose(tls: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+            tls.context = self.context
+
+        first.sni_callback = choose
+        self._loop.run_until_complete(
+            asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=first)
+        )
+        self._begun.set()
+        self._loop.run_forever()
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            there = await asyncio.open_connection("127.0.0.1", self.jump.port)
+        except OSError:
+            writer.transport.abort()
+            return
+        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(OSError):
+        while data := await reader.read(1 << 16):
+            writer.write(data)
+            await writer.drain()
+    with suppress(OSError, RuntimeError):
+        writer.close()
+
+
+@contextmanager
+def _front(jump: GatewayProcess, tls: bool) -> Iterator[TlsFront | None]:
+    front = TlsFront(jump) if tls else None
+    try:
+        yield front
+    finally:
+        if front is not None:
+            front.close()
