@@ -13,7 +13,7 @@ from awsgate.login import LOCAL, LoginFacts
 from awsgate.onward import connector_of
 from awsgate.outgoing import Outgoing, Plan
 from awsgate.policy import Policy, UpstreamGateway
-from awsgate.session import Bounds, GatewayCredentials, SessionKeys, SessionOpener, mint
+from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionKeys, SessionOpener, mint
 from awsgate.wire import RequestFacts
 from calls import NOW_S, POLICY, READER, Call
 from signers import WHEN
@@ -28,7 +28,7 @@ NEAR_POLICY = Policy(
 
 
 def near_keys(
-    *, connector: str = "", user: str = "alice", role_arn: str = READER, bounds: Bounds = Bounds()
+    *, connector: str = "", user: str = "alice", role_arn: str = READER, bounds: Bounds = NO_BOUNDS
 ) -> GatewayCredentials:
     """Credentials of the near gateway, as ``awsgate env`` mints them there."""
     facts = LoginFacts("ab" * 10, connector or connector_of(SPEC))

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from awsgate.errors import Code, Refusal
+from awsgate.aws.sigv4 import SigningKeys
+from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gate import Gate, Review
-from awsgate.onward import check_keys
+from awsgate.onward import address_of, check_keys, connector_of
 from awsgate.outgoing import Hop
 from awsgate.policy import UpstreamGateway, parse_policy
 from awsgate.session import Bounds, SessionOpener
@@ -80,10 +81,13 @@ def test_the_near_policy_needs_to_know_nobody() -> None:
 
 
 def refused(call: Call, gate: Gate) -> Refusal:
-    with pytest.raises(Refusal) as caught:
+    def ask() -> None:
         review = Review(call.facts())
         gate.receive(review, WHEN)
         gate.authorise(review, call.body, WHEN)
+
+    with pytest.raises(Refusal) as caught:
+        ask()
     return caught.value
 
 
@@ -202,8 +206,7 @@ def test_the_far_gateway_refuses_what_was_changed_between(
 
 def test_the_far_gateway_takes_neither_the_near_ones_credentials_nor_another_users_role() -> None:
     near = near_keys()
-    keys = replace(far_keys(), access_key_id=near.access_key_id,
-                   secret_access_key=near.secret_access_key, session_token=near.session_token)  # fmt: skip
+    keys = SigningKeys(near.access_key_id, near.secret_access_key, near.session_token)
 
     with pytest.raises(Refusal) as caught:
         arrive(hop(PUT, keys=keys), "PUT", PUT.body)
@@ -249,7 +252,8 @@ FAULTS = {
          "upstream_gateway": {"url": "https://gate.example.com:8443"}}, "is this gateway itself"),
     "with upstreams": (
         {"upstreams": [{"hosts": ["*.amazonaws.com"], "url": "http://127.0.0.1:1"}],
-         "upstream_gateway": {"url": "https://jump.example.com"}}, "upstreams and upstream_gateway"),
+         "upstream_gateway": {"url": "https://jump.example.com"}},
+        "upstreams and upstream_gateway"),
     "with a control api": (
         {"control": {"listen": "127.0.0.1:3081"},
          "upstream_gateway": {"url": "https://jump.example.com"}}, "control and upstream_gateway"),
@@ -258,8 +262,6 @@ FAULTS = {
 
 @pytest.mark.parametrize(("spec", "text"), FAULTS.values(), ids=FAULTS)
 def test_a_setting_that_cannot_be_meant_is_a_fault(spec: dict[str, object], text: str) -> None:
-    from awsgate.errors import SetupError
-
     with pytest.raises(SetupError) as caught:
         parse_policy([("g", {"kind": "gateway", "spec": spec})])
 
@@ -267,8 +269,6 @@ def test_a_setting_that_cannot_be_meant_is_a_fault(spec: dict[str, object], text
 
 
 def test_addresses_are_read_with_their_usual_ports() -> None:
-    from awsgate.onward import address_of, connector_of
-
     assert address_of(SPEC) == ("https", "jump.example.com", 8443)
     assert address_of(UpstreamGateway(url="https://jump.example.com")) == (
         "https", "jump.example.com", 443,

@@ -180,6 +180,13 @@ def _refusal(no: ControlError, stored: Stored) -> Refusal:
             status=503,
             detail=_words(no.code),
         )
+    if no.code == Code.LOCKED.value:  # a logout is a lock on the login
+        return Refusal(
+            Code.LOCKED,
+            f"the gateway at {stored.gateway} says no: {said}",
+            hint=f"log in again ({stored.again()}); if you are locked out yourself: {hint}",
+            status=403,
+        )
     known = {code.value for code in Code}
     code = Code(no.code) if no.code in known else Code.DENIED
     return Refusal(

@@ -20,15 +20,17 @@ from cryptography import x509
 from aws_server.server import StrictAws
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.certmaking import GATEWAY_ROOT_NAME
+from awsgate.controlclient import ControlClient
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, free_port
 from awsgate.login import LOCAL, Identity, Login, LoginFacts, make_login, mint_login
-from awsgate.loginstore import FOLDER_VARIABLE, Stored, save
+from awsgate.loginstore import FOLDER_VARIABLE, Stored, load, save
 from awsgate.onward import connector_of
 from awsgate.policyfile import load_policy
 from awsgate.servercert import ensure_server_certificate, pin_of
 from awsgate.session import ENTROPY_BYTES, mint
 from awsgate.state import open_state
+from awsgate.upstreamkeys import root_of
 from e2e.forms import POLICY, Stage, gateway_before
 from rawclient import keys_of
 
@@ -44,12 +46,26 @@ class Hops(Stage):
     control: str = field(kw_only=True)
     """URL of the jump host's control API."""
     env: dict[str, str] = field(kw_only=True, repr=False)
+    logins: Path = field(kw_only=True)
     front: TlsFront | None = field(kw_only=True)
     """TLS before the jump host."""
 
     def log_in(self, user: str, *, ttl_s: int = 3600) -> Login:
         """Store a login at the jump host, in place of the one before."""
-        return log_in(self.jump, self.control, self.proxy, user, ttl_s=ttl_s)
+        with logins_in(self.logins):
+            return log_in(self.jump, self.control, self.proxy, user, ttl_s=ttl_s)
+
+    def stored(self) -> Stored:
+        """Give the login that the near gateway goes on with."""
+        with logins_in(self.logins):
+            found = load(self.control)
+        assert found is not None
+        return found
+
+    def client_of_control(self) -> ControlClient:
+        """Give what asks the jump host's control API with that login."""
+        stored = self.stored()
+        return ControlClient(stored.gateway, root_of(stored), login=stored.login)
 
     @property
     def proxy(self) -> str:
@@ -147,7 +163,8 @@ def two_hops(
             env = gateway.env(user="", app="", role="")
             yield Hops(
                 aws, gateway, keys_of(env), env["AWS_CA_BUNDLE"],  # type: ignore[arg-type]
-                jump=jump, control=control, env=env, front=front,
+                jump=jump, control=control, env=env,
+                logins=folder / "logins", front=front,
             )  # fmt: skip
         finally:
             gateway.stop()
@@ -171,34 +188,34 @@ class TlsFront:
         self.use(jump.certs)
         self.port = free_port()
         self.url = f"https://{NAME}:{self.port}"
-        self._loop = asyncio.new_event_loop()
         self._begun = threading.Event()
-        threading.Thread(target=self._run, daemon=True).start()
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._run()), daemon=True)
+        self._thread.start()
         assert self._begun.wait(10)
 
     def use(self, certs: Path) -> None:
-        """Prove itself with the certificate in a folder; another one is made where there is none."""
+        """Prove itself with the certificate in a folder, or with one that is made there."""
         made = ensure_server_certificate(certs, [NAME], None, now=datetime.now(UTC))
         self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.context.load_cert_chain(made.cert, made.key)
         self.context.set_alpn_protocols(["http/1.1"])
 
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._over.set)
+        self._thread.join(10)
 
-    def _run(self) -> None:
-        asyncio.set_event_loop(self._loop)
+    async def _run(self) -> None:
+        self._loop, self._over = asyncio.get_running_loop(), asyncio.Event()
         first = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 
         def choose(tls: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
             tls.context = self.context
 
         first.sni_callback = choose
-        self._loop.run_until_complete(
-            asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=first)
-        )
+        server = await asyncio.start_server(self._serve, "127.0.0.1", self.port, ssl=first)
         self._begun.set()
-        self._loop.run_forever()
+        await self._over.wait()
+        server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -206,7 +223,11 @@ class TlsFront:
         except OSError:
             writer.transport.abort()
             return
-        await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+        try:
+            await asyncio.gather(_copy(reader, there[1]), _copy(there[0], writer))
+        finally:
+            for each in (there[1], writer):
+                each.transport.abort()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
