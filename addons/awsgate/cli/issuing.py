@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awsgate.address import reachable
+from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
@@ -48,10 +48,13 @@ class Issued:
     """``spec.listen`` of the policy."""
     bundle: str
     root: str
+    tls: bool = False
+    """Clients speak TLS to the proxy itself."""
 
     def way(self, proxy: str, region: str) -> Way:
         """Give the way to the gateway; ``proxy`` is empty for where it listens."""
-        return Way(proxy or f"http://{reachable(self.listen)}", self.bundle, self.root, region)
+        here = gateway_url(self.listen, tls=self.tls)
+        return Way(proxy or here, self.bundle, self.root, region)
 
     def half_left(self, now: float) -> bool:
         """True while more than half of the life is left."""
@@ -115,4 +118,5 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         listen=rules.gateway.listen,
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
+        tls=rules.gateway.tls,
     )
