@@ -22,9 +22,6 @@ Which roles a user has, and whether there is one of that name at all, the policy
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import hashlib
 import hmac
 import secrets
 import threading
@@ -40,13 +37,20 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from awsgate.connect import totp
+from awsgate.connect.invitations import (
+    SECRET_BYTES,
+    Invitation,
+    bad_invitation,
+    hashed,
+    parsed,
+    token_of,
+)
 from awsgate.connect.userfiles import UserFiles, UserRecord
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
 from awsgate.login import LOCAL, Identity
 from awsgate.policy.fields import is_name
 
-INVITATION_PREFIX = "gateinvite."
 INVITATION_TTL_S = 24 * 3600
 MIN_PASSWORD_CHARS = 12
 MAX_PASSWORD_CHARS = 1024
@@ -57,18 +61,7 @@ HASHING_THREADS = 2
 MAX_WAITING = 32
 """Logins that are hashed or wait for it: a second or two of work."""
 
-_MAX_TOKEN_CHARS = 2048
-_SECRET_BYTES = 32
 _MIN_DISTINCT = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Invitation:
-    """What lets somebody choose a password, once."""
-
-    user: str
-    token: str = field(repr=False)
-    expires_at: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,32 +244,32 @@ class LocalUsers:
 
     @cached_property
     def _decoy_hash(self) -> str:
-        return self._hasher.hash(secrets.token_bytes(_SECRET_BYTES))
+        return self._hasher.hash(secrets.token_bytes(SECRET_BYTES))
 
     def _invite(self, user: str, ttl_s: int, wants_totp: bool) -> Invitation:
         now = int(self._clock())
-        secret = secrets.token_bytes(_SECRET_BYTES)
+        secret = secrets.token_bytes(SECRET_BYTES)
         self.files.write(
             UserRecord(
                 user=user,
                 created_at=now,
                 wants_totp=wants_totp,
-                invitation=_hashed(secret),
+                invitation=hashed(secret),
                 invited_until=now + ttl_s,
             )
         )
-        return Invitation(user, _token_of(secret, user), now + ttl_s)
+        return Invitation(user, token_of(secret, user), now + ttl_s)
 
     def _enrol(self, token: str, password: str, issuer: str) -> Enrolled:
-        user, hashed = _parsed(token)
+        user, wanted = parsed(token)
         with self.files.locked():
-            self._invited(user, hashed)
+            self._invited(user, wanted)
         _check_password(password, user)
         kept = self._hasher.hash(_as_bytes(password))
         secret = secrets.token_bytes(totp.SECRET_BYTES)
         with self.files.locked():
             # Again: somebody else may have been quicker.
-            record = self._invited(user, hashed)
+            record = self._invited(user, wanted)
             self.files.write(
                 replace(
                     record,
@@ -289,23 +282,15 @@ class LocalUsers:
         uri = totp.uri_of(secret, user=user, issuer=issuer) if record.wants_totp else ""
         return Enrolled(user, uri)
 
-    def _invited(self, user: str, hashed: str) -> UserRecord:
+    def _invited(self, user: str, wanted: str) -> UserRecord:
         record = self._read(user)
         if (
             record is None
-            or not hmac.compare_digest(record.invitation, hashed)
+            or not hmac.compare_digest(record.invitation, wanted)
             or int(self._clock()) >= record.invited_until
         ):
-            raise _bad_invitation()
+            raise bad_invitation()
         return record
-
-
-def user_of_invitation(token: str) -> str:
-    """Give whom an invitation is for. It says nothing about its worth.
-
-    Raises ``LoginRefused`` if it is none.
-    """
-    return _parsed(token)[0]
 
 
 def lockout_s(lockouts: int) -> int:
@@ -355,40 +340,6 @@ def _weak(why: str) -> LoginRefused:
     )
 
 
-def _bad_invitation() -> LoginRefused:
-    return LoginRefused(
-        "bad-invitation",
-        "the invitation is not good: it was used, or has ended, or there is a newer one",
-        hint="ask whoever runs the gateway for another: awsgate users reset",
-    )
-
-
 def _as_bytes(password: str) -> bytes:
     # The same password, however a keyboard composes its accents (NIST SP 800-63B, 5.1.1.2).
     return unicodedata.normalize("NFKC", password).encode("utf-8", "surrogatepass")
-
-
-def _hashed(secret: bytes) -> str:
-    # No slow hash: it is of 256 random bits.
-    return hashlib.sha256(secret).hexdigest()
-
-
-def _token_of(secret: bytes, user: str) -> str:
-    raw = base64.urlsafe_b64encode(secret + user.encode())
-    return INVITATION_PREFIX + raw.decode().rstrip("=")
-
-
-def _parsed(token: str) -> tuple[str, str]:
-    """Give the user of an invitation, and the hash of its secret. Raises ``LoginRefused``."""
-    text = token.strip()
-    body = text.removeprefix(INVITATION_PREFIX)
-    if body == text or len(body) > _MAX_TOKEN_CHARS or not body.isascii():
-        raise _bad_invitation()
-    try:
-        raw = base64.b64decode(body + "=" * (-len(body) % 4), altchars=b"-_", validate=True)
-        user = raw[_SECRET_BYTES:].decode()
-    except (binascii.Error, UnicodeDecodeError):
-        raise _bad_invitation() from None
-    if not is_name(user):
-        raise _bad_invitation()
-    return user, _hashed(raw[:_SECRET_BYTES])
