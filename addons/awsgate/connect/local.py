@@ -36,7 +36,6 @@ from pathlib import Path
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from awsgate.connect import totp
 from awsgate.connect.invitations import (
     SECRET_BYTES,
     Invitation,
@@ -45,6 +44,8 @@ from awsgate.connect.invitations import (
     parsed,
     token_of,
 )
+from awsgate.connect.totp import SECRET_BYTES as TOTP_SECRET_BYTES
+from awsgate.connect.totp import secret_as_text, secret_of_text, step_of, uri_of
 from awsgate.connect.userfiles import UserFiles, UserRecord
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
@@ -91,12 +92,12 @@ class LocalUsers:
 
     # --- whoever logs in ------------------------------------------------------------------
 
-    async def prove(self, user: str, password: str, code: str) -> Identity:
-        """Give the identity of a user whose password and code are right.
+    async def prove(self, user: str, password: str, totp: str) -> Identity:
+        """Give the identity of a user whose password and code (``totp``) are right.
 
         Raises ``LoginRefused``, always in the same words; ``reason`` is for the audit.
         """
-        reason = await self._off_loop(lambda: self._try(user, password, code))
+        reason = await self._off_loop(lambda: self._try(user, password, totp))
         if reason:
             raise LoginRefused(
                 reason,
@@ -266,7 +267,7 @@ class LocalUsers:
             self._invited(user, wanted)
         _check_password(password, user)
         kept = self._hasher.hash(_as_bytes(password))
-        secret = secrets.token_bytes(totp.SECRET_BYTES)
+        secret = secrets.token_bytes(TOTP_SECRET_BYTES)
         with self.files.locked():
             # Again: somebody else may have been quicker.
             record = self._invited(user, wanted)
@@ -274,12 +275,12 @@ class LocalUsers:
                 replace(
                     record,
                     password=kept,
-                    totp=totp.secret_as_text(secret) if record.wants_totp else "",
+                    totp=secret_as_text(secret) if record.wants_totp else "",
                     invitation="",
                     invited_until=0,
                 )
             )
-        uri = totp.uri_of(secret, user=user, issuer=issuer) if record.wants_totp else ""
+        uri = uri_of(secret, user=user, issuer=issuer) if record.wants_totp else ""
         return Enrolled(user, uri)
 
     def _invited(self, user: str, wanted: str) -> UserRecord:
@@ -311,10 +312,10 @@ def _code_step(record: UserRecord, code: str, now: int) -> tuple[int, str]:
         # Whoever is to have an authenticator and has none must be invited again.
         return record.last_step, "not-enrolled" if record.wants_totp else ""
     try:
-        secret = totp.secret_of_text(record.totp)
+        secret = secret_of_text(record.totp)
     except ValueError:
         return record.last_step, "unreadable"
-    step = totp.step_of(secret, code.replace(" ", ""), now)
+    step = step_of(secret, code.replace(" ", ""), now)
     if step is None:
         return record.last_step, "wrong-code"
     return step, "replayed" if step <= record.last_step else ""
