@@ -348,6 +348,7 @@ def _team(organization: str, slug: str) -> dict[str, Any]:
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     github: Github
 
     def _do(self) -> None:

@@ -267,15 +267,8 @@ class GithubConnector:
                 "an organisation at GitHub wants you to sign in to it first (single sign-on)",
                 hint=f"sign in at {self._sso_url(sso)}, then log in again",
             )
-        if reply.status == 429 or (
-            reply.status == 403
-            and (
-                reply.headers.get("x-ratelimit-remaining") == "0" or "retry-after" in reply.headers
-            )
-        ):
-            return failed(
-                url, "wants fewer questions (rate limit)", hint="try again in some minutes"
-            )
+        if reply.status in (403, 429) and _is_limited(reply):
+            return failed(url, "wants to be asked less often", hint="try again in some minutes")
         if reply.status == 403 and "suspended" in said.lower():
             return _suspended()
         if reply.status in (403, 404) and path == "/user/teams":
@@ -340,12 +333,14 @@ def _suspended() -> LoginRefused:
 
 def _named(content: list[object]) -> list[tuple[str, str]]:
     """Give (organisation, slug) of each team that has both; enterprise teams have none."""
-    found = []
+    found: list[tuple[str, str]] = []
     for team in content:
-        if isinstance(team, dict) and isinstance(team.get("organization"), dict):
-            organization, slug = team["organization"].get("login"), team.get("slug")
-            if all(isinstance(name, str) and is_name(name) for name in (organization, slug)):
-                found.append((organization, slug))
+        organization = team.get("organization") if isinstance(team, dict) else None
+        if not isinstance(team, dict) or not isinstance(organization, dict):
+            continue
+        login, slug = organization.get("login"), team.get("slug")
+        if isinstance(login, str) and isinstance(slug, str) and is_name(login) and is_name(slug):
+            found.append((login, slug))
     return found
 
 

@@ -136,6 +136,7 @@ class GithubApi:
                     headers={**_API_HEADERS, "authorization": f"Basic {pair}"},
                     json={"access_token": token},
                 )
+                request.headers.pop("cookie", None)
                 await (await self._http.send(request, stream=True)).aclose()
 
     async def _ask(
