@@ -151,6 +151,12 @@ class Metrics:
             "awsgate_policy_reloads_total", "Attempts to load a changed policy.", "result"
         )
 
+        self._logins_total = self._counter(
+            "awsgate_logins_total",
+            "Logins, by connector. result: ok, or why it was refused.",
+            *("connector", "result"),
+        )
+
     def _credentials(self) -> None:
         self._credentials_total = self._counter(
             "awsgate_credentials_total",
@@ -244,6 +250,10 @@ class Metrics:
     def policy_reload(self, result: str) -> None:
         """Count an attempt to load a changed policy."""
         self._reloads_total.child(result).inc()
+
+    def login(self, connector: str, result: str) -> None:
+        """Count a login, or an attempt; ``result`` is ``ok`` or the reason of the refusal."""
+        self._logins_total.child(connector, result).inc()
 
     def ca_expiry(self, not_after: float) -> None:
         """Note when the CA certificate ends, in Unix time."""

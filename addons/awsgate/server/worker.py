@@ -44,6 +44,7 @@ class WorkerGate(AwsGate):
     def __init__(self, orders: Orders, broker: BrokerAssumer, front: Front) -> None:
         super().__init__()
         self._broker, self._front = broker, front
+        self._control = orders.control
         self._fallback = Path(orders.fallback) if orders.fallback else None
         self.speaks = orders.number == 0
         self._secured = orders.tls >= 0
@@ -51,7 +52,14 @@ class WorkerGate(AwsGate):
     def assembled(self, settings: Settings) -> Gateway:
         """Build the gateway."""
         settings = replace(settings, fallback=self._fallback)
-        return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials, is_worker=True)
+        gateway = assemble(
+            settings, assumer=self._broker, new_cache=WorkerCredentials, is_worker=True
+        )
+        gateway.control_address = self._control
+        return gateway
+
+    def _serve_control(self, gateway: Gateway) -> None:
+        """The parent serves it."""
 
     def no_tls(self, why: str) -> None:
         """Count a connection that did not come to TLS."""
