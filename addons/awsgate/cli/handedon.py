@@ -78,6 +78,7 @@ def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Iss
         listen=rules.gateway.listen,
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
+        tls=rules.gateway.tls,
     )
 
 

@@ -74,7 +74,7 @@ def write(
     check_proxy(proxy)
     from datetime import UTC, datetime
 
-    from awsgate.address import reachable
+    from awsgate.address import gateway_url
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
     from awsgate.cli.choice import check_names, choices, default_user
@@ -101,7 +101,7 @@ def write(
         }
         _update(new, ())
     print("\n".join(new))
-    url = proxy or f"http://{reachable(rules.gateway.listen)}"
+    url = proxy or gateway_url(rules.gateway.listen, tls=rules.gateway.tls)
     sys.stderr.write(
         "awsgate: a profile cannot name a proxy: once in each shell, "
         f"export HTTPS_PROXY={shlex.quote(url)} NO_PROXY={NO_PROXY}\n"
