@@ -14,7 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from awsgate.address import joined
-from awsgate.errors import Code, Refusal
+from awsgate.errors import Code, Refusal, SetupError
 from awsgate.onward import address_of
 from awsgate.paths import private_folder, write_file
 from awsgate.policy import UpstreamGateway
@@ -55,6 +55,21 @@ class NextGateway:
                 hint=f"log in: {self.login_hint}",
                 status=503,
             )
+
+
+def next_gateway(spec: UpstreamGateway | None, state: Path, upstream: str) -> NextGateway | None:
+    """Give the gateway ahead, if there is one. ``upstream`` is where all calls are to go instead.
+
+    Raises ``SetupError`` if there are both.
+    """
+    if spec is None:
+        return None
+    if upstream:
+        raise SetupError(
+            f"all calls are to go to {upstream}, and by the policy to {spec.url}",
+            hint="leave --upstream (awsgate_upstream) out, or spec.upstream_gateway",
+        )
+    return NextGateway(spec, state)
 
 
 def publish_root(state: Path, pem: str, pin: str) -> None:

@@ -25,7 +25,7 @@ from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
-from awsgate.nextgateway import NextGateway
+from awsgate.nextgateway import NextGateway, next_gateway
 from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policy.locks import LockBook
@@ -230,7 +230,7 @@ def assemble(
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
-    ahead = _ahead(policy, settings)
+    ahead = next_gateway(spec.upstream_gateway, settings.state, settings.upstream)
     if ahead is not None:
         dialer.permit_explicit(ahead.host, ahead.port)
     address = metrics_address(policy, settings)
@@ -285,18 +285,6 @@ def _policy_of(settings: Settings) -> Policy:
         if settings.fallback is None:
             raise
         return load_policy(settings.fallback)
-
-
-def _ahead(policy: Policy, settings: Settings) -> NextGateway | None:
-    spec = policy.gateway.upstream_gateway
-    if spec is None:
-        return None
-    if settings.upstream:
-        raise SetupError(
-            f"all calls are to go to {settings.upstream}, and by the policy to {spec.url}",
-            hint="leave --upstream (awsgate_upstream) out, or spec.upstream_gateway",
-        )
-    return NextGateway(spec, settings.state)
 
 
 def role_request(policy: Policy, plan: Plan) -> RoleRequest:

@@ -70,7 +70,7 @@ class Hops(Stage):
     @property
     def proxy(self) -> str:
         """Give where the near gateway finds the jump host."""
-        return self.front.url if self.front is not None else self.jump.proxy
+        return self.front.url if self.front is not None else f"https://{NAME}:{self.jump.port}"
 
     def near_keys(
         self, *, user: str = "bob", role: str = POWER_ROLE, connector: str = ""
@@ -127,34 +127,35 @@ def two_hops(
     policy: str = POLICY,
     spec: str = "{}",
     user: str = "bob",
-    tls: bool = True,
+    fronted: bool = False,
     workers: int = 0,
     extra: tuple[str, ...] = (),
 ) -> Iterator[Hops]:
     """Run both, and log in. The policy of the near one names nobody.
 
-    ``spec`` is of the jump host; ``workers`` and ``extra`` are for the near one.
+    ``spec`` is for both; ``workers`` and ``extra`` are of the near one. ``fronted``: the TLS
+    of the jump host is that of a ``TlsFront``, which a test can change.
     """
     far, near = folder / "jump", folder / "near"
     for each in (far, near):
         each.mkdir()
     port = free_port()
     control = f"https://{NAME}:{port}"
-    own = f"control: {{listen: '127.0.0.1:{port}', url: '{control}'}}, names: [{NAME}], "
-    text = policy.format(
-        role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}{spec.strip().removeprefix('{')}"
-    )
+    more = spec.strip().removeprefix("{").removesuffix("}")
+    own = f"control: {{listen: '127.0.0.1:{port}', url: '{control}'}}, names: [{NAME}]"
+    own += "" if fronted else ", tls: true"
+    text = policy.format(role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}, {more}}}")
     with (
         logins_in(folder / "logins"),
         gateway_before(aws, far, text, workers=1) as jump,
-        _front(jump, tls) as front,
+        _front(jump, fronted) as front,
     ):
-        proxy = front.url if front is not None else jump.proxy
+        proxy = front.url if front is not None else f"https://{NAME}:{jump.port}"
         log_in(jump, control, proxy, user)
         written = near / "policy.yaml"
         written.write_text(
             "kind: gateway\n"
-            f"spec: {{upstream_gateway: {{url: '{proxy}', control: '{control}'}}}}\n",
+            f"spec: {{upstream_gateway: {{url: '{proxy}', control: '{control}'}}, {more}}}\n",
             "utf-8",
         )
         keys = {FOLDER_VARIABLE: str(folder / "logins")}
@@ -240,8 +241,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextmanager
-def _front(jump: GatewayProcess, tls: bool) -> Iterator[TlsFront | None]:
-    front = TlsFront(jump) if tls else None
+def _front(jump: GatewayProcess, wanted: bool) -> Iterator[TlsFront | None]:
+    front = TlsFront(jump) if wanted else None
     try:
         yield front
     finally:

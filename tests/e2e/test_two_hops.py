@@ -44,7 +44,7 @@ DENYING = POLICY.replace(
 @pytest.fixture(scope="module")
 def hops(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hops]:
     folder = tmp_path_factory.mktemp("hops")
-    with hops_before_strict_aws(folder, policy=DENYING) as made:
+    with hops_before_strict_aws(folder, policy=DENYING, fronted=True) as made:
         yield made
 
 

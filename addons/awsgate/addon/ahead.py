@@ -9,6 +9,8 @@ AWS says nothing in headers of ours, so an answer of AWS's that does is not beli
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from cachetools import TTLCache
 from mitmproxy import http
 
@@ -24,12 +26,23 @@ _WORTHLESS = frozenset({Code.SESSION_EXPIRED, Code.UNKNOWN_KEY, Code.LOCKED})
 _KNOWN = {code.value: code for code in Code}
 
 
+def _trust_nothing_new(_: str) -> None:
+    """Stand in where there is no proxy server."""
+
+
 class Ahead:
-    """Looks at the answers to what was handed on."""
+    """Sees that it is the gateway of the login, and looks at what it answers."""
 
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
+        self.trust: Callable[[str], None] = _trust_nothing_new
+        """Makes a file of roots the one that servers are proved by. Set by the entry."""
         self._forgot: TTLCache[tuple[str, str], bool] = TTLCache(1024, _FORGET_EVERY_S)
+
+    def prove(self) -> None:
+        """Have it proved by the root of the login, as that is now."""
+        if self.gateway.ahead is not None:
+            self.trust(self.gateway.ahead.root())
 
     def note(self, flow: http.HTTPFlow, trace: Trace) -> None:
         """Read from the head of an answer whether the gateway ahead refused the call."""

@@ -152,7 +152,7 @@ class AwsGate:
         """Follow the files of the policy and the locks; SIGHUP reads them at once."""
         master, loop = ctx.master, asyncio.get_running_loop()
         hooks.cut = lambda client_id: cut_client(master.addons.get("proxyserver"), client_id)
-        hooks.trust = partial(trust, ctx.options)
+        hooks.ahead.trust = partial(trust, ctx.options)
         reloader = Reloader(hooks, speaks=self.speaks)
         self.watch = Watch(reloader.sources(), reloader.take, loop)
         self.watch.start()

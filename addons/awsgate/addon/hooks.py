@@ -22,11 +22,11 @@ from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer, layers
 
 from awsgate import gate as gates
-from awsgate import onward, outgoing
 from awsgate.addon import flows, tripwire, tunnels
 from awsgate.addon.ahead import Ahead
 from awsgate.addon.answers import Answers, Clock, trace_of
 from awsgate.addon.record import TRACE, Recorder, Trace
+from awsgate.addon.sending import send
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.aws.sigv4 import SigningKeys
@@ -47,10 +47,6 @@ def _leave_open(_: str) -> None:
     """Stand in where there is no proxy server: a request that is cut is marked alone."""
 
 
-def _trust_nothing_new(_: str) -> None:
-    """Stand in where there is no proxy server."""
-
-
 class Hooks:
     """mitmproxy's events for a gateway that is set up."""
 
@@ -64,8 +60,6 @@ class Hooks:
         self.ahead = Ahead(gateway)
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
-        self.trust: Callable[[str], None] = _trust_nothing_new
-        """Makes a file of roots the one that servers are proved by. Set by the entry."""
         self.secured = False
         """Clients speak TLS to the proxy itself. Set by who listens so."""
         self._current: dict[str, http.HTTPFlow] = {}
@@ -124,8 +118,7 @@ class Hooks:
 
         The gateway ahead is asked for its own name, and proved by the root of the login.
         """
-        if self.gateway.ahead is not None:
-            self.trust(self.gateway.ahead.root())
+        self.ahead.prove()
         sni = self.tripwire.sni_for(data.context.client, data.context.server.address)
         if sni:
             data.conn.sni = sni
@@ -391,26 +384,4 @@ class Hooks:
         if trace.planned.order is not None:
             self.answers.hand_out(flow, trace, keys, keys_end_s)
         else:
-            self._sign(flow, trace, keys)
-
-    def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
-        plan, review = trace.planned, trace.review
-        onward.check_keys(plan, keys)
-        out = outgoing.sign(
-            plan,
-            review.facts,
-            review.claim if plan.form is not None else None,
-            client_secret=review.secret,
-            keys=keys,
-            now=self.clock(),
-        )
-        upstream = self.gateway.upstream_for(plan.target_host, plan.port)
-        flows.send_to(flow, out, scheme=upstream.scheme, host=upstream.host, port=upstream.port)
-        trace.resigner = out.resigner
-        if keys is not None:
-            trace.access_key_id, trace.token = keys.access_key_id, keys.session_token
-        if plan.issues:
-            flow.metadata[tripwire.ISSUES] = True
-        name = plan.target_host if plan.hop is None else upstream.host
-        self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), name)
-        tripwire.stamp(flow.request)
+            send(self.gateway, self.tripwire, flow, trace, keys, self.clock())
