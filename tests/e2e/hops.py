@@ -8,8 +8,8 @@ import secrets
 import ssl
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -70,7 +70,9 @@ class Hops(Stage):
     @property
     def proxy(self) -> str:
         """Give where the near gateway finds the jump host."""
-        return self.front.url if self.front is not None else f"https://{NAME}:{self.jump.port}"
+        spec = load_policy(self.gateway.policy).gateway.upstream_gateway
+        assert spec is not None
+        return spec.url
 
     def near_keys(
         self, *, user: str = "bob", role: str = POWER_ROLE, connector: str = ""
@@ -130,27 +132,33 @@ def two_hops(
     fronted: bool = False,
     workers: int = 0,
     extra: tuple[str, ...] = (),
+    at: str = "127.0.0.1",
+    inside: Callable[[Callable[[], GatewayProcess]], GatewayProcess] = lambda start: start(),
 ) -> Iterator[Hops]:
     """Run both, and log in. The policy of the near one names nobody.
 
     ``spec`` is for both; ``workers`` and ``extra`` are of the near one. ``fronted``: the TLS
-    of the jump host is that of a ``TlsFront``, which a test can change.
+    of the jump host is that of a ``TlsFront``, which a test can change. ``at`` is where the
+    jump host listens, ``inside`` from where the near one is started.
     """
     far, near = folder / "jump", folder / "near"
     for each in (far, near):
         each.mkdir()
-    port = free_port()
-    control = f"https://{NAME}:{port}"
+    port, listens = free_port(), free_port()
+    name = NAME if at == "127.0.0.1" else at
+    control = f"https://{name}:{port}"
     more = spec.strip().removeprefix("{").removesuffix("}")
-    own = f"control: {{listen: '127.0.0.1:{port}', url: '{control}'}}, names: [{NAME}]"
+    own = f"control: {{listen: '{at}:{port}', url: '{control}'}}, names: [{name}]"
     own += "" if fronted else ", tls: true"
     text = policy.format(role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}, {more}}}")
     with (
+        ExitStack() as held,
         logins_in(folder / "logins"),
-        gateway_before(aws, far, text, workers=1) as jump,
-        _front(jump, fronted) as front,
+        gateway_before(aws, far, text, workers=1, extra=("--listen", f"{at}:{listens}")) as jump,
     ):
-        proxy = front.url if front is not None else f"https://{NAME}:{jump.port}"
+        jump.port = listens
+        front = held.enter_context(_front(jump)) if fronted else None
+        proxy = front.url if front is not None else f"https://{name}:{listens}"
         log_in(jump, control, proxy, user)
         written = near / "policy.yaml"
         written.write_text(
@@ -159,7 +167,9 @@ def two_hops(
             "utf-8",
         )
         keys = {FOLDER_VARIABLE: str(folder / "logins")}
-        gateway = GatewayProcess(near, policy=written, keys=keys, workers=workers, extra=extra)
+        gateway = inside(
+            lambda: GatewayProcess(near, policy=written, keys=keys, workers=workers, extra=extra)
+        )
         try:
             env = gateway.env(user="", app="", role="")
             yield Hops(
@@ -241,10 +251,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 @contextmanager
-def _front(jump: GatewayProcess, wanted: bool) -> Iterator[TlsFront | None]:
-    front = TlsFront(jump) if wanted else None
+def _front(jump: GatewayProcess) -> Iterator[TlsFront]:
+    front = TlsFront(jump)
     try:
         yield front
     finally:
-        if front is not None:
-            front.close()
+        front.close()
