@@ -70,6 +70,7 @@ class Hooks:
             request.data.port,
             bypass=self.gateway.bypass,
             non_aws=self.gateway.policy.gateway.non_aws,
+            control=bool(self.gateway.control_address),
         )
         if route.way is tunnels.Way.REFUSE:
             flows.refuse_connect(
@@ -149,7 +150,8 @@ class Hooks:
     def cut_closed_tunnels(self) -> None:
         """End every tunnel that the policy would not open any more."""
         bypass, non_aws = self.gateway.bypass, self.gateway.policy.gateway.non_aws
-        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws):
+        control = bool(self.gateway.control_address)
+        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws, control=control):
             self.cut(client_id)
 
     def close(self) -> None:
