@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
 
 import pytest
 
@@ -168,7 +170,8 @@ class Serving:
 
     def audit(self) -> list[dict[str, Any]]:
         """Give the lines of the audit."""
-        return [json.loads(line) for line in (self.folder / "audit.jsonl").open()]
+        path = self.folder / "audit.jsonl"
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
     def policy(self) -> Policy:
         return load_policy(self.folder / "policy.yaml")
@@ -223,7 +226,9 @@ def jwt_of(**claims: str) -> str:
     return ".".join([*encoded, "c2ln"])
 
 
-def visit(url: str) -> tuple[int, str]:
-    """Be the browser that comes back from the provider: give status and page."""
-    with urllib.request.urlopen(url) as answer:
-        return answer.status, answer.read().decode()
+def visit(callback: str, answer: Mapping[str, str], gateway: Serving) -> tuple[int, str]:
+    """Be the browser that the provider sends back: give status and page of where it ends."""
+    context = ssl.create_default_context(cadata=(gateway.folder / "certs/ca-cert.pem").read_text())
+    url = gateway.url + urlsplit(callback).path + "?" + urlencode(answer)
+    with urllib.request.urlopen(url, context=context) as page:
+        return page.status, page.read().decode()

@@ -27,6 +27,7 @@ from awsgate.loginstore import Stored, gateway_url, load, save
 from awsgate.timestamps import utc_seconds
 
 TOKEN_VARIABLE = "AWSGATE_ID_TOKEN"  # noqa: S105 - its name
+LOCAL = "local"
 MAX_TOKEN_BYTES = 32 * 1024
 
 GatewayOption = Annotated[
@@ -92,16 +93,17 @@ def login(
     In CI: awsgate login --id-token-file token.jwt, then awsgate exec -- terraform plan
     """
     with saying_no():
-        url, pin = _gateway(gateway, ca_pin)
+        url, pin, before = _gateway(gateway, ca_pin)
         root = trusted_root(url, pin) if pin else _shown_and_asked(url)
         client = ControlClient(url, root)
         ping = client.ping()
         people = bool(user or device or invitation)
         token = _id_token(id_token_file, "" if people else os.environ.get(TOKEN_VARIABLE, ""))
+        connectors = _connectors(ping)
         answer = _answer(
             client,
-            _connectors(ping),
-            connector,
+            connectors,
+            connector or (before if before in connectors and not token else ""),
             device=device,
             show_only=no_browser,
             token=token,
@@ -112,8 +114,8 @@ def login(
     _say(stored, answer, as_json=as_json)
 
 
-def _gateway(named: str, pin: str) -> tuple[str, str]:
-    """Give the URL and the pin, as told, or else as of an earlier login."""
+def _gateway(named: str, pin: str) -> tuple[str, str, str]:
+    """Give URL and pin, as told or else as of an earlier login, and the connector of that."""
     if pin and not is_pin(pin):
         raise typer.BadParameter("--ca-pin is not sha256: and 64 hexadecimal digits")
     if named:
@@ -128,7 +130,9 @@ def _gateway(named: str, pin: str) -> tuple[str, str]:
         if earlier is None:
             raise typer.BadParameter("which gateway: --gateway https://gate.example.com:3081")
         url = earlier.gateway
-    return url, pin or (earlier.pin if earlier is not None else "")
+    if earlier is None:
+        return url, pin, ""
+    return url, pin or earlier.pin, earlier.connector
 
 
 def _shown_and_asked(url: str) -> Root:
@@ -221,6 +225,8 @@ def _for_people(
         if connector in ("", name)
     }
     usable = {name: its_ways for name, its_ways in usable.items() if its_ways}
+    if len(usable) > 1:
+        usable.pop(LOCAL, None)  # that is meant where a user is named
     if len(usable) == 1:
         return next(iter(usable.items()))
     if usable:
