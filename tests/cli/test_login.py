@@ -7,7 +7,6 @@ import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -21,42 +20,7 @@ from awsgate.connect.ways import LoginRefused
 from awsgate.controlclient import GatewayAway, LoginAnswer
 from awsgate.loginstore import load, record_of
 from commandline import Result, Run
-from controlserving import Serving, jwt_of, serving, visit
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("gateway")) as found:
-        yield found
-
-
-@pytest.fixture
-def gateway(served: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
-    """A gateway, and a user who has never logged in."""
-    served.reset()
-    monkeypatch.setenv("AWSGATE_LOGINS", str(tmp_path / "logins"))
-    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "WSL_DISTRO_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    return served
-
-
-@pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch, run: Run) -> Run:
-    """The command line, where no variable names a policy."""
-    for name in ("AWSGATE_POLICY", "AWSGATE_STATE", "AWSGATE_CERTS"):
-        monkeypatch.delenv(name)
-    return run
-
-
-@pytest.fixture
-def token(tmp_path: Path) -> str:
-    path = tmp_path / "token.jwt"
-    path.write_text(jwt_of() + "\n")
-    return str(path)
-
-
-def at(gateway: Serving) -> tuple[str, ...]:
-    return "login", "--gateway", gateway.url, "--ca-pin", gateway.pin
+from controlserving import Serving, at, jwt_of, visit
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -400,13 +364,6 @@ def test_a_file_that_holds_no_token(
 
 
 # --- logout -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def here(gateway: Serving, clean: Run, token: str) -> Run:
-    """The command line of somebody who has logged in."""
-    assert clean(*at(gateway), "--id-token-file", token).code == 0
-    return clean
 
 
 def left(folder: Path) -> list[Path]:
