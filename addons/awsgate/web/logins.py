@@ -31,6 +31,7 @@ from awsgate.web.problems import (
     BUSY,
     NO_SUCH_WAY,
     UNKNOWN_LOGIN,
+    WRONG_PASSWORD,
     Problem,
     problem_of,
 )
@@ -46,6 +47,8 @@ from awsgate.web.waiting import Full
 
 UNKNOWN_CONNECTOR_LABEL = "unknown"
 _SLOWER_S = 5  # RFC 8628, 3.5: "the interval MUST be increased by 5 seconds"
+_PASSING = ("provider-failed", "busy")
+"""Reasons that say nothing of the login: the next poll may bring it."""
 _EARLY_S = 0.5  # of a poll: clocks and networks are what they are
 
 
@@ -129,14 +132,22 @@ async def poll(call: Call) -> Answer:
     if api.ticks() < waiting.next_at - _EARLY_S:  # the provider need not be asked
         api.devices.put_back(handle, waiting, ends_at)
         return StillPending(slow_down=False)
-    way = api.connectors.get(api.policy, waiting.connector).has("device")
+    later = replace(waiting, next_at=api.ticks() + waiting.interval_s)
     try:
-        identity = await refusing(call, waiting.connector, way.poll_device(waiting.memory))
+        way = api.connectors.get(api.policy, waiting.connector).has("device")
+        identity = await way.poll_device(waiting.memory)
     except Pending as exc:
-        interval_s = waiting.interval_s + _SLOWER_S * exc.slow_down
-        later = replace(waiting, interval_s=interval_s, next_at=api.ticks() + interval_s)
+        later = replace(later, interval_s=waiting.interval_s + _SLOWER_S * exc.slow_down)
+        later = replace(later, next_at=api.ticks() + later.interval_s)
         api.devices.put_back(handle, later, ends_at)
         return StillPending(slow_down=exc.slow_down)
+    except LoginRefused as exc:
+        if exc.reason in _PASSING:
+            api.devices.put_back(handle, later, ends_at)
+        await refuse(call, waiting.connector, exc)
+    except BaseException:  # who polls hung up, or the connector is out of order for now
+        api.devices.put_back(handle, later, ends_at)
+        raise
     return await finish(call, identity)
 
 
@@ -145,8 +156,12 @@ async def password(call: Call) -> Answer:
     asked, local = call.asked, call.api.local
     if local is None:
         raise _no_local()
-    proving = local.prove(asked.user, asked.password, asked.totp)
-    return await finish(call, await refusing(call, LOCAL, proving))
+    try:
+        identity = await local.prove(asked.user, asked.password, asked.totp)
+    except LoginRefused as exc:
+        # Which of them it was is for the audit: it would help only who guesses.
+        await refuse(call, LOCAL, exc, told="" if exc.reason == "busy" else WRONG_PASSWORD)
+    return await finish(call, identity)
 
 
 async def invitation(call: Call) -> Answer:
@@ -155,6 +170,7 @@ async def invitation(call: Call) -> Answer:
     if local is None:
         raise _no_local()
     user, totp_uri = await refusing(call, LOCAL, local.accept(asked.token, asked.password))
+    await call.api.records.enrolled(user, call.client)
     return Invited(user=user, totp_uri=totp_uri)
 
 
@@ -196,9 +212,11 @@ async def refusing[T](call: Call, connector: str, asking: Awaitable[T]) -> T:
         await refuse(call, connector, exc)
 
 
-async def refuse(call: Call, connector: str, refused: LoginRefused, *, user: str = "") -> NoReturn:
-    """Record a refused login, and raise its ``Problem``."""
-    problem = problem_of(refused)
+async def refuse(
+    call: Call, connector: str, refused: LoginRefused, *, user: str = "", told: str = ""
+) -> NoReturn:
+    """Record a refused login, and raise its ``Problem``; ``told`` is a code in place of its own."""
+    problem = problem_of(refused, told=told)
     await call.api.records.refused_login(
         connector, refused, call.client, status=problem.status, user=user
     )

@@ -40,5 +40,5 @@ def _connectors(call: Call) -> Iterator[ConnectorInfo]:
             display=document.spec.display or document.metadata.name,
             ways=list(ways_of(document)),
         )
-    if call.api.local is not None:
+    if call.api.local is not None and call.api.info.has_local():
         yield ConnectorInfo(name=LOCAL, display="user and password", ways=["password"])

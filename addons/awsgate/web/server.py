@@ -59,6 +59,7 @@ def serve(
     """Answer on a listening socket, in a thread. ``at_end`` is awaited in its loop."""
     config = uvicorn.Config(
         app,
+        interface="asgi3",
         http=_Connection,
         ws="none",
         lifespan="off",
