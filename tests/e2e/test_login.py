@@ -71,7 +71,9 @@ for n in range(3):
     print(n, flush=True)
 """
 UNTIL_REFUSED = f"""
-import boto3, sys, time
+import boto3, os, shutil, time
+# Logout takes the bundle away too; what is asked here is whether the gateway says no.
+os.environ['AWS_CA_BUNDLE'] = shutil.copy(os.environ['AWS_CA_BUNDLE'], 'bundle-of-this-test.pem')
 from botocore.config import Config
 s3 = boto3.client('s3', config=Config(retries={{'total_max_attempts': 1}}))
 print('begun', flush=True)
