@@ -18,39 +18,22 @@ import json
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from awsgate.controlanswers import (
+    ControlError as ControlError,
+)
+from awsgate.controlanswers import IssuedAnswer as IssuedAnswer
+from awsgate.controlanswers import LoginAnswer as LoginAnswer
+from awsgate.controlanswers import issued_of, login_of, object_of, text_of
 from awsgate.errors import SetupError
 from awsgate.version import __version__
 
 TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 8 << 20  # a bundle holds the roots of a whole system
 PIN_PREFIX = "sha256:"
-
-
-class ControlError(Exception):
-    """The gateway's no to a call. ``str()`` is its message, for the user."""
-
-    def __init__(
-        self,
-        status: int,
-        code: str,
-        message: str,
-        *,
-        hint: str = "",
-        choices: tuple[Mapping[str, str], ...] = (),
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.code = code
-        """Stable: a code of ``errors.Code``, or a slug of the API's own."""
-        self.message = message
-        self.hint = hint
-        self.choices = choices
-        """Of apps and roles, where what was asked for is not clear."""
 
 
 class GatewayAway(SetupError):
@@ -63,32 +46,6 @@ class Root:
 
     pem: str
     pin: str
-
-
-@dataclass(frozen=True, slots=True)
-class LoginAnswer:
-    """What a gateway says to somebody who has proved who they are."""
-
-    login: str = field(repr=False)
-    id: str
-    user: str
-    connector: str
-    roles: tuple[str, ...]
-    expires_at: int
-
-
-@dataclass(frozen=True, slots=True)
-class IssuedAnswer:
-    """Gateway credentials, and the password for its tunnels."""
-
-    access_key_id: str
-    secret_access_key: str = field(repr=False)
-    session_token: str = field(repr=False)
-    expires_at: int
-    user: str
-    app: str
-    role_arn: str
-    proxy_password: str = field(repr=False)
 
 
 # --- trust ------------------------------------------------------------------------------
@@ -164,7 +121,7 @@ def _unproved_roots(url: str) -> bytes:
     context.verify_mode = ssl.CERT_NONE
     try:
         answer = _Calls(url, context).call("GET", "/v1/ca")
-        return _text(answer, "root").encode("ascii")
+        return text_of(answer, "root").encode("ascii")
     except (ControlError, KeyError, TypeError) as exc:
         raise _no_gateway(url) from exc
 
@@ -272,18 +229,18 @@ class ControlClient:
 
     def ping(self) -> dict[str, Any]:
         """Ask what it is: version, name, connectors, proxy."""
-        return dict(self._asked(_object, "GET", "/v1/ping"))
+        return dict(self._asked(object_of, "GET", "/v1/ping"))
 
     def ca(self) -> tuple[bytes, bytes]:
         """Ask for what clients trust: the bundle, and the gateway's roots alone."""
-        said = self._asked(_object, "GET", "/v1/ca")
+        said = self._asked(object_of, "GET", "/v1/ca")
         with self._reading():
-            return _text(said, "bundle").encode(), _text(said, "root").encode()
+            return text_of(said, "bundle").encode(), text_of(said, "root").encode()
 
     def begin_browser(self, connector: str, challenge: str, port: int) -> str:
         """Begin a login in a browser: give the URL to open."""
         body = {"connector": connector, "challenge": challenge, "port": port}
-        return str(self._asked(lambda s: _text(s, "url"), "POST", "/v1/login/browser", body))
+        return str(self._asked(lambda s: text_of(s, "url"), "POST", "/v1/login/browser", body))
 
     def login_by_code(self, code: str, verifier: str) -> LoginAnswer:
         """End a login in a browser, by what it came back with."""
@@ -291,15 +248,15 @@ class ControlClient:
 
     def begin_device(self, connector: str) -> dict[str, Any]:
         """Begin a login with a code that is typed in elsewhere."""
-        return dict(self._asked(_object, "POST", "/v1/login/device", {"connector": connector}))
+        return dict(self._asked(object_of, "POST", "/v1/login/device", {"connector": connector}))
 
     def poll_device(self, handle: str) -> LoginAnswer | bool:
         """Ask whether the code was typed in: the login, or whether to ask more slowly."""
-        said = self._asked(_object, "POST", "/v1/login/device/poll", {"handle": handle})
+        said = self._asked(object_of, "POST", "/v1/login/device/poll", {"handle": handle})
         if said.get("pending"):
             return bool(said.get("slow_down"))
         with self._reading():
-            return _login_answer(said)
+            return login_of(said)
 
     def login_by_password(self, user: str, password: str, totp: str) -> LoginAnswer:
         """Log in as a user of the gateway's own."""
@@ -308,9 +265,9 @@ class ControlClient:
     def accept_invitation(self, token: str, password: str) -> tuple[str, str]:
         """Set the first password: give the user, and the URI for their authenticator."""
         body = {"token": token, "password": password}
-        said = self._asked(_object, "POST", "/v1/login/invitation", body)
+        said = self._asked(object_of, "POST", "/v1/login/invitation", body)
         with self._reading():
-            return _text(said, "user"), _text(said, "totp_uri")
+            return text_of(said, "user"), text_of(said, "totp_uri")
 
     def login_by_id_token(self, token: str, connector: str = "") -> LoginAnswer:
         """Log in as what a platform's token says: a job of CI, a service account."""
@@ -318,18 +275,18 @@ class ControlClient:
         return self._login("id-token", {"token": token, **named})
 
     def _login(self, way: str, body: Mapping[str, Any]) -> LoginAnswer:
-        answer: LoginAnswer = self._asked(_login_answer, "POST", f"/v1/login/{way}", body)
+        answer: LoginAnswer = self._asked(login_of, "POST", f"/v1/login/{way}", body)
         return answer
 
     # --- with a login ---
 
     def whoami(self) -> dict[str, Any]:
         """Ask who the gateway takes us for."""
-        return dict(self._asked(_object, "GET", "/v1/whoami"))
+        return dict(self._asked(object_of, "GET", "/v1/whoami"))
 
     def roles(self) -> list[dict[str, Any]]:
         """Ask which roles may be had: app, account, role_arn, role."""
-        return list(self._asked(lambda s: list(_object(s)["roles"]), "GET", "/v1/roles"))
+        return list(self._asked(lambda s: list(object_of(s)["roles"]), "GET", "/v1/roles"))
 
     def credentials(
         self, *, app: str, role: str, ttl_s: int, read_only: bool, max_requests: int
@@ -342,7 +299,7 @@ class ControlClient:
             "read_only": read_only,
             "max_requests": max_requests,
         }
-        answer: IssuedAnswer = self._asked(_issued, "POST", "/v1/credentials", body)
+        answer: IssuedAnswer = self._asked(issued_of, "POST", "/v1/credentials", body)
         return answer
 
     def logout(self) -> None:
@@ -353,60 +310,15 @@ class ControlClient:
 
     def locks(self) -> list[dict[str, Any]]:
         """Ask for the locks of the gateway's state folder."""
-        return list(self._asked(lambda s: list(_object(s)["locks"]), "GET", "/v1/locks"))
+        return list(self._asked(lambda s: list(object_of(s)["locks"]), "GET", "/v1/locks"))
 
     def add_lock(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Set a lock."""
-        return dict(self._asked(_object, "POST", "/v1/locks", document))
+        return dict(self._asked(object_of, "POST", "/v1/locks", document))
 
     def remove_lock(self, name: str) -> None:
         """Take a lock away."""
         self._call("DELETE", f"/v1/locks/{quote(name, safe='')}")
-
-
-# --- reading answers --------------------------------------------------------------------
-
-
-def moment_of(value: object) -> int:
-    """Read a moment: epoch seconds, or as ISO 8601. Raises ``ValueError``."""
-    if isinstance(value, str):
-        return int(datetime.fromisoformat(value).timestamp())
-    if type(value) is not int:
-        raise ValueError("no moment")
-    return value
-
-
-def _object(said: Any) -> dict[str, Any]:
-    if not isinstance(said, dict):
-        raise TypeError("no object")
-    return said
-
-
-def _text(said: Any, name: str) -> str:
-    value = said[name]
-    if not isinstance(value, str):
-        raise TypeError(name)
-    return value
-
-
-def _login_answer(said: Any) -> LoginAnswer:
-    return LoginAnswer(
-        login=_text(said, "login"),
-        id=_text(said, "id"),
-        user=_text(said, "user"),
-        connector=_text(said, "connector"),
-        roles=tuple(map(str, said.get("roles") or ())),
-        expires_at=moment_of(said["expires_at"]),
-    )
-
-
-def _issued(said: Any) -> IssuedAnswer:
-    names = ("access_key_id", "secret_access_key", "session_token", "user", "app", "role_arn")
-    return IssuedAnswer(
-        **{name: _text(said, name) for name in names},
-        expires_at=moment_of(said["expires_at"]),
-        proxy_password=str(said.get("proxy_password") or ""),
-    )
 
 
 def _no_gateway(url: str) -> GatewayAway:

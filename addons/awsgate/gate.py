@@ -25,10 +25,8 @@ from cachetools import LRUCache
 from awsgate import artefacts, caller, chaining, lockout, onward, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, head_of
-from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
-from awsgate.forwarded import parse_forwarded_host
 from awsgate.orders import Order
 from awsgate.outgoing import Plan, account_of, make_plan
 from awsgate.policy import (
@@ -49,15 +47,18 @@ from awsgate.policy.locks import NO_LOCKS, LockBook
 from awsgate.proof import (
     announces_body,
     check_express,
+    check_forwarded,
     check_port,
     check_scope,
     check_signature,
+    find_target,
     payload_of,
 )
 from awsgate.review import Review as Review
 from awsgate.review import denied, passed
 from awsgate.session import OpenedSession, Session, check_time
 from awsgate.standing import WORDS, Standings, beyond
+from awsgate.tunnelpass import TunnelCaller
 
 
 class OpenSession(Protocol):
@@ -99,14 +100,28 @@ class Gate:
         """Give the lock that holds a session, of the state folder or of the policy."""
         return lockout.lock_of(self._books, self.policy, session, now)
 
+    def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
+        """Give the lock that holds whoever opened a tunnel."""
+        return lockout.lock_among(
+            self._books,
+            self._policy_of(caller.proved),
+            user=caller.user,
+            app=caller.proved.app,
+            session=caller.session,
+            login=caller.login,
+            role_arn=caller.role_arns[-1],
+            came_by=caller.role_arns[:-1],
+            now=now,
+        )
+
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
         facts, limits = review.facts, self.policy.gateway.limits
         # The host first, even before the wire rules: it decides the protocol in
         # which a refusal is written.
-        self._find_target(review)
+        find_target(review)
         review.headers = wire.check_wire(facts, max_header_bytes=limits.max_header_bytes)
-        self._check_forwarded(review)
+        check_forwarded(review)
         if self._ahead is not None:
             onward.refuse_forwarded(facts)
         found = review.found
@@ -198,35 +213,6 @@ class Gate:
         return self.policy.gateway.upstream_gateway
 
     # --- steps of receive ------------------------------------------------------
-
-    def _find_target(self, review: Review) -> None:
-        facts = review.facts
-        if facts.connect_host is not None:
-            review.host = facts.connect_host
-        else:
-            values = [v for name, v in facts.headers if name.lower() == b"x-forwarded-host"]
-            review.host = parse_forwarded_host(values)
-        review.endpoint = resolve_endpoint(review.host)
-
-    def _check_forwarded(self, review: Review) -> None:
-        """X-Forwarded-Host and CONNECT may not name two targets, nor may Host."""
-        facts = review.facts
-        values = review.headers.get(b"x-forwarded-host")
-        if facts.connect_host is not None:
-            if values is None:
-                return
-            if len(values) != 1 or wire.host_of(values[0]) != facts.connect_host:
-                raise Refusal(
-                    Code.BAD_FORWARDED_HOST,
-                    "X-Forwarded-Host differs from the CONNECT host",
-                    hint="leave the header out: the gateway sets it from CONNECT",
-                )
-        elif not (facts.tls or facts.local):
-            raise Refusal(
-                Code.UNSUPPORTED,
-                "plain HTTP from another machine is not accepted",
-                hint="set HTTPS_PROXY instead of an endpoint URL",
-            )
 
     def _open(self, review: Review, claim: Claim, now: datetime) -> None:
         """Open the session of a claim, and check what it says of the request."""

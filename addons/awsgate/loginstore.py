@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import shutil
 import time
 from collections.abc import Iterator
@@ -66,7 +67,8 @@ class Stored:
 
     def again(self) -> str:
         """Give the command that logs in there again."""
-        return f"awsgate login --gateway {self.gateway}"
+        who = f" --user {shlex.quote(self.user)}" if self.connector == "local" else ""
+        return f"awsgate login --gateway {self.gateway}{who}"
 
 
 def gateway_url(text: str) -> str:

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import ensure_ca
 from awsgate.cli.durations import duration_of
-from awsgate.cli.issuing import Issued, Wanted
+from awsgate.cli.issuing import Issued, Wanted, proxy_user
 from awsgate.cli.no import No
 from awsgate.cli.places import existing_ca
 from awsgate.cli.remote import asking
@@ -52,8 +52,9 @@ def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Iss
     life_s = _life(wanted, rules, stored)
     if not wanted.make_ca:
         existing_ca(wanted.certs)
+    session_keys = open_state(wanted.state).session_keys
     minted = mint(
-        open_state(wanted.state).session_keys,
+        session_keys,
         user=stored.user,
         app=given.app,
         role_arn=given.role_arn,
@@ -79,6 +80,7 @@ def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Iss
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
         tls=rules.gateway.tls,
+        proxy_user=proxy_user(rules, session_keys, minted),
     )
 
 

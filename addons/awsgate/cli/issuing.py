@@ -13,12 +13,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
     from awsgate.policy import Policy
+    from awsgate.session import GatewayCredentials, SessionKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +57,11 @@ class Issued:
     """``spec.listen`` of the policy; empty: ``proxy`` says."""
     bundle: str
     root: str
+    tls: bool = False
+    """Clients speak TLS to the proxy itself."""
     proxy: str = ""
     proxy_user: str = field(default="", repr=False)
     """``key:password`` for a proxy that wants to know its caller, ready for a URL."""
-    tls: bool = False
-    """Clients speak TLS to the proxy itself."""
 
     def way(self, proxy: str, region: str) -> Way:
         """Give the way to the gateway; ``proxy`` is empty for where it listens."""
@@ -115,8 +117,9 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     if not wanted.make_ca:
         existing_ca(wanted.certs)
     life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    session_keys = open_state(wanted.state).session_keys
     minted = mint(
-        open_state(wanted.state).session_keys,
+        session_keys,
         user=choice.user,
         app=choice.app,
         role_arn=choice.role_arn,
@@ -141,4 +144,25 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
         tls=rules.gateway.tls,
+        proxy_user=proxy_user(rules, session_keys, minted),
     )
+
+
+def proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:
+    """Give what tunnels know their caller by, where they want to."""
+    if rules.gateway.tunnels.callers != "known":
+        return ""
+    import secrets
+
+    from awsgate.session import open_session
+    from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
+
+    opened = open_session(
+        keys,
+        access_key_id=minted.access_key_id,
+        session_token=minted.session_token,
+        now=int(time.time()),
+    )
+    entropy = secrets.token_bytes(ENTROPY_BYTES)
+    password = mint_tunnel_pass(keys, opened.session, entropy=entropy)
+    return f"{minted.access_key_id}:{quote(password, safe='')}"

@@ -10,7 +10,7 @@ import shlex
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from awsgate.cli.issuing import Issued, Wanted
@@ -24,6 +24,9 @@ from awsgate.loginstore import Stored
 from awsgate.paths import read_private
 from awsgate.variables import Keys
 
+if TYPE_CHECKING:
+    from awsgate.cli.choice import Choice
+
 MAX_SHOWN = 40
 LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
 """Codes that say that the login itself is no good."""
@@ -32,11 +35,7 @@ LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
 def issue_remotely(wanted: Wanted) -> Issued:
     """Ask the gateway that is wanted. Raises ``No`` and ``SetupError``, as ``issue`` does."""
     stored, client = client_at(wanted.gateway)
-    if wanted.user not in ("", stored.user):
-        raise No(
-            f"the login at {stored.gateway} is that of {stored.user}, not {wanted.user}",
-            hints=[f"leave --user out, or log in as {wanted.user}: {stored.again()}"],
-        )
+    _check_user(stored, wanted.user)
     with asking(stored):
         given = client.credentials(
             app=wanted.app,
@@ -71,6 +70,27 @@ def client_at(gateway: str) -> tuple[Stored, ControlClient]:
     """Give the login at a gateway, and what asks there with it. Raises ``SetupError``."""
     stored = login_at(gateway)
     return stored, ControlClient(stored.gateway, root_of(stored), login=stored.login)
+
+
+def choices_at(stored: Stored, client: ControlClient, user: str) -> list[Choice]:
+    """Give all roles that the gateway lists for us. Raises ``No`` if that is not ``user``."""
+    from awsgate.cli.choice import Choice
+
+    _check_user(stored, user)
+    with asking(stored):
+        found = client.roles()
+    try:
+        return [Choice(stored.user, str(r["app"]), str(r["role_arn"])) for r in found]
+    except (KeyError, TypeError):
+        raise SetupError(f"what {stored.gateway} says of roles cannot be read") from None
+
+
+def _check_user(stored: Stored, user: str) -> None:
+    if user not in ("", stored.user):
+        raise No(
+            f"the login at {stored.gateway} is that of {stored.user}, not {user}",
+            hints=[f"leave --user out, or log in as {user}: {stored.again()}"],
+        )
 
 
 def root_of(stored: Stored) -> Root:

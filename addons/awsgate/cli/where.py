@@ -29,27 +29,38 @@ def gateway_meant(named: str, *here: Path | None) -> str:
     ``here`` are the places of this machine that were named. Raises ``SetupError`` if
     nobody is logged in where that is needed.
     """
-    if named:
-        return _named(named).gateway
-    if any(here):
+    stored = login_meant(named, *here)
+    if stored is None:
         return ""
+    if stored.has_ended(time.time()):
+        raise ended(stored)
+    return stored.gateway
+
+
+def login_meant(named: str, *here: Path | None) -> Stored | None:
+    """Give the login to go by, without its token; None: the policy here says.
+
+    One that has ended is meant where it was named, or where there is no policy.
+    """
+    if named:
+        return _named(named)
+    if any(here):
+        return None
     from awsgate.loginstore import load
 
     stored = load(with_login=False)
-    if stored is None:
-        return ""
-    if _hands_on():
-        return ""
+    if stored is None or _hands_on():
+        return None
     if not stored.has_ended(time.time()):
-        return stored.gateway
+        return stored
     from awsgate.cli.places import policy_path
 
     if not policy_path(None).exists():
-        raise ended(stored)
+        return stored
     _note(
         f"the login at {stored.gateway} has ended, so the policy here is asked ({stored.again()})"
     )
-    return ""
+    return None
 
 
 @cache

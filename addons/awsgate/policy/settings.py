@@ -75,6 +75,8 @@ class Limits(Model):
     """How long a connection may wait for its next request."""
     max_requests_per_user: PositiveInt = 1000
     """Under way at a time, in one process. No SDK opens so many by default."""
+    max_tunnels_per_user: PositiveInt = 100
+    """Open at a time, in one process. Of who is known: see ``tunnels.callers``."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:
@@ -194,6 +196,12 @@ class ControlSpec(Model):
     client_ca: Text = ""
     """PEM file of those who issue certificates to clients. Empty: no login by certificate."""
     certificate_to_roles: tuple[CertificateToRoles, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_certificates(self) -> Self:
+        if bool(self.client_ca) != bool(self.certificate_to_roles):
+            raise ValueError("client_ca and certificate_to_roles go together")
+        return self
 
 
 class TunnelsSpec(Model):
