@@ -65,6 +65,8 @@ class AwsCredentials:
     session_token: str = field(repr=False)
     expires_at: float
     """Epoch seconds."""
+    proxy_password: str = field(default="", repr=False)
+    """Of the gateway ahead: what its proxy knows the caller of a tunnel by."""
 
     def signing_keys(self) -> SigningKeys:
         """Give what ``sigv4.sign`` takes."""

@@ -127,7 +127,11 @@ class UpstreamAssumer:
             raise _away(stored, exc) from None
         _check(given, hop, request)
         return AwsCredentials(
-            given.access_key_id, given.secret_access_key, given.session_token, given.expires_at
+            given.access_key_id,
+            given.secret_access_key,
+            given.session_token,
+            given.expires_at,
+            given.proxy_password,
         )
 
     def _login(self) -> Stored:

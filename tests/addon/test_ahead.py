@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
@@ -12,6 +13,8 @@ from mitmproxy.test import tflow
 
 from awsgate.addon.ahead import Ahead, failed
 from awsgate.addon.record import Trace
+from awsgate.addon.tunnels import Route, Way
+from awsgate.credentials import AwsCredentials
 from awsgate.errors import Code
 from awsgate.gate import Review
 from awsgate.session import IssuedKeys
@@ -90,3 +93,38 @@ def test_what_failed_is_told_by_name_and_a_certificate_with_the_way_to_mend_it()
     assert SPEC.url in other.hint
     assert none.message.startswith("s3.amazonaws.com")
     assert {away.code, other.code, none.code} == {Code.UPSTREAM_FAILED}
+
+
+# --- tunnels ----------------------------------------------------------------------------
+
+
+def tunnels_of(password: str = "canary", *, ends: float = 100.0) -> Ahead:
+    ahead = Ahead(SimpleNamespace(ahead=AHEAD))  # type: ignore[arg-type]
+    ahead.used(AwsCredentials("GATEAAAAAAAAAAAAAAAA", "s", "t", ends, password))
+    return ahead
+
+
+AHEAD = SimpleNamespace(host="jump.example.com", port=8443, scheme="https")
+
+
+@pytest.mark.parametrize(
+    ("host", "through"),
+    [("ssmmessages.eu-west-1.amazonaws.com", True), ("db.eu-west-1.rds.amazonaws.com", True),
+     ("pypi.org", False), ("amazonaws.com.evil.example", False)],
+)  # fmt: skip
+def test_tunnels_to_aws_go_by_the_gateway_ahead(host: str, through: bool) -> None:
+    route = Route(Way.TUNNEL, host, 443, "any")
+
+    assert tunnels_of().through(route) is (AHEAD if through else None)
+    assert tunnels_of().through(None) is None
+
+
+def test_a_tunnel_is_whose_call_was_the_last_while_that_lasts() -> None:
+    ahead = tunnels_of()
+    said = ahead.authorization(99.0).decode()
+
+    assert base64.b64decode(said.removeprefix("Basic ")) == b"GATEAAAAAAAAAAAAAAAA:canary"
+    assert ahead.authorization(100.0) == b""
+    ahead.used(AwsCredentials("ASIA", "s", "t", 1e9))  # of STS: has none
+    assert ahead.authorization(99.0).decode() == said
+    assert Ahead(SimpleNamespace(ahead=AHEAD)).authorization(0.0) == b""  # type: ignore[arg-type]

@@ -129,6 +129,7 @@ def two_hops(
     policy: str = POLICY,
     spec: str = "{}",
     user: str = "bob",
+    jump_spec: str = "",
     fronted: bool = False,
     workers: int = 0,
     extra: tuple[str, ...] = (),
@@ -137,9 +138,10 @@ def two_hops(
 ) -> Iterator[Hops]:
     """Run both, and log in. The policy of the near one names nobody.
 
-    ``spec`` is for both; ``workers`` and ``extra`` are of the near one. ``fronted``: the TLS
-    of the jump host is that of a ``TlsFront``, which a test can change. ``at`` is where the
-    jump host listens, ``inside`` from where the near one is started.
+    ``spec`` is for both, ``jump_spec`` (``, name: value``) for the jump host alone;
+    ``workers`` and ``extra`` are of the near one. ``fronted``: the TLS of the jump host is
+    that of a ``TlsFront``, which a test can change. ``at`` is where the jump host listens,
+    ``inside`` from where the near one is started.
     """
     far, near = folder / "jump", folder / "near"
     for each in (far, near):
@@ -149,7 +151,7 @@ def two_hops(
     control = f"https://{name}:{port}"
     more = spec.strip().removeprefix("{").removesuffix("}")
     own = f"control: {{listen: '{at}:{port}', url: '{control}'}}, names: [{name}]"
-    own += "" if fronted else ", tls: true"
+    own += jump_spec if fronted else f", tls: true{jump_spec}"
     text = policy.format(role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}, {more}}}")
     with (
         ExitStack() as held,

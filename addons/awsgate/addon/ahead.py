@@ -14,8 +14,13 @@ from collections.abc import Callable
 from cachetools import TTLCache
 from mitmproxy import http
 
+from awsgate.addon.chained import proxy_authorization
 from awsgate.addon.record import Trace
+from awsgate.addon.tunnels import Route
+from awsgate.aws.endpoint import looks_like_aws
+from awsgate.credentials import AwsCredentials
 from awsgate.errors import Code, Refusal
+from awsgate.nextgateway import NextGateway
 from awsgate.session import session_name_for
 from awsgate.wiring import Gateway
 
@@ -37,12 +42,27 @@ class Ahead:
         self.gateway = gateway
         self.trust: Callable[[str], None] = _trust_nothing_new
         """Makes a file of roots the one that servers are proved by. Set by the entry."""
+        self._last: AwsCredentials | None = None
         self._forgot: TTLCache[tuple[str, str], bool] = TTLCache(1024, _FORGET_EVERY_S)
 
     def prove(self) -> None:
         """Have it proved by the root of the login, as that is now."""
         if self.gateway.ahead is not None:
             self.trust(self.gateway.ahead.root())
+
+    def used(self, held: AwsCredentials) -> None:
+        """Remember whose credentials served a call: tunnels are theirs."""
+        if held.proxy_password:
+            self._last = held
+
+    def through(self, route: Route | None) -> NextGateway | None:
+        """Give the gateway ahead, if a tunnel goes by it: those to AWS do. None: straight."""
+        aws = route is not None and looks_like_aws(route.host)
+        return self.gateway.ahead if aws else None
+
+    def authorization(self, now: float) -> bytes:
+        """Give Proxy-Authorization for a tunnel there. Empty: nobody has called yet."""
+        return proxy_authorization(self._last, now)
 
     def note(self, flow: http.HTTPFlow, trace: Trace) -> None:
         """Read from the head of an answer whether the gateway ahead refused the call."""

@@ -217,6 +217,10 @@ class AwsGate:
         """See ``Hooks``."""
         self._live().tls_start_server(data)
 
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live().http_connect_upstream(flow)
+
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""
         return self._live().requestheaders(flow)

@@ -26,6 +26,7 @@ from awsgate import gate as gates
 from awsgate.addon import flows, tripwire, tunnels
 from awsgate.addon.ahead import Ahead
 from awsgate.addon.answers import Answers, Clock, trace_of
+from awsgate.addon.chained import layer_for
 from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.sending import send
 from awsgate.addon.speaker import Legacy
@@ -68,6 +69,7 @@ class Hooks:
             clock=clock,
             entropy=secrets.token_bytes,
             cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
+            through=self.ahead.through,
         )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
@@ -110,8 +112,20 @@ class Hooks:
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Relay a tunnel untouched: no TLS, no HTTP, no hooks."""
-        if is_tunnel(self.routes.get(nextlayer.context.client.id)):
+        route = self.routes.get(nextlayer.context.client.id)
+        if not is_tunnel(route):
+            return
+        ahead = self.ahead.through(route)
+        if ahead is not None:
+            nextlayer.layer = layer_for(nextlayer.context, ahead)
+        else:
             nextlayer.layer = layers.TCPLayer(nextlayer.context, ignore=True)
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Tell the gateway ahead who opens a tunnel."""
+        said = self.ahead.authorization(self.clock().timestamp())
+        if said:
+            flow.request.headers[b"Proxy-Authorization"] = said
 
     def tls_start_server(self, data: tls.TlsData) -> None:
         """Ask for the AWS name, also where an explicit upstream stands in for AWS.
@@ -345,6 +359,7 @@ class Hooks:
         wanted = role_request(self.gateway.policy, plan)
         cached = self.gateway.credentials.peek(wanted)
         if cached is not None:
+            self.ahead.used(cached)
             self._proceed(flow, trace, cached.signing_keys(), cached.expires_at)
             return None
 
@@ -354,6 +369,7 @@ class Hooks:
             fetched = await self.gateway.credentials.get(wanted)
             if self.gateway.gate is not decided_by:
                 self._decide_again(trace, body, wanted)
+            self.ahead.used(fetched)
             self._proceed(flow, trace, fetched.signing_keys(), fetched.expires_at)
 
         return fetch_and_sign()

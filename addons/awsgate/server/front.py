@@ -99,6 +99,7 @@ class OwnFront:
             gate.routes,
             Leaves(gate.gateway.ca.folder),
             Pool(hooks, trust, connect_timeout_s),
+            gate.ahead,
             self.connections,
         )
         self._listener = Listener(site, self._door)
