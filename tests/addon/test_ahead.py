@@ -98,9 +98,9 @@ def test_what_failed_is_told_by_name_and_a_certificate_with_the_way_to_mend_it()
 # --- tunnels ----------------------------------------------------------------------------
 
 
-def tunnels_of(password: str = "canary", *, ends: float = 100.0) -> Ahead:
+def tunnels_of(*, ends: float = 100.0) -> Ahead:
     ahead = Ahead(SimpleNamespace(ahead=AHEAD))  # type: ignore[arg-type]
-    ahead.used(AwsCredentials("GATEAAAAAAAAAAAAAAAA", "s", "t", ends, password))
+    ahead.used(AwsCredentials("GATEAAAAAAAAAAAAAAAA", "s", "t", ends, "canary"))
     return ahead
 
 
