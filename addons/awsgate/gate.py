@@ -48,6 +48,7 @@ from awsgate.proof import (
     announces_body,
     check_express,
     check_forwarded,
+    check_partition,
     check_port,
     check_scope,
     check_signature,
@@ -169,13 +170,7 @@ class Gate:
             raise denied(review, decision)
         session = review.session
         issued = session.issued if session is not None else None
-        role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
-        if role_arn and role_arn.split(":")[1] != found.partition:
-            raise Refusal(
-                Code.SCOPE_MISMATCH,
-                f"{role_arn} is no role of the partition of {found.host}",
-                hint="choose a role of the partition that the endpoint belongs to",
-            )
+        check_partition(found, (issued.role_arn if issued else "") or decision.role_arn)
         plan = make_plan(
             facts,
             review.headers,

@@ -157,3 +157,13 @@ def check_port(review: Review) -> None:
     if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
         return
     raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)
+
+
+def check_partition(found: Endpoint, role_arn: str) -> None:
+    """Refuse a role of another partition than the endpoint's. Empty: there is none."""
+    if role_arn and role_arn.split(":")[1] != found.partition:
+        raise Refusal(
+            Code.SCOPE_MISMATCH,
+            f"{role_arn} is no role of the partition of {found.host}",
+            hint="choose a role of the partition that the endpoint belongs to",
+        )

@@ -230,9 +230,7 @@ def assemble(
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
-    ahead = next_gateway(spec.upstream_gateway, settings.state, settings.upstream)
-    if ahead is not None:
-        dialer.permit_explicit(ahead.host, ahead.port)
+    ahead = _ahead(spec, settings, dialer)
     address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, rotation_of(spec))
     bypass = _bypass(spec)
@@ -276,6 +274,13 @@ def open_certificates(
     # First: its root joins the CA's bundles.
     own = None if is_worker else certificate_for(settings.certs, spec, now=now)
     return ensure_ca(settings.certs, suffixes=all_suffixes(), now=now), own
+
+
+def _ahead(spec: GatewaySpec, settings: Settings, dialer: GuardedDialer) -> NextGateway | None:
+    found = next_gateway(spec.upstream_gateway, settings.state, settings.upstream)
+    if found is not None:
+        dialer.permit_explicit(found.host, found.port)
+    return found
 
 
 def _policy_of(settings: Settings) -> Policy:

@@ -8,16 +8,11 @@ itself. The command gets credentials of the gateway here, which can be used nowh
 
 from __future__ import annotations
 
-import secrets
 import time
-from datetime import UTC, datetime
 
-from awsgate.aws.partitions import all_suffixes
-from awsgate.ca import ensure_ca
 from awsgate.cli.durations import duration_of
-from awsgate.cli.issuing import Issued, Wanted, proxy_user
+from awsgate.cli.issuing import Issued, Wanted, mint_here
 from awsgate.cli.no import No
-from awsgate.cli.places import existing_ca
 from awsgate.cli.remote import asking
 from awsgate.cli.where import ended
 from awsgate.controlclient import ControlClient, IssuedAnswer
@@ -27,10 +22,7 @@ from awsgate.loginstore import Stored
 from awsgate.nextgateway import log_in
 from awsgate.onward import connector_of
 from awsgate.policy import Policy, UpstreamGateway
-from awsgate.session import ENTROPY_BYTES, Bounds, mint
-from awsgate.state import open_state
 from awsgate.upstreamkeys import root_of, stored_login
-from awsgate.variables import Keys
 
 
 def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Issued:
@@ -50,38 +42,8 @@ def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Iss
         )
     given = _chosen(stored, wanted)
     life_s = _life(wanted, rules, stored)
-    if not wanted.make_ca:
-        existing_ca(wanted.certs)
-    session_keys = open_state(wanted.state).session_keys
-    minted = mint(
-        session_keys,
-        user=stored.user,
-        app=given.app,
-        role_arn=given.role_arn,
-        ttl_s=life_s,
-        now=int(time.time()),
-        entropy=secrets.token_bytes(ENTROPY_BYTES),
-        login=LoginFacts(stored.id, connector_of(spec)),
-        bounds=Bounds(wanted.read_only, wanted.max_requests),
-    )
-    ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
-    return Issued(
-        user=stored.user,
-        app=given.app,
-        role_arn=given.role_arn,
-        keys=Keys(
-            minted.access_key_id,
-            minted.secret_access_key,
-            minted.session_token,
-            minted.expires_at,
-        ),
-        life_s=life_s,
-        listen=rules.gateway.listen,
-        bundle=str(ca.bundle),
-        root=str(ca.root_cert),
-        tls=rules.gateway.tls,
-        proxy_user=proxy_user(rules, session_keys, minted),
-    )
+    facts = LoginFacts(stored.id, connector_of(spec))
+    return mint_here(wanted, rules, (stored.user, given.app, given.role_arn), life_s, facts)
 
 
 def _chosen(stored: Stored, wanted: Wanted) -> IssuedAnswer:

@@ -19,6 +19,7 @@ from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
+    from awsgate.login import LoginFacts
     from awsgate.policy import Policy
     from awsgate.session import GatewayCredentials, SessionKeys
 
@@ -85,19 +86,11 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         from awsgate.cli.remote import issue_remotely
 
         return issue_remotely(wanted)
-    import secrets
-    from datetime import UTC, datetime
-
-    from awsgate.aws.partitions import all_suffixes
-    from awsgate.ca import ensure_ca
     from awsgate.cli.choice import choose
     from awsgate.cli.durations import duration_of
     from awsgate.cli.no import No
-    from awsgate.cli.places import existing_ca
     from awsgate.policy import ttl_limit
     from awsgate.policyfile import load_policy
-    from awsgate.session import ENTROPY_BYTES, Bounds, mint
-    from awsgate.state import open_state
 
     if rules is None:
         rules = load_policy(wanted.policy)
@@ -114,41 +107,59 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
             f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
             hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
         )
+    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    return mint_here(wanted, rules, (choice.user, choice.app, choice.role_arn), life_s)
+
+
+def mint_here(
+    wanted: Wanted,
+    rules: Policy,
+    whose: tuple[str, str, str],
+    life_s: int,
+    login: LoginFacts | None = None,
+) -> Issued:
+    """Mint for user, app and role ARN, which may have it. Raises ``SetupError``."""
+    import secrets
+    from datetime import UTC, datetime
+
+    from awsgate.aws.partitions import all_suffixes
+    from awsgate.ca import ensure_ca
+    from awsgate.cli.places import existing_ca
+    from awsgate.session import ENTROPY_BYTES, Bounds, mint
+    from awsgate.state import open_state
+
     if not wanted.make_ca:
         existing_ca(wanted.certs)
-    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    user, app, role_arn = whose
     session_keys = open_state(wanted.state).session_keys
     minted = mint(
         session_keys,
-        user=choice.user,
-        app=choice.app,
-        role_arn=choice.role_arn,
+        user=user,
+        app=app,
+        role_arn=role_arn,
         ttl_s=life_s,
         now=int(time.time()),
         entropy=secrets.token_bytes(ENTROPY_BYTES),
+        login=login,
         bounds=Bounds(wanted.read_only, wanted.max_requests),
     )
     ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    keys = Keys(
+        minted.access_key_id, minted.secret_access_key, minted.session_token, minted.expires_at
+    )
     return Issued(
-        user=choice.user,
-        app=choice.app,
-        role_arn=choice.role_arn,
-        keys=Keys(
-            minted.access_key_id,
-            minted.secret_access_key,
-            minted.session_token,
-            minted.expires_at,
-        ),
+        *whose,
+        keys=keys,
         life_s=life_s,
         listen=rules.gateway.listen,
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
         tls=rules.gateway.tls,
-        proxy_user=proxy_user(rules, session_keys, minted),
+        proxy_user=_proxy_user(rules, session_keys, minted),
     )
 
 
-def proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:
+def _proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:
     """Give what tunnels know their caller by, where they want to."""
     if rules.gateway.tunnels.callers != "known":
         return ""
