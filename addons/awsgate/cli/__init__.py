@@ -35,6 +35,7 @@ COMMANDS = {
     "lock": "lock",
     "audit": "audit",
     "ca": "ca",
+    "session-key": "session_key",
     "presign": "presign",
     "eks-token": "eks_token",
     "rds-token": "rds_token",
