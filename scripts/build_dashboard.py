@@ -316,7 +316,18 @@ def files() -> dict[Path, str]:
     return {DASHBOARD: json.dumps(dashboard(), indent=1) + "\n", ALERTS: head + rules}
 
 
+def panels_as_rules() -> str:
+    """Give the panels' expressions as recording rules, which promtool can check."""
+    exprs = [e for row in ROWS.values() for panel in row for e in panel.lines]
+    filled = [e.replace("$__rate_interval", "5m").replace("$job", ".*") for e in exprs]
+    rules = [{"record": f"panel:{n}", "expr": e} for n, e in enumerate(filled)]
+    return str(yaml.safe_dump({"groups": [{"name": "panels", "rules": rules}]}))
+
+
 if __name__ == "__main__":
+    if sys.argv[1:] == ["--panels-as-rules"]:
+        sys.stdout.write(panels_as_rules())
+        raise SystemExit
     for path, content in files().items():
         path.write_text(content, "utf-8")
         sys.stdout.write(f"{path}\n")
