@@ -59,7 +59,7 @@ def server() -> Iterator[Server]:
 @pytest.fixture
 def federation(server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Federation]:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")  # nobody is there
-    made = Federation(server.url)
+    made = Federation(lambda _host: server.url)
     yield made
     made.close()
 
@@ -99,7 +99,7 @@ def test_a_failure_is_told_without_a_word_of_the_answer(
 
 
 def test_a_server_that_is_gone_is_told() -> None:
-    federation = Federation("http://127.0.0.1:1")
+    federation = Federation(lambda _host: "http://127.0.0.1:1")
 
     with pytest.raises(Refusal, match="cannot be reached"):
         federation.token(HOST, KEYS, None)

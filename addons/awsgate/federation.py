@@ -7,6 +7,7 @@ nothing of them, nor of the answer, is in a message.
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 
 import httpx
 
@@ -18,11 +19,15 @@ TIMEOUT_S = 10.0
 MAX_ANSWER_BYTES = 64 * 1024
 
 
-class Federation:
-    """``upstream`` stands in for AWS's hosts, as for an emulator; the Host is kept."""
+def _itself(host: str) -> str:
+    return f"https://{host}"
 
-    def __init__(self, upstream: str = "") -> None:
-        self._upstream = upstream.rstrip("/")
+
+class Federation:
+    """``server_of`` gives the URL of what stands in for a host of AWS's; the Host is kept."""
+
+    def __init__(self, server_of: Callable[[str], str] = _itself) -> None:
+        self._server_of = server_of
         # No environment: HTTPS_PROXY may be this very gateway, and trust is AWS's roots.
         self._http = httpx.Client(trust_env=False, timeout=TIMEOUT_S, follow_redirects=False)
         logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -49,7 +54,7 @@ class Federation:
         self._http.close()
 
     def _post(self, host: str, form: bytes) -> tuple[int, bytes]:
-        url = f"{self._upstream or f'https://{host}'}/federation"
+        url = f"{self._server_of(host)}/federation"
         headers = {"Host": host, "Content-Type": "application/x-www-form-urlencoded"}
         with self._http.stream("POST", url, content=form, headers=headers) as answer:
             body = b""
