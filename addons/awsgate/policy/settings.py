@@ -22,7 +22,7 @@ from awsgate.policy.fields import (
     freeze,
     not_empty,
 )
-from awsgate.policy.rules import Model, PositiveInt
+from awsgate.policy.model import Model, PositiveInt
 
 MIN_ROTATE_BYTES = 64 * 1024
 
