@@ -163,12 +163,14 @@ def by_invitation(client: ControlClient, token: str) -> LoginAnswer:
         raise No("the two are not the same", hints=["the invitation is still good: try again"])
     with refusing():
         user, uri = client.accept_invitation(token, password)
-    sys.stderr.write(
-        f"awsgate: you are {printable(user)}. Put this into your authenticator "
-        f"(it is shown this once):\n  {printable(uri)}\n"
-    )
-    sys.stderr.flush()
-    code = hidden("code of the authenticator")
+    code = ""
+    if uri:  # else the operator wanted none
+        sys.stderr.write(
+            f"awsgate: you are {printable(user)}. Put this into your authenticator "
+            f"(it is shown this once):\n  {printable(uri)}\n"
+        )
+        sys.stderr.flush()
+        code = hidden("code of the authenticator")
     with refusing():
         return client.login_by_password(user, password, code)
 
