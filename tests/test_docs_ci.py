@@ -17,7 +17,7 @@ from awsgate.policyfile import load_policy
 
 TEXT = (Path(__file__).parent.parent / "docs/ci.md").read_text("utf-8")
 BLOCKS = re.findall(r"```yaml\n(.*?)```", TEXT, re.DOTALL)
-LINES = re.findall(r"(?:^|[`$;"(-] ?|exec )(awsgate [a-z-]+ ?[^\n`|]*)", TEXT, re.MULTILINE)
+LINES = re.findall(r"""(?:^|[`$;"(-] ?|exec )(awsgate [a-z-]+ ?[^\n`|]*)""", TEXT, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
