@@ -92,7 +92,7 @@ def test_the_commands_are_there() -> None:
     named = {line.split()[1] for line in LINES}
     wrong = []
     for line in LINES:
-        words = line.split(" -- ")[0].split()
+        words = line.split(" -- ")[0].rstrip(')"').split()
         known = {o for p in commands.commands[words[1]].params for o in p.opts}
         wrong += [(line, w) for w in words if w.startswith("--") and w not in known]
 
