@@ -25,7 +25,9 @@ from typing import Any, NoReturn
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
 from awsgate.login import LOCAL, Identity, Login
 from awsgate.web.calls import Browsing, Call, Device
+from awsgate.web.certificates import identity_of
 from awsgate.web.connectors import redirect_url
+from awsgate.web.desk import CERTIFICATE
 from awsgate.web.problems import (
     AMBIGUOUS,
     BUSY,
@@ -199,6 +201,30 @@ async def id_token(call: Call) -> Answer:
         known = found[0]
     way = known.has("id-token")
     return await finish(call, await refusing(call, known.name, way.prove_id_token(asked.token)))
+
+
+async def certificate(call: Call) -> Answer:
+    """Log in whoever has a client certificate, by the connection that it came with."""
+    control = call.api.policy.gateway.control
+    if not control.client_ca:
+        raise Problem(
+            400,
+            NO_SUCH_WAY,
+            "this gateway takes no client certificates",
+            hint="the operator names who issues them: control.client_ca",
+        )
+    if not call.certificate:
+        refused = LoginRefused(
+            "no-certificate",
+            "the connection came without a client certificate",
+            hint="give your HTTP client a certificate and its key",
+        )
+        await refuse(call, CERTIFICATE, refused)
+    try:
+        identity = identity_of(call.certificate, control)
+    except LoginRefused as exc:
+        await refuse(call, CERTIFICATE, exc)
+    return await finish(call, identity)
 
 
 # --- what they have in common ------------------------------------------------------
