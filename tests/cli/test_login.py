@@ -17,7 +17,7 @@ import typer
 from awsgate.cli import ways
 from awsgate.cli.no import No
 from awsgate.connect.ways import LoginRefused
-from awsgate.controlclient import GatewayAway, LoginAnswer
+from awsgate.controlclient import ControlError, GatewayAway, LoginAnswer
 from awsgate.loginstore import load, record_of
 from commandline import Result, Run
 from controlserving import Serving, at, jwt_of, visit
@@ -127,10 +127,12 @@ ALICE = LoginAnswer("gatelogin.x", "0" * 20, "alice", "oidc/okta", (), 2_000_000
 
 def test_polls_keep_the_interval_and_slow_down_when_told() -> None:
     waited: list[float] = []
-    client: Any = Polled(False, True, GatewayAway("for a moment"), False, ALICE)
+    away = GatewayAway("for a moment")
+    failed = ControlError(502, "provider-failed", "the provider does not answer")
+    client: Any = Polled(False, True, away, failed, False, ALICE)
 
     assert ways.by_device(client, "oidc/okta", sleep=waited.append) == ALICE
-    assert waited == [5, 5, 10, 10, 10]
+    assert waited == [5, 5, 10, 10, 10, 10]
 
 
 def test_a_code_that_nobody_typed_in_ends() -> None:

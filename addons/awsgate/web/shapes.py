@@ -53,6 +53,8 @@ class Ping(Answer):
     connectors: list[ConnectorInfo]
     proxy: str
     """HTTPS_PROXY for clients."""
+    tunnel_auth: bool
+    """It is to hold the access key id and the proxy password: tunnels need a caller."""
     bundle_sha256: str
     """SHA-256, in hex, of the bundle of /v1/ca."""
 
