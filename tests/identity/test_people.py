@@ -1,15 +1,15 @@
 """Two people log in at a real gateway, each their own way, and AWS sees each by name.
 
 The whole way as they go it: the command line in processes of its own, an invitation with
-an authenticator app, a browser that comes by GitHub (the tests' own), a gateway before an
+an authenticator app, Chromium that comes by GitHub (the tests' own), a gateway before an
 AWS that checks signatures.
 """
 
 from __future__ import annotations
 
+import base64
 import json
 import re
-import ssl
 import subprocess
 import sys
 import time
@@ -26,6 +26,8 @@ from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, Embed
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
 from e2e.forms import gateway_before
 from githubserver import CLIENT_ID, CLIENT_SECRET, Github, running_github
+from identity.browser import Browser, browsing
+from identity.githubpages import GithubWithPages
 from localusers import Phone
 
 POLICY = """\
@@ -98,8 +100,8 @@ class Gate:
         return ended.stdout.strip()
 
     @contextmanager
-    def running(self, who: str, *words: str) -> Iterator[subprocess.Popen[str]]:
-        """Run a command that is to be answered; it must end well."""
+    def running(self, who: str, *words: str, code: int = 0) -> Iterator[subprocess.Popen[str]]:
+        """Run a command that is to be answered; it must end with ``code``."""
         with subprocess.Popen(
             _command(words),
             env=self.env(who),
@@ -111,7 +113,7 @@ class Gate:
         ) as process:
             try:
                 yield process
-                assert process.wait(30) == 0
+                assert process.wait(30) == code
             finally:
                 process.kill()
 
@@ -119,9 +121,6 @@ class Gate:
         return clean_env(
             self.home(who), {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
         )
-
-    def trust(self) -> ssl.SSLContext:
-        return ssl.create_default_context(cafile=str(self.gateway.certs / "gateway-root.pem"))
 
     def at(self, *words: str) -> tuple[str, ...]:
         return "login", "--gateway", self.url, "--ca-pin", self.pin, *words
@@ -132,9 +131,16 @@ def _command(words: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
+    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
 def gate(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     port = free_port()
-    with running_github() as github:
+    with running_github(GithubWithPages) as github:
         github.callback = f"https://localhost:{port}/v1/callback"
         github.interval_s = 1
         policy = POLICY.format(
@@ -183,12 +189,26 @@ def _read(stream: IO[str], pattern: str) -> str:
     raise AssertionError(f"nothing like {pattern} in {lines}")
 
 
-def test_aws_sees_each_by_name_in_their_own_role(gate: Gate) -> None:
+@pytest.fixture
+def browser(gate: Gate, chromedriver: httpx.Client, tmp_path: Path) -> Iterator[Browser]:
+    """A browser that trusts the gateway's own root, by its pin."""
+    pin = base64.b64encode(bytes.fromhex(gate.pin.removeprefix("sha256:"))).decode()
+    with browsing(chromedriver, tmp_path / "browser", trusted=pin) as opened:
+        yield opened
+
+
+def begun(process: subprocess.Popen[str]) -> str:
+    """Give the URL that a login shows."""
+    assert process.stderr is not None
+    return _read(process.stderr, r"(http\S+/login/oauth/authorize\S+)")
+
+
+def test_aws_sees_each_by_name_in_their_own_role(gate: Gate, browser: Browser) -> None:
     with gate.running("octocat", *gate.at("--connector", "github/corp", "--no-browser")) as process:
-        assert process.stderr is not None
-        url = _read(process.stderr, r"(http\S+/login/oauth/authorize\S+)")
-        page = httpx.get(url, verify=gate.trust(), follow_redirects=True, trust_env=False)
-        assert "You are octocat now" in page.text
+        browser.go(begun(process))
+        browser.wait_for("awsgate wants read:org of octocat")
+        browser.click("#yes")
+        browser.wait_for("You are octocat now")
 
     seen = {who: gate.run(who, *WHO) for who in ("octocat", ALICE)}
 
@@ -201,15 +221,31 @@ def test_aws_sees_each_by_name_in_their_own_role(gate: Gate) -> None:
     assert gate.github.tokens == {}
 
 
+def test_who_cancels_at_github_is_told_in_the_browser_and_on_the_terminal(
+    gate: Gate, browser: Browser
+) -> None:
+    words = gate.at("--connector", "github/corp", "--no-browser")
+    with gate.running("octocat", *words, code=1) as process:
+        browser.go(begun(process))
+        browser.click("#no")
+        browser.wait_for("Not logged in")
+        assert process.stderr is not None
+        assert _read(process.stderr, r"declined at GitHub.*\[(denied)\]") == "denied"
+
+
 def _assumed(role_arn: str) -> str:
     return role_arn.replace(":iam:", ":sts:").replace(":role/", ":assumed-role/")
 
 
-def test_a_host_without_a_browser_logs_in_by_a_code(gate: Gate) -> None:
+def test_a_host_without_a_browser_logs_in_by_a_code(gate: Gate, browser: Browser) -> None:
+    gate.github.teams["hubot"] = [("octo-org", "admins")]
+    gate.github.signed_in = "hubot"
     with gate.running("hubot", *gate.at("--connector", "github/corp", "--device")) as process:
         assert process.stderr is not None
-        gate.github.teams["hubot"] = [("octo-org", "admins")]
-        gate.github.type_code(_read(process.stderr, r"type the code\s+(\S+)"), "hubot")
+        browser.go(_read(process.stderr, r"open (\S+/login/device)"))
+        browser.fill("#code", _read(process.stderr, r"type the code\s+(\S+)"))
+        browser.click("#yes")
+        browser.wait_for("you're all set")
 
     assert gate.run("hubot", *WHO) == f"{_assumed(POWER_ROLE)}/hubot"
 
