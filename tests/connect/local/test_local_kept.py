@@ -21,7 +21,17 @@ from awsgate.connect.invitations import token_of
 from awsgate.connect.local import LocalUsers
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
-from localusers import PASSWORD, QUICK, START, Clock, Phone, enrolled, files_in, kept, refusal
+from localusers import (
+    PASSWORD,
+    START,
+    Clock,
+    Phone,
+    enrolled,
+    fail_twice,
+    files_in,
+    kept,
+    refusal,
+)
 
 # --- invitations ------------------------------------------------------------------------------
 
@@ -245,16 +255,10 @@ def test_a_file_that_is_none_hides_no_other_and_can_be_removed(
 # --- at once ----------------------------------------------------------------------------------
 
 
-def _fail_twice(folder: Path) -> None:
-    users = LocalUsers(folder, lambda: START, hasher=QUICK)
-    for _ in range(2):
-        users._try("alice", "wrong", "")
-
-
 async def test_processes_count_together(users: LocalUsers, folder: Path, clock: Clock) -> None:
     await enrolled(users, clock)
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fail_twice, args=(folder,)) for _ in range(2)]
+    processes = [context.Process(target=fail_twice, args=(folder,)) for _ in range(2)]
 
     for process in processes:
         process.start()
