@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from awsgate.connect import local
+from awsgate.connect import local, userfiles
 from awsgate.connect.invitations import token_of
 from awsgate.connect.local import LocalUsers
 from awsgate.connect.ways import LoginRefused
@@ -250,6 +250,20 @@ def test_a_file_that_is_none_hides_no_other_and_can_be_removed(
     with pytest.raises(SetupError):
         users.reset("alice")
     assert users.remove("alice")
+
+
+async def test_where_a_try_cannot_be_counted_nobody_is_let_in(
+    users: LocalUsers, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = await enrolled(users, clock)
+
+    def full(*_: object, **__: object) -> bool:
+        raise SetupError("cannot write: No space left on device")
+
+    monkeypatch.setattr(userfiles, "write_file", full)
+
+    with pytest.raises(SetupError):
+        await users.prove("alice", PASSWORD, phone.code())
 
 
 # --- at once ----------------------------------------------------------------------------------
