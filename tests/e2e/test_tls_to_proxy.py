@@ -11,17 +11,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from aws_server.server import StrictAws
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE
-from awsgate.demo.processes import CORE_VARIABLE, GatewayProcess, clean_env
+from awsgate.demo.processes import GatewayProcess, clean_env
 from e2e.forms import POLICY, gateway_before
 from e2e.held import until
-from rawclient import Answer, Call, Wire, keys_of, metric
+from e2e.overtls import CORES, ask_connect, in_origin_form, secured, trusting, with_core
+from rawclient import Answer, Call, keys_of, metric
 
 SPEC = "{tls: true, names: [gate.example.com], limits: {head_timeout_s: 2.0}}"
 STS = Call(
@@ -36,15 +36,10 @@ def policy(spec: str) -> str:
     return POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)
 
 
-@pytest.fixture(scope="module", params=["mitmproxy", "own"])
+@pytest.fixture(scope="module", params=CORES)
 def core(request: pytest.FixtureRequest) -> Iterator[str]:
-    before = os.environ.get(CORE_VARIABLE)
-    os.environ[CORE_VARIABLE] = request.param
-    yield request.param
-    if before is None:
-        del os.environ[CORE_VARIABLE]
-    else:
-        os.environ[CORE_VARIABLE] = before
+    with with_core(request.param) as core:
+        yield core
 
 
 @pytest.fixture(scope="module")
@@ -69,27 +64,8 @@ def env(gate: GatewayProcess) -> dict[str, str]:
     return gate.env(user="bob", app="awsconsole-test", role=POWER_ROLE)
 
 
-def trusting(gate: GatewayProcess) -> ssl.SSLContext:
-    return ssl.create_default_context(cafile=str(gate.certs / "gateway-root.pem"))
-
-
-@contextmanager
-def secured(gate: GatewayProcess, name: str = "gate.example.com") -> Iterator[Wire]:
-    """Open a connection with TLS to the proxy itself, and nothing in it yet."""
-    with (
-        socket.create_connection(("127.0.0.1", gate.port), 10) as sock,
-        trusting(gate).wrap_socket(sock, server_hostname=name) as tls,
-    ):
-        yield Wire(tls)
-
-
-def in_origin_form(gate: GatewayProcess, env: dict[str, str], *more: bytes) -> Answer:
-    """Send a signed call with no CONNECT, as a second hop does."""
-    raw = STS.wire(STS.signed(keys_of(env)))
-    head, end, body = raw.partition(b"\r\n\r\n")
-    with secured(gate) as wire:
-        wire.send(b"\r\n".join([head, *more]) + end + body)
-        return wire.read_answer(method="POST")
+def signed(gate: GatewayProcess, env: dict[str, str], *more: bytes) -> Answer:
+    return in_origin_form(gate, STS, keys_of(env), *more)
 
 
 # --- clients ----------------------------------------------------------------------------
@@ -174,7 +150,7 @@ def test_what_awsgate_env_says_is_https(gate: GatewayProcess) -> None:
 def test_a_call_in_origin_form_is_served_inside_it(
     gate: GatewayProcess, env: dict[str, str]
 ) -> None:
-    answer = in_origin_form(gate, env, b"X-Forwarded-Host: " + STS.host.encode())
+    answer = signed(gate, env)
 
     assert answer.status == 200
     assert b"bob" in answer.body
@@ -187,7 +163,7 @@ def test_a_forwarding_header_says_nothing_of_the_client(
 ) -> None:
     before = len(gate.audit())
     spoofed = [b"X-Forwarded-For: 203.0.113.9", b"Forwarded: for=203.0.113.9"]
-    answer = in_origin_form(gate, env, b"X-Forwarded-Host: " + STS.host.encode(), *spoofed)
+    answer = signed(gate, env, *spoofed)
 
     assert answer.status == 200
     line = gate.audit(at_least=before + 1)[-1]
@@ -195,7 +171,9 @@ def test_a_forwarding_header_says_nothing_of_the_client(
 
 
 def test_without_the_header_it_is_refused(gate: GatewayProcess, env: dict[str, str]) -> None:
-    assert in_origin_form(gate, env).code == "missing-forwarded-host"
+    with secured(gate) as wire:
+        wire.send(STS.wire(STS.signed(keys_of(env))))
+        assert wire.read_answer(method="POST").code == "missing-forwarded-host"
 
 
 def test_plain_http_inside_connect_is_refused_all_the_same(
@@ -203,8 +181,7 @@ def test_plain_http_inside_connect_is_refused_all_the_same(
 ) -> None:
     """TLS to the proxy is none with the host: a client that leaves it out is told."""
     with secured(gate) as wire:
-        wire.send(f"CONNECT {STS.host}:443 HTTP/1.1\r\nHost: {STS.host}:443\r\n\r\n".encode())
-        assert wire._until(b"\r\n\r\n").split(b" ")[1] == b"200"
+        assert ask_connect(wire, f"{STS.host}:443").status == 200
         wire.send(STS.wire(STS.signed(keys_of(env))))
         answer = wire.read_answer(method="POST")
 
@@ -330,7 +307,7 @@ def test_connections_that_say_nothing_keep_nobody_out(
 ) -> None:
     silent = [socket.create_connection(("127.0.0.1", gate.port), 10) for _ in range(200)]
     try:
-        answer = in_origin_form(gate, env, b"X-Forwarded-Host: " + STS.host.encode())
+        answer = signed(gate, env)
     finally:
         for sock in silent:
             # A reset, in the middle of waiting.
