@@ -126,7 +126,7 @@ def test_the_other_events(metrics: Metrics) -> None:
     metrics.refused("denied")
     metrics.tunnel_opened(user="alice", reason="ssm")
     metrics.tunnel_opened(user="alice", reason="ssm")
-    metrics.tunnel_closed(user="alice")
+    metrics.tunnel_closed(label="alice")
     metrics.credentials_result("cached")
     metrics.sts_call(0.3)
     metrics.credential_expiry("arn:role", 1_800_000_000.0)
