@@ -12,12 +12,15 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
+    from awsgate.cli.choice import Choice
     from awsgate.policy import Policy
+    from awsgate.session import GatewayCredentials, SessionKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +91,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
     from awsgate.cli.choice import choose
-    from awsgate.cli.durations import duration_of
-    from awsgate.cli.no import No
     from awsgate.cli.places import existing_ca
-    from awsgate.policy import ttl_limit
     from awsgate.policyfile import load_policy
     from awsgate.session import ENTROPY_BYTES, Bounds, mint
     from awsgate.state import open_state
@@ -99,19 +99,12 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     if rules is None:
         rules = load_policy(wanted.policy)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
-    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
-    most = limit.seconds
-    if wanted.ttl_s > most:
-        role = wanted.role or choice.role_arn
-        raise No(
-            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
-            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
-        )
+    life_s = _life_s(wanted, rules, choice)
     if not wanted.make_ca:
         existing_ca(wanted.certs)
-    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    session_keys = open_state(wanted.state).session_keys
     minted = mint(
-        open_state(wanted.state).session_keys,
+        session_keys,
         user=choice.user,
         app=choice.app,
         role_arn=choice.role_arn,
@@ -136,4 +129,42 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
         tls=rules.gateway.tls,
+        proxy_user=_proxy_user(rules, session_keys, minted),
     )
+
+
+def _life_s(wanted: Wanted, rules: Policy, choice: Choice) -> int:
+    """Give how long credentials are to live. Raises ``No`` if that is longer than they may."""
+    from awsgate.cli.durations import duration_of
+    from awsgate.cli.no import No
+    from awsgate.policy import ttl_limit
+
+    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
+    most = limit.seconds
+    if wanted.ttl_s > most:
+        role = wanted.role or choice.role_arn
+        raise No(
+            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
+            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
+        )
+    return wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+
+
+def _proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:
+    """Give what tunnels know their caller by, where they want to."""
+    if rules.gateway.tunnels.callers != "known":
+        return ""
+    import secrets
+
+    from awsgate.session import open_session
+    from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
+
+    opened = open_session(
+        keys,
+        access_key_id=minted.access_key_id,
+        session_token=minted.session_token,
+        now=int(time.time()),
+    )
+    entropy = secrets.token_bytes(ENTROPY_BYTES)
+    password = mint_tunnel_pass(keys, opened.session, entropy=entropy)
+    return f"{minted.access_key_id}:{quote(password, safe='')}"
