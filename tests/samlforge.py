@@ -25,7 +25,7 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-NOW = 1_795_000_000.0  # 2026-11-18T10:26:40Z
+NOW = 1_795_000_000.0  # 2026-11-18T11:06:40Z
 ISSUER = "https://idp.example.com/metadata"
 SSO = "https://idp.example.com/sso"
 ACS = "https://gate.example.com:8444/v1/saml/acs/corp"
@@ -271,7 +271,48 @@ def metadata(*, cert: str = "", issuer: str = ISSUER, more: str = "", sso: str =
         'protocolSupportEnumeration="urn:oasis:names:tc:SAML:2.0:protocol">'
         '<md:KeyDescriptor use="signing"><ds:KeyInfo><ds:X509Data><ds:X509Certificate>'
         f"{cert or pair().base64}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
-        '</md:KeyDescriptor><md:SingleSignOnService Binding='
+        "</md:KeyDescriptor><md:SingleSignOnService Binding="
         f'"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="{sso}"/>'
         "</md:IDPSSODescriptor></md:EntityDescriptor>"
     )
+
+
+def _parted(text: str) -> tuple[str, str]:
+    """An element without its signature, and that signature."""
+    start, end = text.index("<ds:Signature "), text.index("</ds:Signature>") + 15
+    return text[:start] + text[end:], text[start:end]
+
+
+def _evil_assertion(mark: str = "") -> str:
+    evil = Said(id="_evil", name="mallory@example.com", sign_assertion=False).assertion()
+    return evil.replace("</saml:Issuer>", f"</saml:Issuer>{mark}", 1)
+
+
+def wrappings() -> dict[str, str]:
+    """Signature wrappings XSW1 to XSW8: in each a signature holds, and mallory is somebody else.
+
+    After Somorovsky et al.; by text, so that what is signed stays as it was.
+    """
+    said = Said()
+    assertion = signed(said.assertion())
+    bare, mark = _parted(assertion)
+    whole = signed(Said(sign_assertion=False, sign_response=True).text(), id="_response1")
+    bare_whole, mark_whole = _parted(whole)
+    evil_whole = bare_whole.replace("_response1", "_evil_r").replace("_assertion1", "_evil_a")
+    evil_whole = evil_whole.replace("alice", "mallory")
+    issuer, close = "</saml:Issuer>", "</ds:Signature>"
+    inside = mark.replace(close, f"{bare}{close}")
+    inside_whole = mark_whole.replace(close, f"{bare_whole}{close}")
+    in_object = mark.replace(close, f"<ds:Object>{bare}</ds:Object>{close}")
+    extensions = f"<samlp:Extensions>{_evil_assertion()}</samlp:Extensions><samlp:Status>"
+    around = _evil_assertion().replace("</saml:Assertion>", f"{assertion}</saml:Assertion>")
+    return {
+        "XSW1": evil_whole.replace(issuer, issuer + inside_whole, 1),
+        "XSW2": evil_whole.replace(issuer, issuer + bare_whole + mark_whole, 1),
+        "XSW3": said.text(_evil_assertion() + assertion),
+        "XSW4": said.text(around),
+        "XSW5": said.text(_evil_assertion(mark) + bare),
+        "XSW6": said.text(_evil_assertion(inside)),
+        "XSW7": said.text(assertion).replace("<samlp:Status>", extensions),
+        "XSW8": said.text(_evil_assertion(in_object)),
+    }
