@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import ssl
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -47,7 +48,10 @@ class Web:
     def __init__(self, *answers: httpx.Response | Exception) -> None:
         self.answers = list(answers)
         self.asked = 0
-        self.client = httpx.AsyncClient(transport=httpx.MockTransport(self._answer))
+        # To read the roots of the system takes longer than a test.
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        transport = httpx.MockTransport(self._answer)
+        self.client = httpx.AsyncClient(transport=transport, verify=context)
 
     def _answer(self, _request: httpx.Request) -> httpx.Response:
         self.asked += 1
