@@ -67,8 +67,8 @@ from awsgate.connect.secrets import secret_text
 from awsgate.connect.ways import Begun, LoginRefused
 from awsgate.errors import SetupError
 from awsgate.login import Identity
-from awsgate.policy.fields import is_name
 from awsgate.policy.connectors import KeyPair, Saml, name_of
+from awsgate.policy.fields import is_name
 from awsgate.policy.rolemapping import roles_by_claims
 
 MAX_RELAY_STATE_BYTES = 80  # SAML bindings, section 3.4.3
