@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from awsgate.errors import Code, SetupError
-from awsgate.metrics import MAX_ACTIONS, MAX_LABEL_SETS, Metrics
+from awsgate.metrics import MAX_ACTIONS, MAX_LABEL_SETS, MAX_NAMES, Metrics
 from awsgate.metricsserver import start_metrics_server
 
 REQUEST: dict[str, Any] = {
@@ -84,6 +84,33 @@ def test_only_known_users_are_named(user: str, label: str, metrics: Metrics) -> 
 
     assert set(samples(metrics, "awsgate_actions_total")) == {("s3:GetObject", label)}
     assert value(metrics, "awsgate_tunnels", user=label) == 1
+
+
+def test_who_logged_in_by_a_connector_is_named_and_stays_so_after_a_reload(
+    metrics: Metrics,
+) -> None:
+    metrics.know_login("dave@example.com")
+    metrics.know_users({"carol"})
+
+    for user in ("dave@example.com", "eve"):
+        metrics.request_done(**REQUEST | {"user": user})
+
+    assert {user for _, user in samples(metrics, "awsgate_actions_total")} == {
+        "dave@example.com",
+        "unknown",
+    }
+
+
+def test_only_so_many_logins_are_named(metrics: Metrics) -> None:
+    for number in range(MAX_NAMES + 1):
+        metrics.know_login(f"user-{number}")
+    metrics.request_done(**REQUEST | {"user": f"user-{MAX_NAMES - 1}"})
+    metrics.request_done(**REQUEST | {"user": f"user-{MAX_NAMES}"})
+
+    assert {user for _, user in samples(metrics, "awsgate_actions_total")} == {
+        f"user-{MAX_NAMES - 1}",
+        "unknown",
+    }
 
 
 def test_a_reload_may_make_users_known(metrics: Metrics) -> None:

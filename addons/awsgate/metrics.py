@@ -76,6 +76,7 @@ class Metrics:
         disable_created_metrics()  # type: ignore[no-untyped-call]
         self.registry = CollectorRegistry()
         self._known_users = frozenset(known_users)
+        self._logged_in: set[str] = set()
         build = self._gauge("awsgate_build_info", "Always 1; the version is a label.", "version")
         build.child(version).set(1)
         self._requests()
@@ -145,6 +146,12 @@ class Metrics:
             "awsgate_policy_reloads_total", "Attempts to load a changed policy.", "result"
         )
 
+        self._logins_total = self._counter(
+            "awsgate_logins_total",
+            "Logins, by connector. result: ok, or why it was refused.",
+            *("connector", "result"),
+        )
+
     def _credentials(self) -> None:
         self._credentials_total = self._counter(
             "awsgate_credentials_total",
@@ -172,6 +179,11 @@ class Metrics:
     def know_users(self, users: Collection[str]) -> None:
         """Set whose names may be labels, after a policy reload."""
         self._known_users = frozenset(users)
+
+    def know_login(self, user: str) -> None:
+        """Let the name of a user be a label who logged in by a connector."""
+        if len(self._logged_in) < MAX_NAMES:
+            self._logged_in.add(user)
 
     def request_done(
         self,
@@ -230,12 +242,16 @@ class Metrics:
         """Count an attempt to load a changed policy."""
         self._reloads_total.child(result).inc()
 
+    def login(self, connector: str, result: str) -> None:
+        """Count a login, or an attempt; ``result`` is ``ok`` or the reason of the refusal."""
+        self._logins_total.child(connector, result).inc()
+
     def ca_expiry(self, not_after: float) -> None:
         """Note when the CA certificate ends, in Unix time."""
         self._ca_expiry.set(not_after)
 
     def _user(self, user: str) -> str:
-        if user in self._known_users:
+        if user in self._known_users or user in self._logged_in:
             return user
         return UNKNOWN_USER if user else NO_USER
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from awsgate.address import reachable, split
 from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
@@ -30,6 +31,7 @@ from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
 from awsgate.resolver import GuardedDialer
+from awsgate.servercert import MAGIC_HOST
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
@@ -120,6 +122,8 @@ class Gateway:
     """SHA-256 of the policy in force, as it stands in its files."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
+    control_address: str = ""
+    """``host:port`` of the control API, with its real port; empty: off."""
 
     @property
     def metrics_address(self) -> str:
@@ -128,6 +132,10 @@ class Gateway:
 
     def tunnel_address(self, host: str, port: int) -> tuple[str, int]:
         """Give the address to dial for a tunnel. It may be private, never loopback."""
+        if host == MAGIC_HOST:
+            own = split(reachable(self.control_address))
+            self.dialer.permit_explicit(*own)
+            return own
         upstream = self.upstreams.find(host, port)
         if upstream is not None:
             return upstream.host, upstream.port
@@ -167,7 +175,7 @@ class Gateway:
         self.metrics.know_users(policy.users)
         self.policy, self.gate, self.digest = policy, gate, read.digest
         self.bypass, self.upstreams = bypass, upstreams
-        self.audit.rotation = _rotation(spec)
+        self.audit.rotation = rotation_of(spec)
         return waiting
 
     def take_locks(self, locks: LockBook) -> None:
@@ -205,7 +213,7 @@ def assemble(
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
     address = metrics_address(policy, settings)
-    audit = AuditLog(state.audit_path, _rotation(spec))
+    audit = AuditLog(state.audit_path, rotation_of(spec))
     bypass = _bypass(spec)
     assumer = assumer or base_assumer(policy, settings)
     usage = Usage()
@@ -262,7 +270,8 @@ def role_request(policy: Policy, plan: Plan) -> RoleRequest:
     )
 
 
-def _rotation(spec: GatewaySpec) -> Rotation:
+def rotation_of(spec: GatewaySpec) -> Rotation:
+    """Give when a file of the audit is full, as the policy says."""
     return Rotation(spec.audit.rotate_bytes, spec.audit.keep)
 
 

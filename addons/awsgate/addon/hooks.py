@@ -70,6 +70,7 @@ class Hooks:
             request.data.port,
             bypass=self.gateway.bypass,
             non_aws=self.gateway.policy.gateway.non_aws,
+            control=bool(self.gateway.control_address),
         )
         if route.way is tunnels.Way.REFUSE:
             flows.refuse_connect(
@@ -149,7 +150,8 @@ class Hooks:
     def cut_closed_tunnels(self) -> None:
         """End every tunnel that the policy would not open any more."""
         bypass, non_aws = self.gateway.bypass, self.gateway.policy.gateway.non_aws
-        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws):
+        control = bool(self.gateway.control_address)
+        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws, control=control):
             self.cut(client_id)
 
     def close(self) -> None:
@@ -164,12 +166,13 @@ class Hooks:
     def leave(self) -> Legacy:
         """Give what the next instance of the script goes on with: a reload."""
         self.recorder.flush()
-        return Legacy(self.recorder.backlog, self._current)
+        return Legacy(self.recorder.backlog, self._current, self.recorder.in_flight)
 
     def inherit(self, legacy: Legacy) -> None:
         """Go on where another instance left off."""
         self.recorder.backlog.take_over(legacy.backlog)
         self._current.update(legacy.current)
+        self.recorder.in_flight = legacy.in_flight
 
     # --- requests ---------------------------------------------------------------
 
@@ -183,6 +186,9 @@ class Hooks:
         )
         trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
         flow.metadata[TRACE] = trace
+        before = self._current.get(flow.client_conn.id)
+        if before is not None:  # mitmproxy let it go without a word
+            self._finish(before)
         self._current[flow.client_conn.id] = flow
         if flow.error is not None:
             # mitmproxy refused it and has its own words for the client; ``error``
@@ -297,6 +303,7 @@ class Hooks:
             flow.metadata[tripwire.PENDING] = True
             return None
         trace.plan = gate.authorise(review, None, now)
+        self.recorder.admit(trace)
         flow.request.stream = trace.take_in
         return self._with_keys(flow, trace, None)
 
@@ -304,6 +311,7 @@ class Hooks:
         body = flow.request.raw_content or b""
         trace.bytes_in = len(body)
         trace.plan = self.gateway.gate.authorise(trace.review, body, self.clock())
+        self.recorder.admit(trace)
         return self._with_keys(flow, trace, body)
 
     def _with_keys(

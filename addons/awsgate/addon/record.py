@@ -24,6 +24,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
 from awsgate.session import IssuedKeys, session_name_for
 from awsgate.timestamps import utc_millis
+from awsgate.usage import InFlight
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
@@ -59,6 +60,8 @@ class Trace:
     """The role's session token that the request was signed with."""
     note: str = ""
     """What the gateway itself gave out. For the audit."""
+    counted: str = ""
+    """Whose request under way it is; empty: nobody's, or it is over."""
 
     @property
     def planned(self) -> Plan:
@@ -93,6 +96,7 @@ class Recorder:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.backlog = Backlog()
+        self.in_flight = InFlight()
         self._tunnels: dict[str, float] = {}
 
     def check_writable(self) -> None:
@@ -108,17 +112,40 @@ class Recorder:
                 status=503,
             )
 
+    def admit(self, trace: Trace) -> None:
+        """Count a request as under way until it is recorded. Raises ``Refusal``.
+
+        After its signature has been checked: or anybody could use up another's share.
+        """
+        session = trace.review.session
+        if session is None or trace.counted:
+            return
+        who = session.user or session.id  # a web identity's has no user
+        limit = self.gateway.policy.gateway.limits.max_requests_per_user
+        if not self.in_flight.enter(who, limit=limit):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{limit} requests of {session.user or 'this session'} are under way already",
+                hint="wait for some of them to end, and try again",
+            )
+        trace.counted = who
+
     def finished(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
         """Record a request, once."""
         if trace.recorded:
             return
         trace.recorded = True
+        if trace.counted:
+            self.in_flight.leave(trace.counted)
+            trace.counted = ""
         elapsed = perf_counter() - trace.started
         record = _request_record(flow, trace, now, elapsed)
         self._write(record)
         found, metrics = trace.review.endpoint, self.gateway.metrics
         session, decision = trace.review.session, trace.review.decision
         user = session.user if session is not None else ""
+        if session is not None and session.login is not None and not session.login.of_policy:
+            metrics.know_login(user)
         metrics.request_done(
             user=user,
             role=decision.role_arn if decision is not None and decision.allowed else "",

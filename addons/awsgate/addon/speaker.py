@@ -12,6 +12,7 @@ from typing import Protocol
 from mitmproxy import http
 
 from awsgate.addon.backlog import Backlog
+from awsgate.usage import InFlight
 
 
 class Speaker(Protocol):
@@ -48,6 +49,7 @@ class Legacy:
     backlog: Backlog
     current: dict[str, http.HTTPFlow]
     """The requests that are under way, by client connection."""
+    in_flight: InFlight
 
 
 @dataclass(slots=True)

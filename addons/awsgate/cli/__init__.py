@@ -33,6 +33,7 @@ COMMANDS = {
     "schema": "schema",
     "status": "status",
     "lock": "lock",
+    "users": "users",
     "audit": "audit",
     "ca": "ca",
     "presign": "presign",

@@ -18,7 +18,8 @@ from cryptography.x509.oid import NameOID
 
 from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
+from awsgate.ca import CA_NAME, CERT_NAME
+from awsgate.certmaking import ORGANIZATION
 from awsgate.cli.lockbooks import lock_books
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gatewaycall import keys_of

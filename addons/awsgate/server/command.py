@@ -15,30 +15,37 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from awsgate.address import joined
 from awsgate.announcement import announcement, say, warned_of
+from awsgate.audit import AuditLog
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import CertificateAuthority, ensure_ca
 from awsgate.credentials import PER_REQUEST, CredentialCache
-from awsgate.metrics import forget_process, shared_registry
+from awsgate.listening import bind
+from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
-from awsgate.policywatch import Watch, policy_source
+from awsgate.policywatch import Outcome, Reading, Watch, policy_source
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import MITMPROXY, Orders
-from awsgate.server.parent import Parent, bind, default_workers
-from awsgate.state import open_state
+from awsgate.server.parent import Parent, default_workers
+from awsgate.state import State, open_state
 from awsgate.wiring import (
     Settings,
     base_assumer,
     lost_ca,
     metrics_address,
     new_metrics,
+    rotation_of,
     start_warnings,
 )
+
+if TYPE_CHECKING:
+    from awsgate.web.server import ControlServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +62,9 @@ class _SetUp:
     drain_s: float
     core: str
     last_good: LastGood
+    state: State
 
-    def orders(self, number: int, broker: int) -> Orders:
+    def orders(self, number: int, broker: int, control: str) -> Orders:
         """Give what a worker is told."""
         return Orders(
             number=number,
@@ -69,9 +77,10 @@ class _SetUp:
             drain_s=self.drain_s,
             fallback=str(self.last_good.path or ""),
             core=self.core,
+            control=control,
         )
 
-    def announce(self, metrics: str) -> None:
+    def announce(self, metrics: str, control: str) -> None:
         """Say that it runs, as the addon of mitmdump does."""
         many = "s" if self.workers > 1 else ""
         shown = ", ".join(joined(*sock.getsockname()[:2]) for sock in self.sockets)
@@ -82,6 +91,7 @@ class _SetUp:
             ca=self.ca,
             audit=self.audit_path,
             metrics=metrics,
+            control=control,
             warnings=self.warnings,
         )
         say(*lines)
@@ -110,6 +120,7 @@ def serve(
         ca=ca,
         sockets=handed_sockets(os.environ) or [bind(listen or policy.gateway.listen)],
         audit_path=state.audit_path,
+        state=state,
         warnings=start_warnings(settings, policy, ca, lost=lost),
         workers=workers or default_workers(),
         drain_s=drain_s,
@@ -134,8 +145,12 @@ async def _run(made: _SetUp) -> int:
         on_sts=metrics.sts_call,
         on_expiry=metrics.credential_expiry,
     )
+    live = _Live(policy)
+    audit = AuditLog(made.audit_path, rotation_of(policy.gateway))
+    control = _serve_control(made, live, audit, metrics) if policy.gateway.control.listen else None
+    at = control.address if control is not None else ""
     parent = Parent(
-        made.orders,
+        lambda number, broker: made.orders(number, broker, at),
         workers=made.workers,
         sockets=made.sockets,
         credentials=credentials,
@@ -145,20 +160,54 @@ async def _run(made: _SetUp) -> int:
     )
     watch = Watch(
         (policy_source(settings.policy),),
-        lambda outcome: made.last_good.keep() if outcome.fault is None else None,
+        lambda outcome: _take(outcome, made, live),
         asyncio.get_running_loop(),
     )
     made.last_good.keep()
     watch.start()
     looking = asyncio.ensure_future(_tell_missing(assumer.missing))
     try:
-        return await parent.run(lambda: made.announce(server.address if server else ""))
+        return await parent.run(lambda: made.announce(server.address if server else "", at))
     finally:
+        if control is not None:
+            control.close()
+        audit.close()
         looking.cancel()
         watch.close()
         credentials.close()
         if server is not None:
             server.close()
+
+
+def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics) -> ControlServer:
+    from awsgate.web.start import Parts, start_control  # heavy, and mostly off
+
+    return start_control(
+        Parts(
+            policy=lambda: live.policy,
+            keys=made.state.session_keys,
+            locks_folder=made.state.locks_folder,
+            audit=audit,
+            metrics=metrics,
+            ca=made.ca,
+            certs=made.settings.certs,
+            proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
+        )
+    )
+
+
+@dataclass(slots=True)
+class _Live:
+    """The policy in force, for the control API; the workers read it themselves."""
+
+    policy: Policy
+
+
+def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
+    if outcome.fault is None:
+        made.last_good.keep()
+    if isinstance(outcome.value, Reading):
+        live.policy = outcome.value.policy
 
 
 async def _tell_missing(missing: Callable[[], list[str]]) -> None:

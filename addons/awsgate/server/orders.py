@@ -25,6 +25,8 @@ class Orders:
     drain_s: float
     fallback: str = ""
     """A copy of the last policy that was in order; empty: none."""
+    control: str = ""
+    """Where the control API answers; empty: nowhere."""
     core: str = MITMPROXY
     """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 

@@ -42,13 +42,19 @@ class WorkerGate(AwsGate):
     def __init__(self, orders: Orders, broker: BrokerAssumer, front: Front) -> None:
         super().__init__()
         self._broker, self._front = broker, front
+        self._control = orders.control
         self._fallback = Path(orders.fallback) if orders.fallback else None
         self.speaks = orders.number == 0
 
     def assembled(self, settings: Settings) -> Gateway:
         """Build the gateway."""
         settings = replace(settings, fallback=self._fallback)
-        return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
+        gateway = assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
+        gateway.control_address = self._control
+        return gateway
+
+    def _serve_control(self, gateway: Gateway) -> None:
+        """The parent serves it."""
 
     def _watch(self, hooks: GateHooks) -> None:
         super()._watch(hooks)
