@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "run",
+    "login": "login",
+    "logout": "logout",
     "env": "env",
     "exec": "exec_",
     "aws": "aws",

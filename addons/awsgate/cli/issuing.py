@@ -1,6 +1,7 @@
 """Gateway credentials for a command, minted here: whoever reads the session key may mint.
 
-The policy is asked first, so that nobody is handed credentials that would be refused.
+The policy is asked first, so that nobody is handed credentials that would be refused. Where
+a gateway is named, it is asked instead (``remote``).
 ``Wanted`` is what a command was told, ``Issued`` what it got. What asking costs (the
 policy, its models, the CA) is imported when it is done: see ``reuse``.
 """
@@ -33,6 +34,11 @@ class Wanted:
     certs: Path
     make_ca: bool = True
     """Off for a folder that was named: a CA that no gateway signs with is of no use."""
+    gateway: str = ""
+    """URL of the gateway to ask, with the login there; empty: the policy here says."""
+    read_only: bool = False
+    max_requests: int = 0
+    """0: as many as the policy lets it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,20 @@ class Issued:
     keys: Keys = field(repr=False)
     life_s: int
     listen: str
-    """``spec.listen`` of the policy."""
+    """``spec.listen`` of the policy; empty: ``proxy`` says."""
     bundle: str
     root: str
+    proxy: str = ""
+    proxy_user: str = field(default="", repr=False)
+    """``key:password`` for a proxy that wants to know its caller, ready for a URL."""
 
     def way(self, proxy: str, region: str) -> Way:
         """Give the way to the gateway; ``proxy`` is empty for where it listens."""
-        return Way(proxy or f"http://{reachable(self.listen)}", self.bundle, self.root, region)
+        url = proxy or self.proxy or f"http://{reachable(self.listen)}"
+        if self.proxy_user:
+            scheme, _, rest = url.partition("://")
+            url = f"{scheme}://{self.proxy_user}@{rest}"
+        return Way(url, self.bundle, self.root, region)
 
     def half_left(self, now: float) -> bool:
         """True while more than half of the life is left."""
@@ -63,6 +76,10 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
     ``rules`` is what ``wanted.policy`` holds, where it was read already.
     """
+    if wanted.gateway:
+        from awsgate.cli.remote import issue_remotely
+
+        return issue_remotely(wanted)
     import secrets
     from datetime import UTC, datetime
 
@@ -74,7 +91,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     from awsgate.cli.places import existing_ca
     from awsgate.policy import ttl_limit
     from awsgate.policyfile import load_policy
-    from awsgate.session import ENTROPY_BYTES, mint
+    from awsgate.session import ENTROPY_BYTES, Bounds, mint
     from awsgate.state import open_state
 
     if rules is None:
@@ -99,6 +116,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         ttl_s=life_s,
         now=int(time.time()),
         entropy=secrets.token_bytes(ENTROPY_BYTES),
+        bounds=Bounds(wanted.read_only, wanted.max_requests),
     )
     ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
     return Issued(
