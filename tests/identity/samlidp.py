@@ -155,9 +155,7 @@ def answer_of(server: Any, query: dict[str, str], login: str, encrypt: str) -> s
         session_not_on_or_after=in_a_while(seconds=SESSION_S),
         **arguments,
     )
-    made = server.apply_binding(
-        binding, str(text), destination, query["RelayState"], response=True
-    )
+    made = server.apply_binding(binding, str(text), destination, query["RelayState"], response=True)
     return str(made["data"])
 
 

@@ -190,7 +190,7 @@ REFUSED: dict[str, Case] = {
         lambda: answer(Said(signs={"method": XMLDSIG + "rsa-sha1", "digest": XMLDSIG + "sha1"})),
         {},
     ),
-    "SHA-1 for the whole": ("weak-algorithm", lambda: sha1_for_the_whole(), {}),
+    "SHA-1 for the whole": ("weak-algorithm", lambda: sha1_for_the_whole("_response1"), {}),
     "DTD": ("dtd", lambda: f"<!DOCTYPE x>{answer(Said())}", {}),
     "entity": (
         "dtd",
@@ -251,10 +251,10 @@ def with_certificate(name: str) -> str:
     return signed(text, by=name)
 
 
-def sha1_for_the_whole() -> str:
-    weak = signature("_response1", method=XMLDSIG + "rsa-sha1", digest=XMLDSIG + "sha1")
+def sha1_for_the_whole(about: str) -> str:
+    weak = signature(about, method=XMLDSIG + "rsa-sha1", digest=XMLDSIG + "sha1")
     whole = Said(sign_response=True).text(signed(Said().assertion()))
-    return signed(whole.replace(signature("_response1"), weak), id="_response1")
+    return signed(whole.replace(signature(about), weak), id=about)
 
 
 @pytest.mark.parametrize(("wanted", "make", "options"), REFUSED.values(), ids=REFUSED)
@@ -342,7 +342,7 @@ async def test_what_the_provider_began_is_good_once_where_it_may_begin(
 # -- keys -------------------------------------------------------------------------
 
 
-async def test_a_provider_that_changes_its_key_is_asked_again(http: httpx.AsyncClient) -> None:
+async def test_a_provider_that_changes_its_key_is_asked_again() -> None:
     now = [NOW]
     asked: list[str] = []
     certificates = [pair("old").base64, pair().base64]
