@@ -48,6 +48,13 @@ CASES: dict[str, tuple[str, int, Way, str, str]] = {
         "",
         "non-aws",
     ),
+    "the control API, which is off": (
+        "awsgate.internal",
+        443,
+        REFUSE,
+        "awsgate.internal",
+        "control",
+    ),
     "two root dots": (f"{STS}..", 443, REFUSE, f"{STS}..", "bad-host"),
     "no host": ("", 443, REFUSE, "", "bad-host"),
     "userinfo": (f"a@{STS}", 443, REFUSE, f"a@{STS}", "bad-host"),
@@ -75,6 +82,31 @@ def test_a_workstation_tunnels_what_is_not_aws_besides(case: str) -> None:
 
     expected = TUNNEL if reason == "non-aws" else way
     assert (route.way, route.reason) == (expected, reason)
+
+
+@pytest.mark.parametrize(
+    ("host", "port", "way"),
+    [
+        ("awsgate.internal", 443, TUNNEL),
+        ("AWSgate.INTERNAL.", 443, TUNNEL),
+        ("awsgate.internal", 80, REFUSE),
+        ("x.awsgate.internal", 443, REFUSE),
+    ],
+)
+@pytest.mark.parametrize("non_aws", ["tunnel", "refuse"])
+def test_the_control_api_has_a_name_that_is_nobodys(
+    host: str, port: int, way: Way, non_aws: str
+) -> None:
+    if host.startswith("x.") and non_aws == "tunnel":
+        way = TUNNEL  # as any other name
+
+    # Not even a bypass of the operator's leads it elsewhere.
+    bypass = Bypass([BypassRule(("*.internal", "awsgate.internal"), "operator")])
+    route = decide_route(host, port, bypass=Bypass([]), non_aws=non_aws, control=True)
+    bypassed = decide_route("awsgate.internal", 443, bypass=bypass, non_aws=non_aws, control=True)
+
+    assert route.way is way
+    assert (bypassed.way, bypassed.reason) == (TUNNEL, "control")
 
 
 def test_a_host_of_any_length_is_cut_for_the_record() -> None:

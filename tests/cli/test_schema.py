@@ -21,7 +21,9 @@ def test_it_prints_the_shipped_file(run: Run) -> None:
     assert result.out == SHIPPED.read_text("utf-8")
 
 
-@pytest.mark.parametrize("kind", ["role", "user", "app", "lock", "gateway", "oidc", "github", "saml"])
+@pytest.mark.parametrize(
+    "kind", ["role", "user", "app", "lock", "gateway", "oidc", "github", "saml"]
+)
 def test_one_kind_is_that_kind_alone(run: Run, kind: str) -> None:
     schema = json.loads(run("schema", "--kind", kind).out)
     validator = jsonschema.Draft202012Validator(schema)

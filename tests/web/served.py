@@ -140,6 +140,7 @@ TROUBLE = {
     # an answer of the provider's -> the connector's reason
     "wrong-nonce": "replayed",
     "access_denied": "provider-refused",
+    "down": "provider-failed",
 }
 
 
@@ -194,14 +195,20 @@ class FakeLocal:
     """Two users with a password."""
 
     async def prove(self, user: str, password: str, totp: str) -> Identity:
+        if user == "busy":
+            raise LoginRefused("busy", "too many log in at once")
+        if user == "shut-out":
+            raise LoginRefused("locked-out", "user, password or code is wrong")
         known = user in ("lola", "ghost")  # one of them is not in the policy
         if not known or password != PASSWORD or totp not in ("", "123456"):
             raise LoginRefused("wrong-password", "user, password or code are wrong")
         return Identity(user=user, connector=LOCAL)
 
     async def accept(self, token: str, password: str) -> tuple[str, str]:
-        if token != "invited" or len(password) < 12:
-            raise LoginRefused("unknown-invitation", "this invitation is not known")
+        if token != "invited":
+            raise LoginRefused("bad-invitation", "this invitation is not known")
+        if len(password) < 12:
+            raise LoginRefused("weak-password", "the password is not good enough")
         return "lola", "otpauth://totp/awsgate:lola?secret=GEZDGNBV"
 
 
@@ -380,6 +387,7 @@ def served_on(
             url="https://gate.example.com:8444",
             started_at=int(clock()),
             proxy=lambda: "https://gate.example.com:8443",
+            has_local=lambda: True,
             bundles=lambda: (stage.ca.bundle.read_bytes(), stage.ca.root_cert.read_bytes()),
         ),
         local=FakeLocal() if local else None,

@@ -149,6 +149,22 @@ def test_a_poll_before_the_slower_interval_does_not_reach_the_provider(own: Serv
     assert fake.polls == 2
 
 
+def test_a_provider_that_fails_once_ends_no_login(own: Served) -> None:
+    own.api.connectors.take(own.policy[0])
+    own.fakes["oidc/okta"].answers = ["down", "explode", "alice", "wrong-nonce"]
+    with own.client() as http:
+        handles = [
+            http.post("/v1/login/device", json={"connector": "oidc/okta"}).json()["handle"]
+            for _ in range(2)
+        ]
+        said = []
+        for handle in (*[handles[0]] * 3, *[handles[1]] * 2):
+            own.ticks.ahead_s += 6
+            said.append(http.post("/v1/login/device/poll", json={"handle": handle}))
+
+    assert [one.status_code for one in said] == [502, 500, 200, 401, 400]
+
+
 def test_a_local_user_has_the_roles_of_the_policy(shared: Served) -> None:
     asked = {"user": "lola", "password": PASSWORD, "totp": "123456"}
     with shared.client() as http:
@@ -163,6 +179,7 @@ def test_an_invitation_sets_a_password(shared: Served) -> None:
 
     assert answer.json()["user"] == "lola"
     assert answer.json()["totp_uri"].startswith("otpauth://totp/")
+    assert shared.lines(event="login", user="lola", rule="local", decision="allowed", session="")
 
 
 def test_a_machine_logs_in_by_its_token_for_as_long_as_the_connector_says(shared: Served) -> None:

@@ -45,14 +45,20 @@ LOGINS: dict[str, tuple[Ask, int, str, str]] = {
     "a JWT whose issuer is no text": (
         post("/login/id-token", token="e30.eyJpc3MiOlsxXX0.c2ln"), 401, "wrong-issuer", "unknown",
     ),
+    "more than can be hashed at once": (
+        post("/login/password", user="busy", password="no"), 503, "busy", "local",
+    ),
     "a wrong password": (
         post("/login/password", user="lola", password="no"), 401, "wrong-password", "local",
     ),
     "a right password of a user who is not in the policy": (
         post("/login/password", user="ghost", password=PASSWORD), 401, "unknown-user", "local",
     ),
+    "a password that is too weak": (
+        post("/login/invitation", token="invited", password="x"), 400, "weak-password", "local",
+    ),
     "an invitation that is not known": (
-        post("/login/invitation", token="x", password="x" * 12), 401, "unknown-invitation", "local",
+        post("/login/invitation", token="x", password="x" * 12), 401, "bad-invitation", "local",
     ),
     "a connector that is not there": (
         post("/login/browser", **{**BROWSER, "connector": "oidc/none"}), 404,
@@ -208,6 +214,18 @@ def test_who_tries_too_often_waits(stage: Stage, tmp_path: Path) -> None:
     assert after == [401, 429]
     assert ping.status_code == 200
     assert len(own.lines(code="wrong-password")) == 11
+
+
+def test_who_guesses_passwords_is_not_told_what_was_wrong(shared: Served) -> None:
+    asked = [{"user": who, "password": "no"} for who in ("lola", "shut-out", "nobody")]
+    with shared.client() as http:
+        answers = [http.post("/v1/login/password", json=one) for one in asked]
+
+    assert {(one.status_code, one.json()["error"]["code"]) for one in answers} == {
+        (401, "wrong-password")
+    }
+    assert shared.lines(event="login", code="locked-out", rule="local")
+    assert shared.count("local", "locked-out") == 1
 
 
 def test_a_gateway_without_users_of_its_own_has_no_password(stage: Stage, tmp_path: Path) -> None:

@@ -193,6 +193,12 @@ class ControlSpec(Model):
     """PEM file of those who issue certificates to clients. Empty: no login by certificate."""
     certificate_to_roles: tuple[CertificateToRoles, ...] = ()
 
+    @model_validator(mode="after")
+    def _check_certificates(self) -> Self:
+        if bool(self.client_ca) != bool(self.certificate_to_roles):
+            raise ValueError("client_ca and certificate_to_roles go together")
+        return self
+
 
 class TunnelsSpec(Model):
     """Who may open tunnels, which nobody looks into."""

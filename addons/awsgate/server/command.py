@@ -180,7 +180,8 @@ async def _run(made: _SetUp) -> int:
 
 
 def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics) -> ControlServer:
-    from awsgate.web.start import Parts, start_control  # heavy, and mostly off
+    from awsgate.connect.local import LocalUsers  # heavy, and mostly off
+    from awsgate.web.start import Parts, start_control
 
     return start_control(
         Parts(
@@ -192,6 +193,8 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             ca=made.ca,
             certs=made.settings.certs,
             proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
+            local=LocalUsers(made.state.users_folder),
+            users_folder=made.state.users_folder,
         )
     )
 

@@ -7,6 +7,7 @@
     operators  locks and status, for roles with options.gateway_admin
     desk       who is let in, as whom, for how long: the rules of the API, no HTTP
     connectors documents of the policy -> connectors, made when they are first needed
+    certificates  TLS client certificates -> identities
     waiting    logins that have begun; ``attempts`` how many somebody may begin
     records    one audit line and one count a login
 

@@ -75,6 +75,8 @@ class Info:
     started_at: int
     proxy: Callable[[], str]
     """HTTPS_PROXY for clients."""
+    has_local: Callable[[], bool]
+    """True if there are users of the gateway's own."""
     bundles: Callable[[], tuple[bytes, bytes]]
     """What clients trust: with the system's roots, and the gateway's alone."""
 

@@ -25,12 +25,15 @@ from typing import Any, NoReturn
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
 from awsgate.login import LOCAL, Identity, Login
 from awsgate.web.calls import Browsing, Call, Device
+from awsgate.web.certificates import identity_of
 from awsgate.web.connectors import redirect_url
+from awsgate.web.desk import CERTIFICATE
 from awsgate.web.problems import (
     AMBIGUOUS,
     BUSY,
     NO_SUCH_WAY,
     UNKNOWN_LOGIN,
+    WRONG_PASSWORD,
     Problem,
     problem_of,
 )
@@ -46,6 +49,8 @@ from awsgate.web.waiting import Full
 
 UNKNOWN_CONNECTOR_LABEL = "unknown"
 _SLOWER_S = 5  # RFC 8628, 3.5: "the interval MUST be increased by 5 seconds"
+_PASSING = ("provider-failed", "busy")
+"""Reasons that say nothing of the login: the next poll may bring it."""
 _EARLY_S = 0.5  # of a poll: clocks and networks are what they are
 
 
@@ -129,14 +134,22 @@ async def poll(call: Call) -> Answer:
     if api.ticks() < waiting.next_at - _EARLY_S:  # the provider need not be asked
         api.devices.put_back(handle, waiting, ends_at)
         return StillPending(slow_down=False)
-    way = api.connectors.get(api.policy, waiting.connector).has("device")
+    later = replace(waiting, next_at=api.ticks() + waiting.interval_s)
     try:
-        identity = await refusing(call, waiting.connector, way.poll_device(waiting.memory))
+        way = api.connectors.get(api.policy, waiting.connector).has("device")
+        identity = await way.poll_device(waiting.memory)
     except Pending as exc:
-        interval_s = waiting.interval_s + _SLOWER_S * exc.slow_down
-        later = replace(waiting, interval_s=interval_s, next_at=api.ticks() + interval_s)
+        later = replace(later, interval_s=waiting.interval_s + _SLOWER_S * exc.slow_down)
+        later = replace(later, next_at=api.ticks() + later.interval_s)
         api.devices.put_back(handle, later, ends_at)
         return StillPending(slow_down=exc.slow_down)
+    except LoginRefused as exc:
+        if exc.reason in _PASSING:
+            api.devices.put_back(handle, later, ends_at)
+        await refuse(call, waiting.connector, exc)
+    except BaseException:  # who polls hung up, or the connector is out of order for now
+        api.devices.put_back(handle, later, ends_at)
+        raise
     return await finish(call, identity)
 
 
@@ -145,8 +158,12 @@ async def password(call: Call) -> Answer:
     asked, local = call.asked, call.api.local
     if local is None:
         raise _no_local()
-    proving = local.prove(asked.user, asked.password, asked.totp)
-    return await finish(call, await refusing(call, LOCAL, proving))
+    try:
+        identity = await local.prove(asked.user, asked.password, asked.totp)
+    except LoginRefused as exc:
+        # Which of them it was is for the audit: it would help only who guesses.
+        await refuse(call, LOCAL, exc, told="" if exc.reason == "busy" else WRONG_PASSWORD)
+    return await finish(call, identity)
 
 
 async def invitation(call: Call) -> Answer:
@@ -155,6 +172,7 @@ async def invitation(call: Call) -> Answer:
     if local is None:
         raise _no_local()
     user, totp_uri = await refusing(call, LOCAL, local.accept(asked.token, asked.password))
+    await call.api.records.enrolled(user, call.client)
     return Invited(user=user, totp_uri=totp_uri)
 
 
@@ -185,6 +203,30 @@ async def id_token(call: Call) -> Answer:
     return await finish(call, await refusing(call, known.name, way.prove_id_token(asked.token)))
 
 
+async def certificate(call: Call) -> Answer:
+    """Log in whoever has a client certificate, by the connection that it came with."""
+    control = call.api.policy.gateway.control
+    if not control.client_ca:
+        raise Problem(
+            400,
+            NO_SUCH_WAY,
+            "this gateway takes no client certificates",
+            hint="the operator names who issues them: control.client_ca",
+        )
+    if not call.certificate:
+        refused = LoginRefused(
+            "no-certificate",
+            "the connection came without a client certificate",
+            hint="give your HTTP client a certificate and its key",
+        )
+        await refuse(call, CERTIFICATE, refused)
+    try:
+        identity = identity_of(call.certificate, control)
+    except LoginRefused as exc:
+        await refuse(call, CERTIFICATE, exc)
+    return await finish(call, identity)
+
+
 # --- what they have in common ------------------------------------------------------
 
 
@@ -196,9 +238,11 @@ async def refusing[T](call: Call, connector: str, asking: Awaitable[T]) -> T:
         await refuse(call, connector, exc)
 
 
-async def refuse(call: Call, connector: str, refused: LoginRefused, *, user: str = "") -> NoReturn:
-    """Record a refused login, and raise its ``Problem``."""
-    problem = problem_of(refused)
+async def refuse(
+    call: Call, connector: str, refused: LoginRefused, *, user: str = "", told: str = ""
+) -> NoReturn:
+    """Record a refused login, and raise its ``Problem``; ``told`` is a code in place of its own."""
+    problem = problem_of(refused, told=told)
     await call.api.records.refused_login(
         connector, refused, call.client, status=problem.status, user=user
     )

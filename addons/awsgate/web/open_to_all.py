@@ -12,6 +12,7 @@ from awsgate.policy.connectors import name_of
 from awsgate.version import __version__
 from awsgate.web import operators
 from awsgate.web.calls import Call
+from awsgate.web.desk import CERTIFICATE
 from awsgate.web.shapes import Answer, Ca, ConnectorInfo, Ping
 
 
@@ -40,5 +41,7 @@ def _connectors(call: Call) -> Iterator[ConnectorInfo]:
             display=document.spec.display or document.metadata.name,
             ways=list(ways_of(document)),
         )
-    if call.api.local is not None:
+    if call.api.policy.gateway.control.client_ca:
+        yield ConnectorInfo(name=CERTIFICATE, display="client certificate", ways=["certificate"])
+    if call.api.local is not None and call.api.info.has_local():
         yield ConnectorInfo(name=LOCAL, display="user and password", ways=["password"])

@@ -16,6 +16,7 @@ BUSY = "busy"
 CONNECTOR_UNAVAILABLE = "connector-unavailable"
 UNKNOWN_CONNECTOR = "unknown-connector"
 NO_SUCH_WAY = "no-such-way"
+WRONG_PASSWORD = "wrong-password"  # noqa: S105 - a code
 UNKNOWN_LOGIN = "unknown-login"
 AMBIGUOUS = "ambiguous"
 NOT_ADMIN = "not-admin"
@@ -30,9 +31,9 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "taken": 403,
         "too-large": 403,
         "locked": 403,
-        "unverified-email": 403,
+        "email-not-verified": 403,
         "bad-name": 403,
-        "locked-out": 429,
+        "weak-password": 400,
         "provider-failed": 502,
         "denied": 403,
         "session-expired": 401,
@@ -86,11 +87,11 @@ class Problem(Exception):
         return found
 
 
-def problem_of(exc: LoginRefused | Refusal) -> Problem:
-    """Give the answer for a refusal."""
-    code = exc.reason if isinstance(exc, LoginRefused) else exc.code.value
+def problem_of(exc: LoginRefused | Refusal, *, told: str = "") -> Problem:
+    """Give the answer for a refusal; ``told`` is a code in place of its own."""
+    code = told or (exc.reason if isinstance(exc, LoginRefused) else exc.code.value)
     status = _STATUS.get(code, _REFUSED)
-    retry = 60 if code == "locked-out" else 0
+    retry = 5 if code == BUSY else 0
     return Problem(status, code, exc.message, hint=exc.hint, retry_after_s=retry)
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 
 from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable
 from awsgate.connect.ways import LoginRefused
-from awsgate.login import Login
+from awsgate.login import LOCAL, Login
 from awsgate.metrics import Metrics
 from awsgate.policy import Policy
 from awsgate.timestamps import utc_millis
@@ -75,6 +75,20 @@ class Records:
             )
         )
         self._metrics.login(connector, refused.reason)
+
+    async def enrolled(self, user: str, client: str) -> None:
+        """Record that a user of the gateway's own has taken an invitation."""
+        await self._write(
+            AuditRecord(
+                event=LOGIN,
+                user=user,
+                client=client,
+                decision="allowed",
+                rule=LOCAL,
+                reason="took the invitation: the password is set",
+                status=200,
+            )
+        )
 
     async def logged_out(self, login: Login, client: str) -> None:
         """Record the end of a login that its user wanted."""

@@ -154,6 +154,10 @@ class IdTokenAsked(Asked):
     """Empty: the one whose issuer the token names."""
 
 
+class Nothing(Asked):
+    """An empty object: all that counts is in the connection."""
+
+
 class LoggedIn(Answer):
     """A login."""
 

@@ -14,6 +14,8 @@ from pathlib import Path
 from awsgate.address import host_of, joined
 from awsgate.audit import AuditLog
 from awsgate.ca import CertificateAuthority
+from awsgate.connect.local import LocalUsers
+from awsgate.connect.userfiles import SUFFIX
 from awsgate.errors import SetupError
 from awsgate.listening import bind
 from awsgate.locks import LockStore
@@ -21,6 +23,7 @@ from awsgate.metrics import Metrics
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.servercert import ServerCertificate, ensure_server_certificate
 from awsgate.session import Session, SessionKeys
+from awsgate.state import USERS_NAME
 from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
 from awsgate.web.app import build
 from awsgate.web.calls import Api, Info, LocalWay
@@ -51,11 +54,13 @@ class Parts:
     proxy_port: Callable[[], int]
     """The real port of the proxy; 0: not known yet."""
     local: LocalWay | None = None
+    users_folder: Path | None = None
+    """Of the gateway's own users, who are ``local``; None: there are some."""
 
 
 def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
     """Give what a gateway of this process has."""
-    settings = gateway.settings
+    users = gateway.settings.state.absolute() / USERS_NAME
     return Parts(
         policy=lambda: gateway.policy,
         keys=gateway.session_keys,
@@ -63,8 +68,10 @@ def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
         audit=gateway.audit,
         metrics=gateway.metrics,
         ca=gateway.ca,
-        certs=settings.certs,
+        certs=gateway.settings.certs,
         proxy_port=proxy_port,
+        local=LocalUsers(users),
+        users_folder=users,
     )
 
 
@@ -92,6 +99,7 @@ def start_control(parts: Parts) -> ControlServer:
                 url=control_url(spec, port),
                 started_at=int(time.time()),
                 proxy=lambda: proxy_url(spec, parts.proxy_port()),
+                has_local=lambda: parts.users_folder is None or _holds_users(parts.users_folder),
                 bundles=lambda: (parts.ca.bundle.read_bytes(), parts.ca.root_cert.read_bytes()),
             ),
             local=parts.local,
@@ -112,6 +120,13 @@ def proxy_url(spec: GatewaySpec, port: int) -> str:
     """Give HTTPS_PROXY for clients. ``port`` 0: that of the policy."""
     port = port or int(spec.listen.rpartition(":")[2])
     return f"{'https' if spec.tls else 'http'}://{_named(spec, spec.listen, port)}"
+
+
+def _holds_users(folder: Path) -> bool:
+    try:
+        return any(one.suffix == SUFFIX and one.name[0] != "." for one in folder.iterdir())
+    except OSError:  # nobody was ever added
+        return False
 
 
 def _named(spec: GatewaySpec, listen: str, port: int) -> str:

@@ -42,6 +42,11 @@ OPERATIONS: tuple[Operation, ...] = (
         logins.id_token, shapes.LoggedIn, shapes.IdTokenAsked, attempt=True,
     ),
     Operation(
+        "POST", "/v1/login/certificate", "loginCertificate",
+        "Log in by the client certificate of the connection.",
+        logins.certificate, shapes.LoggedIn, shapes.Nothing, attempt=True,
+    ),
+    Operation(
         "GET", "/v1/whoami", "whoami", "Say who the login is.",
         account.whoami, shapes.WhoAmI, needs="login",
     ),
