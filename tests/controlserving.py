@@ -217,6 +217,11 @@ def _serving(folder: Path) -> Iterator[Serving]:
         audit.close()
 
 
+def at(gateway: Serving) -> tuple[str, ...]:
+    """Give the words that log in there."""
+    return "login", "--gateway", gateway.url, "--ca-pin", gateway.pin
+
+
 def jwt_of(**claims: str) -> str:
     """Give something of the form of an ID token; nobody has signed it."""
     import base64

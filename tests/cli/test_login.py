@@ -7,7 +7,6 @@ import json
 import sys
 import threading
 import webbrowser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -18,45 +17,10 @@ import typer
 from awsgate.cli import ways
 from awsgate.cli.no import No
 from awsgate.connect.ways import LoginRefused
-from awsgate.controlclient import GatewayAway, LoginAnswer
+from awsgate.controlclient import ControlError, GatewayAway, LoginAnswer
 from awsgate.loginstore import load, record_of
 from commandline import Result, Run
-from controlserving import Serving, jwt_of, serving, visit
-
-
-@pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    with serving(tmp_path_factory.mktemp("gateway")) as found:
-        yield found
-
-
-@pytest.fixture
-def gateway(served: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
-    """A gateway, and a user who has never logged in."""
-    served.reset()
-    monkeypatch.setenv("AWSGATE_LOGINS", str(tmp_path / "logins"))
-    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "WSL_DISTRO_NAME"):
-        monkeypatch.delenv(name, raising=False)
-    return served
-
-
-@pytest.fixture
-def clean(monkeypatch: pytest.MonkeyPatch, run: Run) -> Run:
-    """The command line, where no variable names a policy."""
-    for name in ("AWSGATE_POLICY", "AWSGATE_STATE", "AWSGATE_CERTS"):
-        monkeypatch.delenv(name)
-    return run
-
-
-@pytest.fixture
-def token(tmp_path: Path) -> str:
-    path = tmp_path / "token.jwt"
-    path.write_text(jwt_of() + "\n")
-    return str(path)
-
-
-def at(gateway: Serving) -> tuple[str, ...]:
-    return "login", "--gateway", gateway.url, "--ca-pin", gateway.pin
+from controlserving import Serving, at, jwt_of, visit
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -163,10 +127,12 @@ ALICE = LoginAnswer("gatelogin.x", "0" * 20, "alice", "oidc/okta", (), 2_000_000
 
 def test_polls_keep_the_interval_and_slow_down_when_told() -> None:
     waited: list[float] = []
-    client: Any = Polled(False, True, GatewayAway("for a moment"), False, ALICE)
+    away = GatewayAway("for a moment")
+    failed = ControlError(502, "provider-failed", "the provider does not answer")
+    client: Any = Polled(False, True, away, failed, False, ALICE)
 
     assert ways.by_device(client, "oidc/okta", sleep=waited.append) == ALICE
-    assert waited == [5, 5, 10, 10, 10]
+    assert waited == [5, 5, 10, 10, 10, 10]
 
 
 def test_a_code_that_nobody_typed_in_ends() -> None:
@@ -400,13 +366,6 @@ def test_a_file_that_holds_no_token(
 
 
 # --- logout -----------------------------------------------------------------------------
-
-
-@pytest.fixture
-def here(gateway: Serving, clean: Run, token: str) -> Run:
-    """The command line of somebody who has logged in."""
-    assert clean(*at(gateway), "--id-token-file", token).code == 0
-    return clean
 
 
 def left(folder: Path) -> list[Path]:

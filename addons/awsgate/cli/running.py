@@ -16,6 +16,7 @@ from awsgate.cli.no import saying_no
 from awsgate.cli.places import certs_folder, policy_path, state_folder
 from awsgate.cli.reuse import issued_lately
 from awsgate.cli.where import gateway_meant
+from awsgate.errors import SetupError
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,10 @@ def run(
     with saying_no():
         wanted = told.wanted(make_ca=local)
         if local and wanted.gateway:
-            raise bad_parameter("--local starts a gateway here, and a login is at another one")
+            raise SetupError(
+                f"--local starts a gateway here, and the login is at {wanted.gateway}",
+                hint="leave --local out, or name the policy here with --policy",
+            )
         # Static keys are new ones: they are all that the command will have.
         issued = issue(wanted) if static else issued_lately(wanted)
         check_within(issued)

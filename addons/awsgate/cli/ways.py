@@ -29,7 +29,15 @@ from awsgate.errors import SetupError
 BROWSER_S = 300.0
 SLOWER_S = 5
 """RFC 8628, 3.5: "the interval MUST be increased by 5 seconds for this and all subsequent"."""
+CODE = "code of the authenticator (empty: you have none)"
 _LEAST_POLL_S, _LONGEST_DEVICE_S = 1, 1800
+
+
+PASSING = frozenset({"provider-failed", "busy"})
+
+
+class Passing(SetupError):
+    """The gateway, or the provider, cannot do it now. It says nothing of the login."""
 
 
 @contextmanager
@@ -38,6 +46,8 @@ def refusing() -> Iterator[None]:
     try:
         yield
     except ControlError as no:
+        if no.status >= 500 and no.code in PASSING:
+            raise Passing(f"{no.message} [{no.code}]", hint=no.hint) from None
         if no.status >= 500:
             raise SetupError(f"{no.message} [{no.code}]", hint=no.hint) from None
         raise No(f"{no.message} [{no.code}]", hints=[no.hint] if no.hint else []) from None
@@ -122,16 +132,21 @@ def by_device(
     while left > 0:
         sleep(interval)
         left -= interval
-        try:
-            with refusing():
-                answer = client.poll_device(handle)
-        except GatewayAway:
-            continue  # a moment without a network does not end it
+        answer = _polled(client, handle)
         if isinstance(answer, LoginAnswer):
             return answer
         if answer:
             interval += SLOWER_S
     raise No("the code was not typed in in time", hints=["try again"])
+
+
+def _polled(client: ControlClient, handle: str) -> LoginAnswer | bool:
+    """Ask once. A moment without a network, or without the provider, does not end it."""
+    try:
+        with refusing():
+            return client.poll_device(handle)
+    except (GatewayAway, Passing):
+        return False
 
 
 def _told(begun: Mapping[str, Any]) -> tuple[str, int, int]:
@@ -151,7 +166,7 @@ def _told(begun: Mapping[str, Any]) -> tuple[str, int, int]:
 
 def by_password(client: ControlClient, user: str) -> LoginAnswer:
     """Log in as a user of the gateway's own."""
-    password, code = hidden("password"), hidden("code of the authenticator")
+    password, code = hidden("password"), hidden(CODE)
     with refusing():
         return client.login_by_password(user, password, code)
 
@@ -163,12 +178,14 @@ def by_invitation(client: ControlClient, token: str) -> LoginAnswer:
         raise No("the two are not the same", hints=["the invitation is still good: try again"])
     with refusing():
         user, uri = client.accept_invitation(token, password)
-    sys.stderr.write(
-        f"awsgate: you are {printable(user)}. Put this into your authenticator "
-        f"(it is shown this once):\n  {printable(uri)}\n"
-    )
+    sys.stderr.write(f"awsgate: you are {printable(user)}\n")
+    if uri:
+        sys.stderr.write(
+            "awsgate: put this into your authenticator, it is shown this once:\n"
+            f"  {printable(uri)}\n"
+        )
     sys.stderr.flush()
-    code = hidden("code of the authenticator")
+    code = hidden(CODE) if uri else ""
     with refusing():
         return client.login_by_password(user, password, code)
 
