@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import re
 import ssl
 import zlib
 from collections.abc import Callable, Mapping
@@ -22,6 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from saml2 import samlp
 
+from awsgate.connect import samlform
 from awsgate.connect.saml import Replays, SamlConnector, identity_of
 from awsgate.connect.samlassertion import Assertion
 from awsgate.connect.ways import LoginRefused
@@ -240,6 +242,16 @@ async def test_an_answer_of_an_unknown_issuer_fetches_nothing_anew() -> None:
             await made.finish(answer, {"request": "_request1"})
         assert caught.value.reason == "wrong-issuer"
     assert web.asked == 1
+
+
+def test_every_reason_is_in_the_docs() -> None:
+    folder = Path(samlform.__file__).parent
+    text = "".join(path.read_text("utf-8") for path in folder.glob("saml*.py"))
+    reasons = set(re.findall(r'(?:refuse|LoginRefused)\(\s*"([a-z-]+)"', text))
+    page = (Path(__file__).parents[2] / "docs/login-saml.md").read_text("utf-8")
+
+    assert len(reasons) > 18
+    assert [reason for reason in reasons if f"`{reason}`" not in page] == []
 
 
 # -- who it is ------------------------------------------------------------------

@@ -6,6 +6,7 @@ Without xmlsec1: the signatures here are not filled in.
 from __future__ import annotations
 
 import base64
+import re
 
 import pytest
 from hypothesis import given
@@ -37,9 +38,12 @@ def encrypted(block: str = CBC, transport: str = OAEP, data: str = VALUE) -> str
 
 
 def reason(text: str | bytes) -> str:
-    with pytest.raises(LoginRefused) as caught:
+    """Why it is refused, or nothing."""
+    try:
         read_answer(text if isinstance(text, bytes) else text.encode())
-    return caught.value.reason
+    except LoginRefused as refused:
+        return refused.reason
+    return ""
 
 
 def test_a_sound_answer_is_read() -> None:
@@ -131,6 +135,10 @@ REFUSED = {
         "wrapped",
         altered("<saml:AttributeStatement>", '<saml:AttributeStatement xml:id="_assertion1">'),
     ),
+    "an id of another namespace": (
+        "wrapped",
+        altered(' ID="_assertion1"', ' xmlns:x="urn:x" x:ID="_a" ID="_assertion1"'),
+    ),
     "a signature about something else": ("wrapped", altered('URI="#_assertion1"', 'URI="#_x"')),
     "a signature about the document": ("wrapped", altered('URI="#_assertion1"', 'URI=""')),
     "a signature elsewhere": ("wrapped", altered("alice", f"{COPY}alice", Said().text())),
@@ -200,6 +208,26 @@ def test_the_words_of_a_provider_that_says_no_are_not_repeated() -> None:
 
     with pytest.raises(LoginRefused, match=r"^the identity provider said no: AuthnFailed$"):
         read_answer(text.encode())
+
+
+def test_no_second_assertion_has_a_place_anywhere() -> None:
+    """Every place of the document, before and in and after every element."""
+    places = [found.end() for found in re.finditer(r"<[^>]*>", SOUND)][:-1]
+    assert len(places) > 60
+
+    for evil in (EVIL, ENCRYPTED.format(block=CBC, transport=OAEP, data=VALUE)):
+        reasons = {reason(SOUND[:at] + evil + SOUND[at:]) for at in places}
+        assert reasons == {"wrapped"}
+
+
+def test_no_second_signature_has_a_place_anywhere() -> None:
+    text = Said().text()
+    places = [found.end() for found in re.finditer(r"<[^>]*>", text)][:-1]
+
+    taken = [at for at in places if not reason(text[:at] + signature("_response1") + text[at:])]
+
+    # Of the whole there may be one, behind its issuer.
+    assert taken == [text.index("</saml:Issuer>") + len("</saml:Issuer>")]
 
 
 @given(st.binary(max_size=200), st.integers(0, len(SOUND)))

@@ -73,7 +73,7 @@ def test_a_person_logs_in_and_aws_sees_who(
     assert (said["user"], said["connector"], said["roles"]) == (name, "saml/corp", roles)
     assert gateway.whoami("--role", at_aws).endswith(f":assumed-role/{at_aws}/{name}")
     line = gateway.logins()[-1]
-    assert (line["user"], line["decision"]) == (name, "allow")
+    assert (line["user"], line["decision"]) == (name, "allowed")
     assert 'awsgate_logins_total{connector="saml/corp",result="ok"}' in gateway.process.metrics()
 
 
@@ -194,7 +194,7 @@ def test_a_forged_answer_is_refused_and_recorded(
 
     assert attempt.bring(forged) == reason
     line = gateway.logins()[-1]
-    assert (line["decision"], line["code"]) == ("deny", reason)
+    assert (line["decision"], line["code"]) == ("refused", reason)
     sample = f'awsgate_logins_total{{connector="saml/corp",result="{reason}"}}'
     assert sample in gateway.process.metrics()
 

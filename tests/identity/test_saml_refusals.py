@@ -6,6 +6,7 @@ Each refusal is by its reason. The answers are made by text and xmlsec1 alone (`
 from __future__ import annotations
 
 import asyncio
+import functools
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -14,6 +15,8 @@ from typing import Any
 
 import httpx
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from awsgate.connect import samlcrypto
 from awsgate.connect.saml import Replays, SamlConnector
@@ -402,3 +405,44 @@ async def test_an_xmlsec1_that_hangs_is_ended(
 
     async with asyncio.timeout(10):
         assert await refused(text) == "bad-signature"
+
+
+# -- anything at all --------------------------------------------------------------
+
+
+@given(st.data())
+@settings(max_examples=150, deadline=None)
+def test_whatever_is_changed_nobody_becomes_somebody_else(data: st.DataObject) -> None:
+    """One cut, one copy or one byte anywhere: it is refused, or says what was signed."""
+    text = _signed_once()
+    at, end = sorted(data.draw(st.tuples(*[st.integers(0, len(text))] * 2)))
+    to = data.draw(st.integers(0, len(text)))
+    byte = data.draw(st.sampled_from("<>\"'/=&;# aZ0\x00\n-"))
+    changed = data.draw(
+        st.sampled_from(
+            [
+                text[:at] + text[end:],
+                text[:to] + text[at:end] + text[to:],
+                text[:at] + byte + text[at + 1 :],
+                text[:at] + byte + text[at:],
+            ]
+        )
+    )
+
+    try:
+        identity = asyncio.run(_taken(changed))
+    except LoginRefused:
+        return
+    assert (identity.user, identity.roles) == ("alice@example.com", ("admin",))
+
+
+@functools.cache
+def _signed_once() -> str:
+    return answer(Said(sign_response=True))
+
+
+async def _taken(text: str) -> Identity:
+    made = Saml.model_validate(document())
+    client = httpx.AsyncClient(verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+    connector = SamlConnector(made, http=client, clock=lambda: NOW, replays=Replays())
+    return await connector.finish({"SAMLResponse": form(text)}, {"request": REQUEST})

@@ -77,7 +77,7 @@ _PLACES = (
     *(_ASSERTION, _ENCRYPTED),
 )
 _ID = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]{0,255}")
-_ID_ATTRIBUTES = ("ID", "Id", "id", "{http://www.w3.org/XML/1998/namespace}id")
+_XML_ID = "{http://www.w3.org/XML/1998/namespace}id"
 _ENCODING = re.compile(rb"""\A\s*<\?xml[^>]*\sencoding\s*=\s*["'](?!utf-8["'])""", re.IGNORECASE)
 
 
@@ -211,11 +211,14 @@ def _check_elements(response: Element) -> None:
 
 
 def _check_ids(response: Element) -> None:
+    # xmlsec1 takes an ID attribute of any namespace for an id.
     seen: set[str] = set()
     for element in response.iter():
-        for value in filter(None, map(element.get, _ID_ATTRIBUTES)):
-            if value in seen:
-                refuse("wrapped", "the answer has one id twice")
+        for name, value in element.attrib.items():
+            if name.rpartition("}")[2].lower() != "id":
+                continue
+            if value in seen or (name[0] == "{" and name != _XML_ID):
+                refuse("wrapped", "the answer has one id twice, or one of a strange kind")
             seen.add(value)
 
 
