@@ -142,6 +142,11 @@ class Metrics:
         self._refusals_total = self._counter(
             "awsgate_refusals_total", "Requests and tunnels refused, by refusal code.", "code"
         )
+        self._tls_failures_total = self._counter(
+            "awsgate_tls_failures_total",
+            "Connections that did not come to TLS with the proxy itself, by cause.",
+            "cause",
+        )
         self._reloads_total = self._counter(
             "awsgate_policy_reloads_total", "Attempts to load a changed policy.", "result"
         )
@@ -215,6 +220,10 @@ class Metrics:
     def refused(self, code: Code | str) -> None:
         """Count a refusal."""
         self._refusals_total.child(str(code)).inc()
+
+    def tls_failed(self, cause: str) -> None:
+        """Count a connection that was to begin with TLS; ``cause`` is of a bounded set."""
+        self._tls_failures_total.child(cause).inc()
 
     def tunnel_opened(self, *, user: str, reason: str) -> None:
         """Count a tunnel; ``reason`` is the rule that let it through."""

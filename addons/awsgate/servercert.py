@@ -27,12 +27,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from awsgate.address import host_of
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.certmaking import (
     GATEWAY_ROOT_NAME,
@@ -46,7 +48,7 @@ from awsgate.certmaking import (
 )
 from awsgate.errors import SetupError
 from awsgate.paths import folder_lock, private_folder, read_private, write_file
-from awsgate.policy.settings import Certificate
+from awsgate.policy.settings import Certificate, GatewaySpec
 
 CERT_NAME = "gateway.pem"
 KEY_NAME = "gateway.key"
@@ -75,19 +77,47 @@ class ServerCertificate:
 
     def context(self) -> ssl.SSLContext:
         """Give the server's side of TLS with it. Raises ``SetupError``."""
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.minimum_version = ssl.TLSVersion.TLSv1_2
-        context.options |= ssl.OP_NO_RENEGOTIATION
-        context.set_alpn_protocols(["http/1.1"])
-        try:
-            # A password is asked for on the terminal, unless there is one.
-            context.load_cert_chain(self.cert, self.key, password=_no_password)
-        except (OSError, ValueError) as exc:
-            raise SetupError(
-                f"certificate {self.cert} and key {self.key} cannot be used ({_why(exc)})",
-                hint="both as PEM, the key without a password and of this certificate",
-            ) from None
-        return context
+        return context_of(self.cert, self.key)
+
+
+def context_of(cert: Path, key: Path) -> ssl.SSLContext:
+    """Give the server's side of TLS with a certificate. Raises ``SetupError``."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.options |= ssl.OP_NO_RENEGOTIATION
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # Without one, OpenSSL asks for a password on the terminal.
+        context.load_cert_chain(cert, key, password=_no_password)
+    except (OSError, ValueError) as exc:
+        raise SetupError(
+            f"certificate {cert} and key {key} cannot be used ({_why(exc)})",
+            hint="both as PEM, the key without a password and of this certificate",
+        ) from None
+    return context
+
+
+def certificate_for(folder: Path, spec: GatewaySpec, *, now: datetime) -> ServerCertificate | None:
+    """Give the certificate that the policy asks for; None: it asks for no TLS of ours.
+
+    Its names are those of ``spec.names``, and where it listens. Raises as
+    ``ensure_server_certificate`` does.
+    """
+    if not (spec.tls or spec.control.listen or spec.names or spec.certificate):
+        return None
+    names = list(spec.names)
+    if spec.certificate is None:
+        places = [host_of(spec.listen), host_of(spec.control.listen)]
+        names += [host for host in places if host and not _is_anywhere(host)]
+        names += filter(None, [urlsplit(spec.control.url).hostname])
+    return ensure_server_certificate(folder, names, spec.certificate, now=now)
+
+
+def _is_anywhere(host: str) -> bool:
+    try:
+        return ip_address(host).is_unspecified
+    except ValueError:
+        return False
 
 
 def ensure_server_certificate(

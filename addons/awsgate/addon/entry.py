@@ -137,8 +137,14 @@ class AwsGate:
         gateway.control_address = self.control.address
 
     def assembled(self, settings: Settings) -> Gateway:
-        """Build the gateway."""
-        return assemble(settings)
+        """Build the gateway. Raises ``SetupError``, also if this host cannot serve it."""
+        gateway = assemble(settings)
+        try:
+            host.check_listening(ctx.options, gateway.policy.gateway)
+        except SetupError:
+            gateway.close()
+            raise
+        return gateway
 
     def _watch(self, hooks: Hooks) -> None:
         """Follow the files of the policy and the locks; SIGHUP reads them at once."""
@@ -227,6 +233,10 @@ class AwsGate:
     def error(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
         self._live().error(flow)
+
+    def client_connected(self, client: connection.Client) -> None:
+        """See ``Hooks``."""
+        self._live().client_connected(client)
 
     def client_disconnected(self, client: connection.Client) -> None:
         """See ``Hooks``."""

@@ -19,11 +19,17 @@ from awsgate.wire import RequestFacts
 
 
 def facts_of(
-    flow: http.HTTPFlow, connect_host: str | None, connect_port: int = 443
+    flow: http.HTTPFlow,
+    connect_host: str | None,
+    connect_port: int = 443,
+    *,
+    secured: bool = False,
 ) -> RequestFacts:
     """Take the facts of a request as it stands on the wire.
 
     ``connect_host`` is the normalised CONNECT host of the tunnel it came through.
+    ``secured``: the client speaks TLS to the proxy itself. That is its TLS where there was
+    no CONNECT; inside one there must be another, under the name of the host.
     """
     data = flow.request.data
     client = flow.client_conn
@@ -33,7 +39,7 @@ def facts_of(
         authority=data.authority,
         headers=data.headers.fields,
         connect_host=connect_host,
-        tls=client.tls_established,
+        tls=client.tls_established or (secured and connect_host is None),
         sni=client.sni,
         local=is_local(client),
         http_version=data.http_version,

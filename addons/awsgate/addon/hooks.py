@@ -32,6 +32,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
 from awsgate.lockout import cut_off, may_stay
+from awsgate.publicness import is_open_to_others
 from awsgate.session import check_time
 from awsgate.wiring import Gateway, role_request
 
@@ -57,6 +58,8 @@ class Hooks:
         self.answers = Answers(gateway, clock)
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
+        self.secured = False
+        """Clients speak TLS to the proxy itself. Set by who listens so."""
         self._current: dict[str, http.HTTPFlow] = {}
         """The last request of each client connection: HTTP/1 has one at a time."""
 
@@ -113,6 +116,17 @@ class Hooks:
         sni = self.tripwire.sni_for(data.context.client, data.context.server.address)
         if sni:
             data.conn.sni = sni
+
+    def client_connected(self, client: connection.Client) -> None:
+        """Refuse who comes in plain from elsewhere, where that is not allowed.
+
+        The start is refused then: what is left is the moment before mitmproxy listens where
+        it is told to.
+        """
+        if not (self.secured or flows.is_local(client)) and not is_open_to_others(
+            self.gateway.policy.gateway
+        ):
+            client.error = "awsgate: only clients of this machine are served here"
 
     def client_disconnected(self, client: connection.Client) -> None:
         """Close the books on a connection."""
@@ -183,6 +197,7 @@ class Hooks:
             flow,
             route.host if route is not None else None,
             route.port if route is not None else 443,
+            secured=self.secured,
         )
         trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
         flow.metadata[TRACE] = trace

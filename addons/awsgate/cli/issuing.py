@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awsgate.address import reachable
+from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
@@ -54,13 +54,15 @@ class Issued:
     """``spec.listen`` of the policy; empty: ``proxy`` says."""
     bundle: str
     root: str
+    tls: bool = False
+    """Clients speak TLS to the proxy itself."""
     proxy: str = ""
     proxy_user: str = field(default="", repr=False)
     """``key:password`` for a proxy that wants to know its caller, ready for a URL."""
 
     def way(self, proxy: str, region: str) -> Way:
         """Give the way to the gateway; ``proxy`` is empty for where it listens."""
-        url = proxy or self.proxy or f"http://{reachable(self.listen)}"
+        url = proxy or self.proxy or gateway_url(self.listen, tls=self.tls)
         if self.proxy_user:
             scheme, _, rest = url.partition("://")
             url = f"{scheme}://{self.proxy_user}@{rest}"
@@ -133,4 +135,5 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         listen=rules.gateway.listen,
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
+        tls=rules.gateway.tls,
     )

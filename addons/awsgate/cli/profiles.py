@@ -158,7 +158,7 @@ def _of_policy(
 ) -> _Wanted:
     from datetime import UTC, datetime
 
-    from awsgate.address import reachable
+    from awsgate.address import gateway_url
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
     from awsgate.cli.choice import check_names, choices, default_user
@@ -172,7 +172,7 @@ def _of_policy(
         raise No(f"{user} may have no such role")
     folder = certs_folder_in_use(certs)
     ca = ensure_ca(folder, suffixes=all_suffixes(), now=datetime.now(UTC))
-    proxy = f"http://{reachable(rules.gateway.listen)}"
+    proxy = gateway_url(rules.gateway.listen, tls=rules.gateway.tls)
     return _Wanted(choices(rules, user), found, str(ca.bundle), proxy)
 
 

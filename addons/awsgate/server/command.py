@@ -13,15 +13,13 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from awsgate.address import joined
+from awsgate.address import host_of, joined
 from awsgate.announcement import announcement, say, warned_of
 from awsgate.audit import AuditLog
-from awsgate.aws.partitions import all_suffixes
-from awsgate.ca import CertificateAuthority, ensure_ca
+from awsgate.ca import CertificateAuthority
 from awsgate.credentials import PER_REQUEST, CredentialCache
 from awsgate.listening import bind
 from awsgate.metrics import Metrics, forget_process, shared_registry
@@ -29,10 +27,13 @@ from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Outcome, Reading, Watch, policy_source
+from awsgate.publicness import check_places
+from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import MITMPROXY, Orders
 from awsgate.server.parent import Parent, default_workers
+from awsgate.servercert import ServerCertificate
 from awsgate.state import State, open_state
 from awsgate.wiring import (
     Settings,
@@ -40,6 +41,7 @@ from awsgate.wiring import (
     lost_ca,
     metrics_address,
     new_metrics,
+    open_certificates,
     rotation_of,
     start_warnings,
 )
@@ -55,6 +57,9 @@ class _SetUp:
     settings: Settings
     policy: Policy
     ca: CertificateAuthority
+    certificate: ServerCertificate | None
+    tls: int
+    """File descriptor of it, where clients speak TLS to the proxy; else -1."""
     sockets: list[socket.socket]
     audit_path: Path
     warnings: list[str]
@@ -76,6 +81,7 @@ class _SetUp:
             broker=broker,
             drain_s=self.drain_s,
             fallback=str(self.last_good.path or ""),
+            tls=self.tls,
             core=self.core,
             control=control,
         )
@@ -85,7 +91,7 @@ class _SetUp:
         many = "s" if self.workers > 1 else ""
         shown = ", ".join(joined(*sock.getsockname()[:2]) for sock in self.sockets)
         lines = announcement(
-            f"{shown} with {self.workers} worker{many}",
+            f"{shown}{' (TLS)' * (self.tls >= 0)} with {self.workers} worker{many}",
             self.policy,
             at=self.settings.policy,
             ca=self.ca,
@@ -113,15 +119,17 @@ def serve(
     policy = load_policy(settings.policy)
     lost = lost_ca(settings)
     state = open_state(settings.state)
-    ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    ca, certificate = open_certificates(settings, policy.gateway)
     made = _SetUp(
         settings=settings,
         policy=policy,
         ca=ca,
-        sockets=handed_sockets(os.environ) or [bind(listen or policy.gateway.listen)],
+        certificate=certificate,
+        tls=_tls(policy, certificate),
+        sockets=_sockets(policy, listen),
         audit_path=state.audit_path,
         state=state,
-        warnings=start_warnings(settings, policy, ca, lost=lost),
+        warnings=start_warnings(settings, policy, ca, certificate, lost=lost),
         workers=workers or default_workers(),
         drain_s=drain_s,
         core=core,
@@ -129,6 +137,25 @@ def serve(
     )
     _raise_file_limit()
     return asyncio.run(_run(made))
+
+
+def _sockets(policy: Policy, listen: str) -> list[socket.socket]:
+    """Give the sockets of systemd, or one of ours, if clients may come that way."""
+    handed = handed_sockets(os.environ)
+    if handed:
+        inet = [sock for sock in handed if sock.family in (socket.AF_INET, socket.AF_INET6)]
+        check_places(policy.gateway, [sock.getsockname()[0] for sock in inet])
+        return handed
+    place = listen or policy.gateway.listen
+    check_places(policy.gateway, [host_of(place)])
+    return [bind(place)]
+
+
+def _tls(policy: Policy, certificate: ServerCertificate | None) -> int:
+    if not policy.gateway.tls or certificate is None:
+        return -1
+    certificate.context()  # what is wrong with it is said here, and once
+    return certificate_file(certificate)
 
 
 async def _run(made: _SetUp) -> int:
@@ -153,6 +180,7 @@ async def _run(made: _SetUp) -> int:
         lambda number, broker: made.orders(number, broker, at),
         workers=made.workers,
         sockets=made.sockets,
+        tls=made.tls,
         credentials=credentials,
         notifier=Notifier(os.environ),
         on_death=forget_process,

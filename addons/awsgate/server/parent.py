@@ -55,12 +55,14 @@ class Parent:
         *,
         workers: int,
         sockets: list[socket.socket],
+        tls: int,
         credentials: CredentialCache,
         notifier: Notifier,
         on_death: Callable[[int], None],
         drain_s: float,
     ) -> None:
         self._orders, self._sockets = orders, sockets
+        self._tls = [tls] if tls >= 0 else []
         self._broker = Broker(credentials)
         self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
         self._workers = [Worker(number) for number in range(workers)]
@@ -147,7 +149,7 @@ class Parent:
         orders = self._orders(number, channel.fileno())
         return await asyncio.create_subprocess_exec(
             sys.executable, "-O", "-m", "awsgate.server.worker", orders.text(),
-            pass_fds=(*listening, channel.fileno()),
+            pass_fds=(*listening, *self._tls, channel.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
             # The gateway's own AWS credentials are the parent's alone.
             env={name: v for name, v in os.environ.items() if not name.startswith("AWS_")},

@@ -21,7 +21,7 @@ from awsgate.listening import bind
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.policy import GatewaySpec, Policy
-from awsgate.servercert import ServerCertificate, ensure_server_certificate
+from awsgate.servercert import ServerCertificate, certificate_for
 from awsgate.session import Session, SessionKeys
 from awsgate.state import USERS_NAME
 from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
@@ -79,9 +79,9 @@ def start_control(parts: Parts) -> ControlServer:
     """Serve the API where the policy says. Raises ``SetupError`` with what is wrong."""
     policy = parts.policy()
     spec = policy.gateway
-    certificate = ensure_server_certificate(
-        parts.certs, spec.names, spec.certificate, now=datetime.now(UTC)
-    )
+    certificate = certificate_for(parts.certs, spec, now=datetime.now(UTC))
+    if certificate is None:
+        raise SetupError("spec.control.listen of kind: gateway is empty")
     context = _context(certificate, spec)
     http = new_http()
     connectors = Connectors(maker(http))
