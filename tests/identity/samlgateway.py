@@ -12,7 +12,6 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,6 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
-from awsgate.servercert import ensure_server_certificate
 from identity.samlidp import Provider, saml_provider
 
 CONNECTOR = "saml/corp"
@@ -149,9 +147,6 @@ def gateway_with_saml(
     }
     file = folder / "policy.yaml"
     file.write_text(yaml.safe_dump_all(_documents(control, connector)), "utf-8")
-    # Before the CA, whose bundles its root is in.
-    (folder / "certs").mkdir(mode=0o700)
-    ensure_server_certificate(folder / "certs", (), None, now=datetime.now(UTC))
     process = GatewayProcess(
         folder, policy=file, keys=aws.gateway_keys, upstream=aws.url, workers=workers
     )

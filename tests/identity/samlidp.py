@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import html
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -94,7 +95,7 @@ def make_server(folder: Path, url: str, encrypt: str) -> Any:
     config = IdPConfig().load(
         {
             "entityid": url + "/metadata",
-            "xmlsec_binary": "/usr/bin/xmlsec1",
+            "xmlsec_binary": shutil.which("xmlsec1"),
             "key_file": str(folder / "idp.key"),
             "cert_file": str(folder / "idp.crt"),
             "metadata": {"local": [str(folder / "sp.xml")]},
