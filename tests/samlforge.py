@@ -18,7 +18,7 @@ from typing import Any
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -55,13 +55,15 @@ class Pair:
 
 
 def pair(name: str = "idp", bits: int = 2048) -> Pair:
-    """One key a name, made once for all tests."""
+    """One key a name, made once for all tests. No ``bits``: of an elliptic curve."""
     return _pair(name, bits)
 
 
 @cache
 def _pair(name: str, bits: int) -> Pair:
-    key = rsa.generate_private_key(65537, bits)
+    key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey = (
+        rsa.generate_private_key(65537, bits) if bits else ec.generate_private_key(ec.SECP256R1())
+    )
     subject = x509.Name([x509.NameAttribute(x509.oid.NameOID.COMMON_NAME, name)])
     today = dt.datetime.now(dt.UTC)
     cert = (
@@ -187,7 +189,7 @@ def signed(text: str, *, by: str = "idp", id: str = "_assertion1", node: str = "
     node = node or (RESPONSE_NODE if id.startswith("_response") else ASSERTION_NODE)
     with TemporaryDirectory() as folder:
         key, source, made = (Path(folder) / name for name in ("key.pem", "in.xml", "out.xml"))
-        key.write_text(pair(by).key)
+        key.write_text(pair(by, 0 if by == "curve" else 2048).key)
         source.write_text(text)
         command = ["xmlsec1", "--sign", "--privkey-pem", str(key), "--id-attr:ID", node]
         done = subprocess.run(
@@ -275,6 +277,36 @@ def metadata(*, cert: str = "", issuer: str = ISSUER, more: str = "", sso: str =
         f'"urn:oasis:names:tc:SAML:2.0:bindings:HTTP-Redirect" Location="{sso}"/>'
         "</md:IDPSSODescriptor></md:EntityDescriptor>"
     )
+
+
+TYPED = (
+    '<saml:AttributeValue xmlns:xs="http://www.w3.org/2001/XMLSchema" '
+    'xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xsi:type="xs:string">'
+)
+PREFIXES = (
+    '<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#">'
+    '<ec:InclusiveNamespaces xmlns:ec="http://www.w3.org/2001/10/xml-exc-c14n#" '
+    'PrefixList="xs"/></ds:Transform></ds:Transforms>'
+)
+PLAIN = '<ds:Transform Algorithm="http://www.w3.org/2001/10/xml-exc-c14n#"/></ds:Transforms>'
+
+
+def as_okta(text: str) -> str:
+    """Values with a type, whose prefix the signature names."""
+    return text.replace("<saml:AttributeValue>", TYPED).replace(PLAIN, PREFIXES)
+
+
+def as_entra(text: str) -> str:
+    """No prefixes: every element says its namespace, or is below one that does."""
+    text = text.replace("xmlns:saml=", "xmlns=").replace("<saml:", "<").replace("</saml:", "</")
+    text = text.replace("xmlns:ds=", "xmlns=").replace("<ds:", "<").replace("</ds:", "</")
+    return text.replace('Z"', '.0000000Z"')
+
+
+def as_shibboleth(text: str) -> str:
+    """In lines, with a declaration."""
+    head = '<?xml version="1.0" encoding="UTF-8"?>\n'
+    return head + text.replace("><saml:", ">\n    <saml:").replace("><ds:", ">\n<ds:")
 
 
 def _parted(text: str) -> tuple[str, str]:

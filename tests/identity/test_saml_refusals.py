@@ -32,6 +32,9 @@ from samlforge import (
     RSA_1_5,
     Said,
     answer,
+    as_entra,
+    as_okta,
+    as_shibboleth,
     document,
     encrypted,
     form,
@@ -93,10 +96,26 @@ TAKEN: dict[str, Callable[[], str]] = {
     "encrypted": lambda: sealed(Said()),
     "encrypted in CBC": lambda: sealed(Said(), block="cbc"),
     "encrypted, and signed as a whole": lambda: sealed(Said(sign_response=True)),
-    "with types and namespaces of its own": lambda: answer(
-        Said(attributes={"groups": ["admins"], "n": ["1"]})
-    ),
+    "as Okta writes": lambda: styled(as_okta),
+    "as Entra ID writes": lambda: styled(as_entra),
+    "as Shibboleth writes, encrypted": lambda: styled(as_shibboleth, encrypt=True),
+    "RSA with SHA-512": lambda: answer(Said(signs=RSA_SHA512)),
 }
+
+
+RSA_SHA512 = {
+    "method": "http://www.w3.org/2001/04/xmldsig-more#rsa-sha512",
+    "digest": "http://www.w3.org/2001/04/xmlenc#sha512",
+}
+ECDSA = "http://www.w3.org/2001/04/xmldsig-more#ecdsa-sha256"
+
+
+def styled(style: Callable[[str], str], *, encrypt: bool = False) -> str:
+    """An answer in the style of a provider, signed in it, twice if it is not encrypted."""
+    if encrypt:
+        return Said().text(encrypted(signed(style(Said().assertion())), to="sp"))
+    text = signed(style(Said(sign_response=True).text()), id="_assertion1")
+    return signed(text, id="_response1")
 
 
 @pytest.mark.parametrize("make", TAKEN.values(), ids=TAKEN)
@@ -106,6 +125,12 @@ async def test_an_answer_that_is_right_is_taken(make: Callable[[], str], log_in:
     assert (identity.user, identity.connector) == ("alice@example.com", "saml/corp")
     assert identity.roles == ("admin",)
     assert identity.ends_at == int(NOW) + 3600
+
+
+async def test_a_key_of_an_elliptic_curve_signs_too(log_in: LogIn) -> None:
+    text = answer(Said(signs={"method": ECDSA}), by="curve")
+
+    assert (await log_in(text, cert=pair("curve", 0).cert)).user == "alice@example.com"
 
 
 # what is wrong -> (reason, answer, changes of the connector)
