@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -22,6 +23,8 @@ from awsgate.errors import Refusal
 from awsgate.login import Identity
 from awsgate.loginstore import folder_of, load, record_of
 from awsgate.session import Bounds, Session
+from awsgate.state import open_state
+from awsgate.tunnelpass import open_tunnel_pass
 from awsgate.variables import BOUNDS, undoing
 from commandline import POLICY as LOCAL_POLICY
 from commandline import READ_ONLY as LOCAL_ROLE
@@ -137,6 +140,20 @@ def test_the_gateways_no_is_the_commands(
 
 
 # --- whom to ask ------------------------------------------------------------------------
+
+
+def test_so_do_tunnels_of_a_gateway_here(home: Path, run: Run, gateway_ca: Path) -> None:
+    assert gateway_ca.exists()
+    (home / "policy.yaml").write_text(
+        LOCAL_POLICY.replace("{listen:", "{tunnels: {callers: known}, listen:")
+    )
+
+    found = variables(run, "--user", "alice")
+
+    key, password = found["HTTPS_PROXY"].removeprefix("http://").partition("@")[0].split(":")
+    keys = open_state(home / "it's state").session_keys
+    caller = open_tunnel_pass(keys, key, unquote(password), now=int(time.time()))
+    assert (key, caller.user) == (found["AWS_ACCESS_KEY_ID"], "alice")
 
 
 @pytest.fixture

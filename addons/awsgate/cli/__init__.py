@@ -38,6 +38,7 @@ COMMANDS = {
     "users": "users",
     "audit": "audit",
     "ca": "ca",
+    "session-key": "session_key",
     "presign": "presign",
     "eks-token": "eks_token",
     "rds-token": "rds_token",

@@ -12,12 +12,14 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote
 
 from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
     from awsgate.policy import Policy
+    from awsgate.session import GatewayCredentials, SessionKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +112,9 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     if not wanted.make_ca:
         existing_ca(wanted.certs)
     life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
+    session_keys = open_state(wanted.state).session_keys
     minted = mint(
-        open_state(wanted.state).session_keys,
+        session_keys,
         user=choice.user,
         app=choice.app,
         role_arn=choice.role_arn,
@@ -136,4 +139,25 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         bundle=str(ca.bundle),
         root=str(ca.root_cert),
         tls=rules.gateway.tls,
+        proxy_user=_proxy_user(rules, session_keys, minted),
     )
+
+
+def _proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:
+    """Give what tunnels know their caller by, where they want to."""
+    if rules.gateway.tunnels.callers != "known":
+        return ""
+    import secrets
+
+    from awsgate.session import open_session
+    from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
+
+    opened = open_session(
+        keys,
+        access_key_id=minted.access_key_id,
+        session_token=minted.session_token,
+        now=int(time.time()),
+    )
+    entropy = secrets.token_bytes(ENTROPY_BYTES)
+    password = mint_tunnel_pass(keys, opened.session, entropy=entropy)
+    return f"{minted.access_key_id}:{quote(password, safe='')}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from awsgate.controlclient import ControlClient, ControlError
 from awsgate.errors import Code, SetupError
 from awsgate.loginstore import Stored, forget, gateway_url, load, stored_gateways
 from awsgate.timestamps import utc_seconds
+from awsgate.variables import MARK
 
 AllOption = Annotated[bool, typer.Option("--all", help="All gateways that you are logged in at.")]
 
@@ -31,6 +33,11 @@ def logout(gateway: GatewayOption = "", every: AllOption = False) -> None:
     """
     with saying_no():
         told = [_out(url) for url in _meant(gateway, every=every)]
+    if os.environ.get(MARK):
+        # What names the bundle would look for a file that is gone.
+        sys.stderr.write(
+            'awsgate: hint: this shell is still set up for it: eval "$(awsgate env --unset)"\n'
+        )
     raise typer.Exit(0 if all(told) else 1)
 
 

@@ -24,6 +24,7 @@ async def ping(call: Call) -> Answer:
         name=operators.name_of(call),
         connectors=list(_connectors(call)),
         proxy=call.api.info.proxy(),
+        tunnel_auth=call.api.policy.gateway.tunnels.callers == "known",
         bundle_sha256=hashlib.sha256(bundle).hexdigest(),
     )
 

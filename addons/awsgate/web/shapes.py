@@ -53,6 +53,8 @@ class Ping(Answer):
     connectors: list[ConnectorInfo]
     proxy: str
     """HTTPS_PROXY for clients."""
+    tunnel_auth: bool
+    """It is to hold the access key id and the proxy password: tunnels need a caller."""
     bundle_sha256: str
     """SHA-256, in hex, of the bundle of /v1/ca."""
 
@@ -135,7 +137,7 @@ class PasswordAsked(Asked):
 class InvitationAsked(Asked):
     """The first password of a user of the gateway's own."""
 
-    token: Annotated[str, Field(max_length=512, repr=False)]
+    token: Annotated[str, Field(max_length=2048, repr=False)]
     password: Annotated[str, Field(max_length=1024, repr=False)]
 
 

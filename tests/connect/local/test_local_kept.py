@@ -275,6 +275,55 @@ def test_changes_of_many_threads_are_all_kept(users: LocalUsers) -> None:
     assert [record.user for record in users.files.all()[0]] == sorted(names)
 
 
+class Between(PasswordHasher):
+    """Lets something happen while a password is hashed."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self._happens = happens
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self._happens()
+        return super().hash(password, salt=salt)
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Any:  # noqa: A002 - its name
+        self._happens()
+        return super().verify(hash, password)
+
+
+async def test_two_who_use_an_invitation_at_the_same_moment_are_one(
+    users: LocalUsers, folder: Path, clock: Clock
+) -> None:
+    invitation = users.add("alice")
+    assert invitation is not None
+    both = threading.Barrier(2, timeout=10)
+    racing = LocalUsers(folder, clock, hasher=Between(both.wait))
+
+    answers = await asyncio.gather(
+        *(racing.accept(invitation.token, f"{PASSWORD} {n}") for n in range(2)),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["Enrolled", "LoginRefused"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [("reset", "wrong-password"), ("remove", "unknown-user")]
+)
+async def test_what_ends_while_a_password_is_looked_at_lets_nobody_in(
+    users: LocalUsers, folder: Path, clock: Clock, change: str, reason: str
+) -> None:
+    phone = await enrolled(users, clock)
+    seen = LocalUsers(folder, clock, hasher=Between(lambda: getattr(users, change)("alice")))
+    seen.__dict__["_decoy_hash"] = "$argon2id$"  # made before, as in a gateway that has run
+
+    refused = await refusal(seen.prove("alice", PASSWORD, phone.code()))
+
+    assert refused.reason == reason
+    record = users.files.read("alice")
+    assert record is None or record.last_step == -1
+
+
 class SlowHasher(PasswordHasher):
     """Hashes until it is told to go on, and counts how many do at a time."""
 
