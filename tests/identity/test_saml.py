@@ -16,7 +16,8 @@ import pytest
 
 from awsgate.demo.embedded_aws import EmbeddedAws
 from identity.browser import Browser, browsing
-from identity.samlgateway import Gateway, gateway_with_saml
+from identity.gateway import Person
+from identity.samlgateway import CONNECTOR, Both, gateway_with_saml
 from identity.samlidp import PASSWORD
 from samlforge import Said, form, pair, signed
 
@@ -31,17 +32,28 @@ def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
 
 
 @pytest.fixture(scope="module")
-def gateway(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gateway]:
+def both(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with gateway_with_saml(tmp_path_factory.mktemp("saml"), aws) as running:
         yield running
 
 
 @pytest.fixture
-def window(gateway: Gateway, chromedriver: httpx.Client, tmp_path: Path) -> Iterator[Browser]:
+def window(both: Both, chromedriver: httpx.Client, tmp_path: Path) -> Iterator[Browser]:
     """A browser that trusts the gateway's certificate."""
     folder = tmp_path / "browser"
-    with browsing(chromedriver, folder, trusted=gateway.trusted) as opened:
+    with browsing(chromedriver, folder, trusted=both.gateway.trusted) as opened:
         yield opened
+
+
+BY_SAML = ("--connector", CONNECTOR, "--no-browser")
+
+
+def go_in(person: Person, window: Browser, user: str, shown: str) -> tuple[int, str, str]:
+    """Log in with a browser until it shows something; give how the command ended."""
+    with person.logging_in(*BY_SAML) as login:
+        log_in(window, login.url(), user)
+        window.wait_for(shown)
+        return login.ended()
 
 
 def log_in(browser: Browser, url: str, user: str, password: str = PASSWORD) -> None:
@@ -60,40 +72,37 @@ PEOPLE = {
 
 @pytest.mark.parametrize(("user", "roles", "at_aws"), [(u, *p) for u, p in PEOPLE.items()])
 def test_a_person_logs_in_and_aws_sees_who(
-    gateway: Gateway, window: Browser, user: str, roles: list[str], at_aws: str
+    both: Both, window: Browser, user: str, roles: list[str], at_aws: str
 ) -> None:
-    with gateway.logging_in() as login:
-        log_in(window, login.url, user)
-        window.wait_for("Logged in")
-        code, out, err = login.ended()
+    person = both.gateway.person(user)
+    code, out, err = go_in(person, window, user, "Logged in")
 
     assert code == 0, err
     said = json.loads(out)
     name = f"{user}@example.com"
     assert (said["user"], said["connector"], said["roles"]) == (name, "saml/corp", roles)
-    assert gateway.whoami("--role", at_aws).endswith(f":assumed-role/{at_aws}/{name}")
-    line = gateway.logins()[-1]
+    assert person.whoami("--role", at_aws).endswith(f":assumed-role/{at_aws}/{name}")
+    line = both.gateway.logins()[-1]
     assert (line["user"], line["decision"]) == (name, "allowed")
-    assert 'awsgate_logins_total{connector="saml/corp",result="ok"}' in gateway.process.metrics()
+    assert (
+        'awsgate_logins_total{connector="saml/corp",result="ok"}' in both.gateway.process.metrics()
+    )
 
 
-def test_a_person_without_a_role_is_told_so(gateway: Gateway, window: Browser) -> None:
-    with gateway.logging_in() as login:
-        log_in(window, login.url, "eve")
-        window.wait_for("Not logged in")
-        code, out, err = login.ended()
+def test_a_person_without_a_role_is_told_so(both: Both, window: Browser) -> None:
+    code, out, err = go_in(both.gateway.person("eve"), window, "eve", "Not logged in")
 
     assert (code, out) == (1, "")
     assert "[no-role]" in err
 
 
-def test_a_wrong_password_does_not_come_back_to_us(gateway: Gateway, window: Browser) -> None:
-    before = len(gateway.logins())
-    with gateway.logging_in() as login:
-        log_in(window, login.url, "ann", "wrong")
+def test_a_wrong_password_does_not_come_back_to_us(both: Both, window: Browser) -> None:
+    before = len(both.gateway.logins())
+    with both.gateway.person("ann").logging_in(*BY_SAML) as login:
+        log_in(window, login.url(), "ann", "wrong")
         window.wait_for("wrong password")
 
-    assert len(gateway.logins()) == before
+    assert len(both.gateway.logins()) == before
 
 
 @pytest.mark.parametrize("encrypt", ["gcm", "cbc"])
@@ -103,34 +112,37 @@ def test_with_signed_requests_and_encrypted_assertions(
     """Under ``awsgate run``; the provider refuses requests that are not signed."""
     keys = {"assertion_key_pair": KEYS, "signing_key_pair": KEYS}
     with (
-        gateway_with_saml(tmp_path / "gate", aws, encrypt=encrypt, workers=1, **keys) as gateway,
-        browsing(chromedriver, tmp_path / "browser", trusted=gateway.trusted) as window,
-        gateway.logging_in() as login,
+        gateway_with_saml(tmp_path / "gate", aws, encrypt=encrypt, workers=1, **keys) as both,
+        browsing(chromedriver, tmp_path / "browser", trusted=both.gateway.trusted) as window,
+        both.client() as http,
     ):
         with pytest.raises(httpx.RemoteProtocolError):
-            httpx.get(login.url.partition("&SigAlg=")[0], trust_env=False)
-        log_in(window, login.url, "ann")
-        window.wait_for("Logged in")
-        code, _, err = login.ended()
+            httpx.get(begun(http).partition("&SigAlg=")[0], trust_env=False)
+        person = both.gateway.person("ann")
+        code, _, err = go_in(person, window, "ann", "Logged in")
 
         assert code == 0, err
-        arn = gateway.whoami("--role", "ExampleReadOnlyAccess")
+        arn = person.whoami("--role", "ExampleReadOnlyAccess")
     assert arn.endswith(":assumed-role/ExampleReadOnlyAccess/ann@example.com")
 
 
 # -- what a browser could bring instead, by HTTP alone -----------------------------
 
 
+def begun(http: httpx.Client) -> str:
+    """Give where a browser would go."""
+    asked = {"connector": CONNECTOR, "challenge": "c" * 43, "port": 4321}
+    return str(http.post("/v1/login/browser", json=asked).raise_for_status().json()["url"])
+
+
 class Attempt:
     """A login up to the answer of the provider, which tests then change."""
 
-    def __init__(self, gateway: Gateway, http: httpx.Client, user: str = "ann") -> None:
-        asked = {"connector": "saml/corp", "challenge": "c" * 43, "port": 4321}
-        begun = http.post("/v1/login/browser", json=asked).raise_for_status().json()
+    def __init__(self, both: Both, http: httpx.Client) -> None:
         self._http = http
-        page = httpx.get(begun["url"], trust_env=False).text
-        fields = {**_hidden(page), "login": user, "password": PASSWORD}
-        page = httpx.post(f"{gateway.idp.url}/login", data=fields, trust_env=False).text
+        page = httpx.get(begun(http), trust_env=False).text
+        fields = {**_hidden(page), "login": "ann", "password": PASSWORD}
+        page = httpx.post(f"{both.idp.url}/login", data=fields, trust_env=False).text
         self.fields = _hidden(page)
 
     @property
@@ -154,13 +166,13 @@ def _hidden(page: str) -> dict[str, str]:
 
 
 @pytest.fixture
-def http(gateway: Gateway) -> Iterator[httpx.Client]:
-    with gateway.client() as client:
+def http(both: Both) -> Iterator[httpx.Client]:
+    with both.client() as client:
         yield client
 
 
-def test_an_answer_is_good_once_and_for_its_own_login(gateway: Gateway, http: httpx.Client) -> None:
-    first, second = Attempt(gateway, http), Attempt(gateway, http)
+def test_an_answer_is_good_once_and_for_its_own_login(both: Both, http: httpx.Client) -> None:
+    first, second = Attempt(both, http), Attempt(both, http)
     answer = first.text
 
     assert first.bring() == ""
@@ -186,25 +198,25 @@ FORGED: dict[str, tuple[str, Any]] = {
 
 @pytest.mark.parametrize(("reason", "change"), FORGED.values(), ids=FORGED)
 def test_a_forged_answer_is_refused_and_recorded(
-    gateway: Gateway, http: httpx.Client, reason: str, change: Any
+    both: Both, http: httpx.Client, reason: str, change: Any
 ) -> None:
-    attempt = Attempt(gateway, http)
+    attempt = Attempt(both, http)
     forged = change(attempt.text)
     assert forged != attempt.text
 
     assert attempt.bring(forged) == reason
-    line = gateway.logins()[-1]
+    line = both.gateway.logins()[-1]
     assert (line["decision"], line["code"]) == ("refused", reason)
     sample = f'awsgate_logins_total{{connector="saml/corp",result="{reason}"}}'
-    assert sample in gateway.process.metrics()
+    assert sample in both.gateway.process.metrics()
 
 
-def test_an_answer_of_somebody_else_is_refused(gateway: Gateway, http: httpx.Client) -> None:
+def test_an_answer_of_somebody_else_is_refused(both: Both, http: httpx.Client) -> None:
     """All right but for the key, which is another's."""
-    attempt = Attempt(gateway, http)
+    attempt = Attempt(both, http)
     found = re.search(r'InResponseTo="([^"]+)"', attempt.text)
     assert found is not None
-    acs, issuer = f"{gateway.url}/v1/saml/acs/corp", gateway.idp.metadata
+    acs, issuer = both.acs, both.idp.metadata
     said = Said(
         issuer=issuer,
         response_issuer=issuer,
@@ -218,14 +230,12 @@ def test_an_answer_of_somebody_else_is_refused(gateway: Gateway, http: httpx.Cli
     assert attempt.bring(signed(said.text(), by="mallory")) == "bad-signature"
 
 
-def test_nothing_of_an_answer_is_in_the_log_or_the_audit(
-    gateway: Gateway, http: httpx.Client
-) -> None:
-    attempt = Attempt(gateway, http)
+def test_nothing_of_an_answer_is_in_the_log_or_the_audit(both: Both, http: httpx.Client) -> None:
+    attempt = Attempt(both, http)
     packed = attempt.fields["SAMLResponse"]
     attempt.bring(attempt.text.replace("ann@", "root@"))
 
-    kept = gateway.process.log.read_text() + json.dumps(gateway.process.audit())
+    kept = both.gateway.process.log.read_text() + json.dumps(both.gateway.process.audit())
     values = re.findall(r"SignatureValue>([^<\s]+)", attempt.text)
     assert values
     assert not [value for value in [*values, packed[:200]] if value in kept]
