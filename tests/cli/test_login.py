@@ -434,10 +434,12 @@ def test_a_file_that_holds_no_token(
 
 
 def left(folder: Path) -> list[Path]:
-    return list((folder / "logins").rglob("*"))
+    """What clients trust is public and stays, for those that run on."""
+    files = (path for path in (folder / "logins").rglob("*") if not path.is_dir())
+    return [path for path in files if path.name not in ("bundle.pem", "root.pem")]
 
 
-def test_logout_ends_the_login_there_and_leaves_nothing_here(
+def test_logout_ends_the_login_there_and_leaves_no_secret_here(
     gateway: Serving, here: Run, tmp_path: Path
 ) -> None:
     stored = load(gateway.url)
@@ -447,7 +449,7 @@ def test_logout_ends_the_login_there_and_leaves_nothing_here(
     result = here("logout")
 
     assert (result.code, result.out) == (0, "")
-    assert result.err == f"awsgate: logged out at {gateway.url}: nothing of it is kept here\n"
+    assert result.err == f"awsgate: logged out at {gateway.url}: no secret of it is kept here\n"
     assert left(tmp_path) == []
     assert gateway.audit()[-1]["event"] == "logout"
     assert gateway.audit()[-1]["session"] == stored.id
