@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,9 +112,8 @@ class Stage:
         return str(path)
 
 
-@pytest.fixture(scope="module")
-def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
-    folder = tmp_path_factory.mktemp("login")
+@contextmanager
+def stage_in(folder: Path, aws: EmbeddedAws, spec: str = "", workers: int = 0) -> Iterator[Stage]:
     key = ECKey.generate_key("P-256", parameters={"kid": "1", "use": "sig", "alg": "ES256"})
     keys = folder / "jwks.json"
     keys.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
@@ -121,8 +121,14 @@ def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterato
     policy = POLICY.format(
         power=POWER_ROLE, read=READ_ONLY_ROLE, account=ACCOUNT, issuer=ISSUER, keys=keys, port=port
     )
-    with gateway_before(aws, folder, policy) as gateway:
+    with gateway_before(aws, folder, policy + spec, workers=workers) as gateway:
         yield Stage(gateway, f"https://localhost:{port}", key, _pin(gateway.certs))
+
+
+@pytest.fixture(scope="module")
+def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    with stage_in(tmp_path_factory.mktemp("login"), aws) as stage:
+        yield stage
 
 
 def _pin(certs: Path) -> str:
@@ -264,3 +270,23 @@ def test_artefacts_are_those_of_the_login(home: Home) -> None:
     assert signed.returncode == 0, signed.stderr
     assert signed.stdout.startswith("https://")
     assert "X-Amz-Signature=" in signed.stdout
+
+
+def test_the_proxy_itself_may_speak_tls_and_want_to_know_who_opens_tunnels(
+    aws: EmbeddedAws, tmp_path: Path
+) -> None:
+    (tmp_path / "gateway").mkdir()
+    spec = "  tls: true\n  tunnels: {callers: known}\n"
+    show = f"{WHO}; import os; print(os.environ['HTTPS_PROXY'])"
+    presign = ("-m", "awsgate", "presign", f"s3://{BUCKET}/hello.txt", "--region", "us-east-1")
+    with stage_in(tmp_path / "gateway", aws, spec, workers=1) as stage:
+        home = Home(stage, tmp_path)
+        assert home.login().returncode == 0
+        called = home.python(show)
+        signed = home.run("exec", "--", sys.executable, *presign)
+
+    arn, proxy = called.stdout.split()
+    assert "assumed-role" in arn
+    port = stage.gateway.port
+    assert re.fullmatch(rf"https://GATE[A-Z2-7]{{16}}:[\w%.-]+@localhost:{port}", proxy)
+    assert "X-Amz-Signature=" in signed.stdout, signed.stderr
