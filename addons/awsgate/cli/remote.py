@@ -89,7 +89,7 @@ def _check_user(stored: Stored, user: str) -> None:
     if user not in ("", stored.user):
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",
-            hints=[f"leave --user out, or log in as {user}: {stored.again()}"],
+            hints=[f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}"],
         )
 
 

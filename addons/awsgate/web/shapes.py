@@ -137,7 +137,7 @@ class PasswordAsked(Asked):
 class InvitationAsked(Asked):
     """The first password of a user of the gateway's own."""
 
-    token: Annotated[str, Field(max_length=512, repr=False)]
+    token: Annotated[str, Field(max_length=2048, repr=False)]
     password: Annotated[str, Field(max_length=1024, repr=False)]
 
 
