@@ -18,6 +18,7 @@ from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
+    from awsgate.cli.choice import Choice
     from awsgate.policy import Policy
     from awsgate.session import GatewayCredentials, SessionKeys
 
@@ -90,10 +91,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
     from awsgate.cli.choice import choose
-    from awsgate.cli.durations import duration_of
-    from awsgate.cli.no import No
     from awsgate.cli.places import existing_ca
-    from awsgate.policy import ttl_limit
     from awsgate.policyfile import load_policy
     from awsgate.session import ENTROPY_BYTES, Bounds, mint
     from awsgate.state import open_state
@@ -101,17 +99,9 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
     if rules is None:
         rules = load_policy(wanted.policy)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
-    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
-    most = limit.seconds
-    if wanted.ttl_s > most:
-        role = wanted.role or choice.role_arn
-        raise No(
-            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
-            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
-        )
+    life_s = _life_s(wanted, rules, choice)
     if not wanted.make_ca:
         existing_ca(wanted.certs)
-    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
     session_keys = open_state(wanted.state).session_keys
     minted = mint(
         session_keys,
@@ -141,6 +131,23 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         tls=rules.gateway.tls,
         proxy_user=_proxy_user(rules, session_keys, minted),
     )
+
+
+def _life_s(wanted: Wanted, rules: Policy, choice: Choice) -> int:
+    """Give how long credentials are to live. Raises ``No`` if that is longer than they may."""
+    from awsgate.cli.durations import duration_of
+    from awsgate.cli.no import No
+    from awsgate.policy import ttl_limit
+
+    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
+    most = limit.seconds
+    if wanted.ttl_s > most:
+        role = wanted.role or choice.role_arn
+        raise No(
+            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
+            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
+        )
+    return wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
 
 
 def _proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:

@@ -94,6 +94,12 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
                 found = await operation.handle(call)
         except Exception as exc:  # noqa: BLE001 - whatever it is, an answer goes out
             problem = _problem(exc)
+            if operation.needs and problem.status == HTTPStatus.UNAUTHORIZED:
+                # A try like any other: or anybody could fill the audit.
+                try:
+                    _check_attempts(api, _client(request)[0])
+                except Problem as too_many:
+                    return _said(too_many)
             if operation.name in _RECORDED:
                 problem = await _recorded(api, operation, request, problem, login)
             return _said(problem)
