@@ -511,6 +511,17 @@ def test_who_is_no_admin_sets_no_lock(here: Run) -> None:
     assert "alice may not do this" in result.err
 
 
+def test_inside_credentials_for_less_an_admin_is_none(
+    admin: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(BOUNDS, variables(admin, "--read-only")[BOUNDS])
+
+    result = admin("lock", "add", "--user", "mallory")
+
+    assert (result.code, result.out) == (1, "")
+    assert "for less than the login may" in result.err
+
+
 def test_status_shows_the_login_and_its_end(gateway: Serving, here: Run) -> None:
     result = here("status", "--json")
     shown = here("status").out

@@ -119,7 +119,10 @@ def _check_user(stored: Stored, user: str) -> None:
     if user not in ("", stored.user):
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",
-            hints=[f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}"],
+            hints=[
+                f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}",
+                "the policy of this machine is asked if it is named: --policy",
+            ],
         )
 
 
