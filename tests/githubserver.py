@@ -12,10 +12,8 @@ Written from the pages at docs.github.com, each part naming its own:
     H  rest/apps/oauth-applications#delete-an-app-token
 
 PKCE is of the changelog, github.blog/changelog/2025-07-14: S256 alone, and enforced once a
-challenge was sent. The layout is that of Enterprise Server: the API is at ``/api/v3``.
-
-It is as strict as the pages: a code is good once and for its own redirect URL, a device
-that polls too early is told to slow down, a call without User-Agent is refused.
+challenge was sent. The layout is that of Enterprise Server: the API is at ``/api/v3``. It is
+as strict as the pages: a code is good once, and whoever polls too early is slowed down.
 """
 
 from __future__ import annotations
@@ -96,6 +94,7 @@ class Github:
         self.callback = "http://127.0.0.1"
         """The app's callback URL; with loopback, any port will do (A, "Loopback redirect urls")."""
         self.device_flow = True
+        self.interval_s = INTERVAL_S
         self.scope_granted = ""
         """Empty: what was asked for."""
         self.instead: dict[str, Answer] = {}
@@ -213,6 +212,7 @@ class Github:
             scope=asked.form.get("scope", ""),
             device_code=secrets.token_hex(20),
             made_at=self.now(),
+            interval_s=self.interval_s,
         )
         self._devices[user_code] = grant
         return Answer(
@@ -222,7 +222,7 @@ class Github:
                 "user_code": user_code,
                 "verification_uri": f"{self.url}/login/device",
                 "expires_in": DEVICE_LIFE_S,
-                "interval": INTERVAL_S,
+                "interval": self.interval_s,
             },
         )
 
@@ -382,9 +382,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_github() -> Iterator[Github]:
+def running_github(kind: type[Github] = Github) -> Iterator[Github]:
     """Run one on a free port of this machine."""
-    github = Github()
+    github = kind()
     handler = type("Handler", (_Handler,), {"github": github})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from auditing import GENESIS, fill, killed_after, records
+from awsgate import audit
 from awsgate.audit import AuditLog, AuditUnavailable, Rotation
 from awsgate.auditchain import Chain, verify_files
 from awsgate.auditfile import opened_log, rotated_by_awsgate, rotated_name
@@ -218,10 +219,15 @@ def test_compressed_ones_count_among_those_that_are_kept(path: Path) -> None:
 def test_what_cannot_be_rotated_is_written_on_and_said_once(
     path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    tried = 0
+
     def refuse(*_: object) -> None:
+        nonlocal tried
+        tried += 1
         raise PermissionError(13, "Permission denied")
 
-    log = AuditLog(path, SMALL)
+    log, now = AuditLog(path, SMALL), 1000.0
+    monkeypatch.setattr(audit, "monotonic", lambda: now)
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
         patch.setattr(Path, "hardlink_to", refuse)
         fill(log, 30)
@@ -229,16 +235,21 @@ def test_what_cannot_be_rotated_is_written_on_and_said_once(
         f"audit log: {path} cannot be rotated: Permission denied"
     ]
     assert len(records(path)) == 30
+    assert tried == 1
 
     fill(log, 1, start=30)
+    assert rotated_by_awsgate(path) == []
+    now += audit.ROTATE_AGAIN_S
+    fill(log, 1, start=31)
     log.close()
     assert len(rotated_by_awsgate(path)) == 1
-    assert ids(path) == [str(number) for number in range(31)]
+    assert ids(path) == [str(number) for number in range(32)]
 
 
 def test_a_full_disk_at_our_own_rotation_loses_nothing(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(audit, "ROTATE_AGAIN_S", 0.0)
     log = AuditLog(path, SMALL)
     written = 0
     while not rotated_by_awsgate(path):

@@ -186,6 +186,7 @@ def test_no_metric_grows_without_end(metrics: Metrics) -> None:
         metrics.credentials_result(text)
         metrics.credential_expiry(text, 1.0)
         metrics.policy_reload(text)
+        metrics.login("oidc/okta", text)
 
     for name in (
         "awsgate_request_seconds_count",
@@ -194,6 +195,7 @@ def test_no_metric_grows_without_end(metrics: Metrics) -> None:
         "awsgate_credentials_total",
         "awsgate_credential_expiry_seconds",
         "awsgate_policy_reloads_total",
+        "awsgate_logins_total",
     ):
         assert len(samples(metrics, name)) == 1001, name
 

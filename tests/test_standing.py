@@ -13,9 +13,22 @@ from awsgate.login import LOCAL, LoginFacts
 from awsgate.policy import parse_policy
 from awsgate.policy.locks import LockBook
 from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
-from calls import GOOD, KEYS, NOW_S, POLICY, READER, Call
+from calls import GOOD, KEYS, NOW_S, READER, Call
+from calls import POLICY as LOCAL_POLICY
 from signers import WHEN
 
+OKTA = {
+    "kind": "oidc",
+    "version": "v3",
+    "metadata": {"name": "okta"},
+    "spec": {
+        "issuer_url": "https://idp.example.com",
+        "client_id": "awsgate",
+        "claims_to_roles": [{"claim": "a", "value": "b", "roles": ["$1"]}],
+    },
+}
+CONNECTORS = parse_policy([("okta", OKTA)]).connectors
+POLICY = replace(LOCAL_POLICY, connectors=CONNECTORS)
 LOGIN = LoginFacts("ab" * 10, "oidc/okta", ("read",))
 GET = replace(GOOD, method="GET", target="/key", body=b"")
 
@@ -82,6 +95,14 @@ def test_roles_that_the_policy_does_not_have_give_nothing() -> None:
     assert refused(replace(GOOD, keys=credentials(login=gone))).code is Code.DENIED
 
 
+def test_a_connector_that_was_taken_out_of_the_policy_vouches_for_nobody() -> None:
+    at = Gate(policy=LOCAL_POLICY, open_session=SessionOpener(KEYS))
+    call = replace(GOOD, keys=credentials())
+
+    assert "the user is not known" in refused(call, at).message
+    assert refused(replace(GOOD, keys=credentials("alice")), at).code is Code.DENIED
+
+
 def test_two_users_of_connectors_are_two() -> None:
     at = gate()
     run(replace(GOOD, keys=credentials("carol")), at)
@@ -106,6 +127,7 @@ def test_a_trait_of_the_login_fills_the_roles_template() -> None:
         ("a", {"kind": "app", "version": "v3", "metadata": {"name": "console"},
                "spec": {"uri": "https://console.aws.amazon.com/"}}),
     ]  # fmt: skip
+    documents.append(("okta", OKTA))
     at = Gate(policy=parse_policy(documents), open_session=SessionOpener(KEYS))
     mine = LoginFacts("ab" * 10, "oidc/okta", ("own",), (("team", ("Reader",)),))
     other = LoginFacts("ab" * 10, "oidc/okta", ("own",), (("team", ("Writer", "*")),))

@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from awsgate.auditfile import (
     end_of_older,
@@ -45,6 +46,8 @@ log = logging.getLogger("awsgate")
 
 MAX_LOCK_WAIT_S = 0.5
 """An append takes microseconds; whoever holds the lock for longer is stopped or stuck."""
+ROTATE_AGAIN_S = 10.0
+"""After a rotation that failed: each attempt costs a file and a look through the folder."""
 
 _OPEN_FLAGS = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 
@@ -83,6 +86,7 @@ class AuditLog:
         self._file = -1
         self._identity = (0, 0)
         self._cannot_rotate = False
+        self._rotate_at_s = 0.0
         self._open()
         if os.fstat(self._file).st_size == 0:
             self._find_older()
@@ -172,7 +176,7 @@ class AuditLog:
         """Put a new file in the place of a full one. Under its lock: one process does it."""
         full = self.rotation.bytes
         size = os.fstat(self._file).st_size
-        if not full or size < full or self._is_replaced():
+        if not full or size < full or monotonic() < self._rotate_at_s or self._is_replaced():
             return
         try:
             self._replace(size, time)
@@ -182,6 +186,7 @@ class AuditLog:
             if not self._cannot_rotate:
                 log.warning("audit log: %s cannot be rotated: %s", self.path, exc.strerror)
             self._cannot_rotate = True
+            self._rotate_at_s = monotonic() + ROTATE_AGAIN_S
         else:
             self._cannot_rotate = False
 

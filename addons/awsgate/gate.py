@@ -103,17 +103,8 @@ class Gate:
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
-        return lockout.lock_among(
-            self._books,
-            self._policy_of(caller.proved),
-            user=caller.user,
-            app=caller.proved.app,
-            session=caller.session,
-            login=caller.login,
-            role_arn=caller.role_arns[-1],
-            came_by=caller.role_arns[:-1],
-            now=now,
-        )
+        policy = self._policy_of(caller.proved)
+        return lockout.lock_of_caller(self._books, policy, caller, now)
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""

@@ -15,6 +15,7 @@ from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
 from awsgate.standing import policy_of
 from awsgate.timestamps import utc_seconds
+from awsgate.tunnelpass import TunnelCaller
 
 _BY_OPERATOR = "by the operator of the gateway"
 
@@ -33,6 +34,23 @@ def lock_of(
         # Of a session that went on to other roles, a lock on any of them holds it.
         role_arn=session.role_arns[-1],
         came_by=session.role_arns[:-1],
+        now=now,
+    )
+
+
+def lock_of_caller(
+    books: Iterable[LockBook], policy: Policy, caller: TunnelCaller, now: datetime
+) -> Lock | None:
+    """Give the lock that holds whoever opened a tunnel; ``policy`` is that of the session."""
+    return lock_among(
+        books,
+        policy,
+        user=caller.user,
+        app=caller.proved.app,
+        session=caller.session,
+        login=caller.login,
+        role_arn=caller.role_arns[-1],
+        came_by=caller.role_arns[:-1],
         now=now,
     )
 

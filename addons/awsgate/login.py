@@ -29,6 +29,8 @@ from awsgate.sealing import NONCE_BYTES, SessionKeys, parse_sealed, seal
 
 LOCAL = "local"
 """The connector of the gateway's own users."""
+CERTIFICATE = "certificate"
+"""The connector of whoever proves to be somebody by a TLS client certificate."""
 TOKEN_PREFIX = "gatelogin."  # noqa: S105 - no password
 ENTROPY_BYTES = 32
 MAX_TOKEN_CHARS = 4096

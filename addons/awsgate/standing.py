@@ -10,7 +10,6 @@ whatever the policy says, in report mode too. Pure.
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -18,7 +17,7 @@ from types import MappingProxyType
 from cachetools import LRUCache
 
 from awsgate.aws.call import Call
-from awsgate.login import LoginFacts
+from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy import Policy, User
 from awsgate.policy.resources import Metadata, UserSpec
 from awsgate.session import Bounds, Session
@@ -36,12 +35,18 @@ def policy_of(policy: Policy, session: Session) -> Policy:
 
 
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
-    """Give the policy in which ``user`` is who the login says."""
+    """Give the policy in which ``user`` is who the login says.
+
+    Nobody, if the policy has its connector no more: whoever takes a connector out does not
+    trust what it said.
+    """
     if login.of_policy:
         return policy
-    who = user_of(user, login)
-    users: Mapping[str, User] = MappingProxyType(ChainMap({user: who}, dict(policy.users)))
-    return replace(policy, users=users)
+    users = dict(policy.users)
+    users.pop(user, None)
+    if login.connector in policy.connectors or login.connector == CERTIFICATE:
+        users[user] = user_of(user, login)
+    return replace(policy, users=MappingProxyType(users))
 
 
 class Standings:

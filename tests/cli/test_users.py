@@ -7,6 +7,7 @@ import json
 import shlex
 import stat
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 
 from awsgate.connect.local import LocalUsers
 from awsgate.connect.ways import LoginRefused
+from awsgate.servercert import ensure_server_certificate
 from awsgate.state import open_state
 from commandline import Run
 from localusers import PASSWORD, QUICK
@@ -54,6 +56,8 @@ def test_the_invitation_is_a_command_line_that_is_shown_once(run: Run, folder: P
     assert added.err == (
         f"awsgate: alice runs this by {row['invited_until']}; it works once, and is not shown "
         "again\n"
+        "awsgate: warning: the gateway has no control API (control.listen), and without it nobody "
+        "can log in\n"
     )
     assert words[-1] not in (folder / "alice.json").read_text()
     assert stat.S_IMODE((folder / "alice.json").stat().st_mode) == 0o600
@@ -67,6 +71,7 @@ CONTROL = {
         "https://gate.example.com:3081",
     ),
     "address": ("{names: ['fd00::1'], control: {listen: ':3081'}}", "https://[fd00::1]:3081"),
+    "where it listens": ("{control: {listen: '10.0.0.7:3081'}}", "https://10.0.0.7:3081"),
     "nobody knows": ("{control: {listen: ':3081'}}", ""),
     "off": ("{names: [gate.example.com]}", ""),
 }
@@ -88,6 +93,24 @@ def test_the_policy_says_where_the_gateway_is(
     assert json.loads(made.out)["gateway"] == url
     assert shlex.split(shown.out)[3] == (url or "https://GATEWAY")
     assert ("put the gateway's address in place of" in shown.err) == (not url)
+
+
+def test_the_pin_goes_along_once_the_gateway_has_a_certificate(
+    run: Run, home: Path, folder: Path
+) -> None:
+    assert folder.parent.is_dir()
+    certs = home / "it's certs"
+    before = json.loads(run("users", "add", "alice", "--json").out)
+    own = ensure_server_certificate(certs, ["gate"], None, now=datetime.now(UTC))
+
+    after = run("users", "reset", "alice", "--gateway", "https://gate:3081")
+
+    assert (before["ca_pin"], "--ca-pin" in before["command"]) == ("", False)
+    words = shlex.split(after.out)
+    assert words[4:6] == ["--ca-pin", own.pin]
+    assert sorted(path.name for path in certs.iterdir() if path.name != ".lock") == [
+        "gateway-root.pem", "gateway.key", "gateway.pem",
+    ]  # fmt: skip
 
 
 def test_who_is_not_in_the_policy_is_added_with_a_warning(run: Run, folder: Path) -> None:

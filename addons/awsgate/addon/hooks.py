@@ -95,8 +95,7 @@ class Hooks:
                 flow,
                 403,
                 Code.NOT_AN_AWS_ENDPOINT,
-                f"{route.reason}: this gateway does not tunnel there; "
-                "add a bypass rule to kind: gateway if it must",
+                tunnels.why_refused(route),
             )
             self.recorder.refused_tunnel(flow, route, self.clock())
             return None

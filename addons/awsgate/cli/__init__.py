@@ -38,6 +38,8 @@ COMMANDS = {
     "users": "users",
     "audit": "audit",
     "ca": "ca",
+    "session-key": "session_key",
+    "console": "console",
     "presign": "presign",
     "eks-token": "eks_token",
     "rds-token": "rds_token",

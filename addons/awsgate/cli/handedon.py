@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 
+from awsgate.cli.choice import Choice
 from awsgate.cli.durations import duration_of
 from awsgate.cli.issuing import Issued, Wanted, mint_here
 from awsgate.cli.no import No
@@ -43,7 +44,8 @@ def issue_handed_on(wanted: Wanted, rules: Policy, spec: UpstreamGateway) -> Iss
     given = _chosen(stored, wanted)
     life_s = _life(wanted, rules, stored)
     facts = LoginFacts(stored.id, connector_of(spec))
-    return mint_here(wanted, rules, (stored.user, given.app, given.role_arn), life_s, facts)
+    choice = Choice(stored.user, given.app, given.role_arn)
+    return mint_here(wanted, rules, choice, life_s, facts)
 
 
 def _chosen(stored: Stored, wanted: Wanted) -> IssuedAnswer:

@@ -19,6 +19,7 @@ from awsgate.address import gateway_url
 from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
+    from awsgate.cli.choice import Choice
     from awsgate.login import LoginFacts
     from awsgate.policy import Policy
     from awsgate.session import GatewayCredentials, SessionKeys
@@ -87,9 +88,6 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
         return issue_remotely(wanted)
     from awsgate.cli.choice import choose
-    from awsgate.cli.durations import duration_of
-    from awsgate.cli.no import No
-    from awsgate.policy import ttl_limit
     from awsgate.policyfile import load_policy
 
     if rules is None:
@@ -99,26 +97,13 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
         return issue_handed_on(wanted, rules, rules.gateway.upstream_gateway)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
-    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
-    most = limit.seconds
-    if wanted.ttl_s > most:
-        role = wanted.role or choice.role_arn
-        raise No(
-            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
-            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
-        )
-    life_s = wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
-    return mint_here(wanted, rules, (choice.user, choice.app, choice.role_arn), life_s)
+    return mint_here(wanted, rules, choice, _life_s(wanted, rules, choice))
 
 
 def mint_here(
-    wanted: Wanted,
-    rules: Policy,
-    whose: tuple[str, str, str],
-    life_s: int,
-    login: LoginFacts | None = None,
+    wanted: Wanted, rules: Policy, choice: Choice, life_s: int, login: LoginFacts | None = None
 ) -> Issued:
-    """Mint for user, app and role ARN, which may have it. Raises ``SetupError``."""
+    """Mint what somebody may have. Raises ``SetupError``."""
     import secrets
     from datetime import UTC, datetime
 
@@ -130,13 +115,12 @@ def mint_here(
 
     if not wanted.make_ca:
         existing_ca(wanted.certs)
-    user, app, role_arn = whose
     session_keys = open_state(wanted.state).session_keys
     minted = mint(
         session_keys,
-        user=user,
-        app=app,
-        role_arn=role_arn,
+        user=choice.user,
+        app=choice.app,
+        role_arn=choice.role_arn,
         ttl_s=life_s,
         now=int(time.time()),
         entropy=secrets.token_bytes(ENTROPY_BYTES),
@@ -144,12 +128,16 @@ def mint_here(
         bounds=Bounds(wanted.read_only, wanted.max_requests),
     )
     ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
-    keys = Keys(
-        minted.access_key_id, minted.secret_access_key, minted.session_token, minted.expires_at
-    )
     return Issued(
-        *whose,
-        keys=keys,
+        user=choice.user,
+        app=choice.app,
+        role_arn=choice.role_arn,
+        keys=Keys(
+            minted.access_key_id,
+            minted.secret_access_key,
+            minted.session_token,
+            minted.expires_at,
+        ),
         life_s=life_s,
         listen=rules.gateway.listen,
         bundle=str(ca.bundle),
@@ -157,6 +145,23 @@ def mint_here(
         tls=rules.gateway.tls,
         proxy_user=_proxy_user(rules, session_keys, minted),
     )
+
+
+def _life_s(wanted: Wanted, rules: Policy, choice: Choice) -> int:
+    """Give how long credentials are to live. Raises ``No`` if that is longer than they may."""
+    from awsgate.cli.durations import duration_of
+    from awsgate.cli.no import No
+    from awsgate.policy import ttl_limit
+
+    limit = ttl_limit(rules, choice.user, choice.app, choice.role_arn)
+    most = limit.seconds
+    if wanted.ttl_s > most:
+        role = wanted.role or choice.role_arn
+        raise No(
+            f"{choice.user} may not have {role} in {choice.app} for {duration_of(wanted.ttl_s)}",
+            hints=[f"at most {duration_of(most)}: {limit.because} (--ttl {duration_of(most)})"],
+        )
+    return wanted.ttl_s or min(rules.gateway.session.default_ttl_s, most)
 
 
 def _proxy_user(rules: Policy, keys: SessionKeys, minted: GatewayCredentials) -> str:

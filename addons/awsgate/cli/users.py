@@ -14,17 +14,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from cryptography.x509 import load_pem_x509_certificates
 
+from awsgate.address import host_of, joined
 from awsgate.cli.durations import seconds_of
 from awsgate.cli.no import No, saying_no
-from awsgate.cli.options import JsonOption, PolicyOption, StateOption, policy_path, state_folder
+from awsgate.cli.options import (
+    CertsOption,
+    JsonOption,
+    PolicyOption,
+    StateOption,
+    certs_folder,
+    policy_path,
+    state_folder,
+)
 from awsgate.cli.terminal import columns
 from awsgate.connect.invitations import Invitation
 from awsgate.connect.local import INVITATION_TTL_S, LocalUsers
 from awsgate.connect.userfiles import UserRecord
 from awsgate.errors import SetupError
-from awsgate.policy import Policy
+from awsgate.policy import GatewaySpec, Policy
 from awsgate.policyfile import load_policy
+from awsgate.servercert import CERT_NAME, pin_of
 from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 
@@ -44,6 +55,7 @@ GatewayOption = Annotated[
 ]
 _PLACE = "https://GATEWAY"
 """Stands for a URL that the policy does not say."""
+_ANY = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
 
 @app.command()
@@ -58,6 +70,7 @@ def add(
     as_json: JsonOption = False,
     policy: PolicyOption = None,
     state: StateOption = None,
+    certs: CertsOption = None,
 ) -> None:
     """Add a user, and print the invitation: what they run to choose a password.
 
@@ -74,7 +87,7 @@ def add(
                 f"there is a user {name!r} already",
                 hints=[f"awsgate users reset {shlex.quote(name)} invites them anew"],
             )
-    _show(made, gateway, rules, as_json)
+    _show(made, gateway, rules, certs_folder(certs), as_json)
 
 
 @app.command()
@@ -89,6 +102,7 @@ def reset(
     as_json: JsonOption = False,
     policy: PolicyOption = None,
     state: StateOption = None,
+    certs: CertsOption = None,
 ) -> None:
     """Invite a user anew: password and authenticator app end now, and any older invitation.
 
@@ -107,7 +121,7 @@ def reset(
         made = users.reset(name, ttl_s=_ttl_s(ttl))
         if made is None:
             raise _nobody(name)
-    _show(made, gateway, rules, as_json)
+    _show(made, gateway, rules, certs_folder(certs), as_json)
     _say_how_to_lock(name)
 
 
@@ -151,16 +165,18 @@ def ls(as_json: JsonOption = False, state: StateOption = None) -> None:
         )
 
 
-def _show(made: Invitation, gateway: str, rules: Policy | None, as_json: bool) -> None:
-    url = gateway or (_control_url(rules) if rules is not None else "")
-    command = shlex.join(["awsgate", "login", "--gateway", url or _PLACE])
-    command += f" --invitation {made.token}"
+def _show(made: Invitation, gateway: str, rules: Policy | None, certs: Path, as_json: bool) -> None:
+    spec = rules.gateway if rules is not None else GatewaySpec()
+    url, pin = gateway or _control_url(spec), _pin(spec, certs)
+    words = ["awsgate", "login", "--gateway", url or _PLACE, *(["--ca-pin", pin] if pin else [])]
+    command = shlex.join([*words, "--invitation", made.token])
     if as_json:
         row = {
             "user": made.user,
             "invitation": made.token,
             "expires": _moment(made.expires_at),
             "gateway": url,
+            "ca_pin": pin,
             "command": command,
         }
         print(json.dumps(row, indent=2))
@@ -172,6 +188,8 @@ def _show(made: Invitation, gateway: str, rules: Policy | None, as_json: bool) -
         )
     if not url and not as_json:
         _warn(f"put the gateway's address in place of {_PLACE} (or name it: --gateway)")
+    if rules is not None and not spec.control.listen:
+        _warn("the gateway has no control API (control.listen), and without it nobody can log in")
     if rules is not None and made.user not in rules.users:
         _warn(
             f"the policy has no kind: user document {made.user!r}, "
@@ -179,12 +197,22 @@ def _show(made: Invitation, gateway: str, rules: Policy | None, as_json: bool) -
         )
 
 
-def _control_url(rules: Policy) -> str:
-    spec = rules.gateway
-    if spec.control.url or not spec.control.listen or not spec.names:
+def _control_url(spec: GatewaySpec) -> str:
+    """Give how clients reach the control API, as far as the policy says."""
+    host = host_of(spec.control.listen)
+    name = next(iter(spec.names), "" if host in _ANY else host)
+    if spec.control.url or not spec.control.listen or not name:
         return spec.control.url
-    host, port = spec.names[0], spec.control.listen.rpartition(":")[2]
-    return f"https://[{host}]:{port}" if ":" in host else f"https://{host}:{port}"
+    return f"https://{joined(name, int(spec.control.listen.rpartition(':')[2]))}"
+
+
+def _pin(spec: GatewaySpec, certs: Path) -> str:
+    """Give the pin of the certificate that the gateway has; empty: it has none yet."""
+    path = Path(spec.certificate.cert_file) if spec.certificate else certs / CERT_NAME
+    try:
+        return pin_of(load_pem_x509_certificates(path.read_bytes())[-1])
+    except (OSError, ValueError):
+        return ""
 
 
 def _row(record: UserRecord, now: int) -> dict[str, Any]:

@@ -29,9 +29,10 @@ import time
 import unicodedata
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -65,13 +66,15 @@ MAX_WAITING = 32
 _MIN_DISTINCT = 5
 
 
-@dataclass(frozen=True, slots=True)
-class Enrolled:
+class Enrolled(NamedTuple):
     """Somebody has chosen a password."""
 
     user: str
-    totp_uri: str = field(repr=False)
+    totp_uri: str
     """For the authenticator app; empty: this user has none."""
+
+    def __repr__(self) -> str:
+        return f"Enrolled({self.user!r})"
 
 
 class LocalUsers:

@@ -32,7 +32,8 @@ from awsgate.policy.fields import (
     empty,
     is_account,
 )
-from awsgate.policy.rules import Model, RoleSpec
+from awsgate.policy.model import Model
+from awsgate.policy.rules import RoleSpec
 from awsgate.policy.settings import ChainedSpec as ChainedSpec
 from awsgate.policy.settings import GatewaySpec as GatewaySpec
 from awsgate.policy.settings import UnsignedSpec as UnsignedSpec

@@ -26,7 +26,7 @@ from awsgate.policy.fields import (
     label_value,
     not_empty,
 )
-from awsgate.policy.rules import Model, PositiveInt
+from awsgate.policy.model import Model, PositiveInt
 
 MIN_ROTATE_BYTES = 64 * 1024
 

@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(max_length=1024)]
-Secret = Annotated[str, Field(max_length=64 * 1024, repr=False)]
 
 
 class Asked(BaseModel):
@@ -137,7 +136,7 @@ class PasswordAsked(Asked):
 class InvitationAsked(Asked):
     """The first password of a user of the gateway's own."""
 
-    token: Annotated[str, Field(max_length=512, repr=False)]
+    token: Annotated[str, Field(max_length=2048, repr=False)]
     password: Annotated[str, Field(max_length=1024, repr=False)]
 
 

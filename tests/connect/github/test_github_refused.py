@@ -185,6 +185,17 @@ REFUSED: dict[str, tuple[Mapping[str, Any], str, str]] = {
         "provider-failed",
         "gave a token that is none",
     ),
+    "a token beside an error": (
+        {
+            "instead": {
+                TOKEN: Answer(
+                    200, {"access_token": "a", "token_type": "bearer", "error": "access_denied"}
+                )
+            }
+        },
+        "denied",
+        "declined",
+    ),
     "another kind of token": (
         {"instead": {TOKEN: Answer(200, {"access_token": "a", "token_type": "mac"})}},
         "provider-failed",

@@ -16,12 +16,22 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from awsgate.connect import local
+from awsgate.connect import local, userfiles
 from awsgate.connect.invitations import token_of
 from awsgate.connect.local import LocalUsers
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
-from localusers import PASSWORD, QUICK, START, Clock, Phone, enrolled, files_in, kept, refusal
+from localusers import (
+    PASSWORD,
+    START,
+    Clock,
+    Phone,
+    enrolled,
+    fail_twice,
+    files_in,
+    kept,
+    refusal,
+)
 
 # --- invitations ------------------------------------------------------------------------------
 
@@ -242,19 +252,27 @@ def test_a_file_that_is_none_hides_no_other_and_can_be_removed(
     assert users.remove("alice")
 
 
+async def test_where_a_try_cannot_be_counted_nobody_is_let_in(
+    users: LocalUsers, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = await enrolled(users, clock)
+
+    def full(*_: object, **__: object) -> bool:
+        raise SetupError("cannot write: No space left on device")
+
+    monkeypatch.setattr(userfiles, "write_file", full)
+
+    with pytest.raises(SetupError):
+        await users.prove("alice", PASSWORD, phone.code())
+
+
 # --- at once ----------------------------------------------------------------------------------
-
-
-def _fail_twice(folder: Path) -> None:
-    users = LocalUsers(folder, lambda: START, hasher=QUICK)
-    for _ in range(2):
-        users._try("alice", "wrong", "")
 
 
 async def test_processes_count_together(users: LocalUsers, folder: Path, clock: Clock) -> None:
     await enrolled(users, clock)
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fail_twice, args=(folder,)) for _ in range(2)]
+    processes = [context.Process(target=fail_twice, args=(folder,)) for _ in range(2)]
 
     for process in processes:
         process.start()
@@ -273,6 +291,55 @@ def test_changes_of_many_threads_are_all_kept(users: LocalUsers) -> None:
 
     assert all(again)
     assert [record.user for record in users.files.all()[0]] == sorted(names)
+
+
+class Between(PasswordHasher):
+    """Lets something happen while a password is hashed."""
+
+    def __init__(self, happens: Callable[[], object]) -> None:
+        super().__init__(time_cost=1, memory_cost=8, parallelism=1)
+        self._happens = happens
+
+    def hash(self, password: str | bytes, *, salt: bytes | None = None) -> str:
+        self._happens()
+        return super().hash(password, salt=salt)
+
+    def verify(self, hash: str | bytes, password: str | bytes) -> Any:  # noqa: A002 - its name
+        self._happens()
+        return super().verify(hash, password)
+
+
+async def test_two_who_use_an_invitation_at_the_same_moment_are_one(
+    users: LocalUsers, folder: Path, clock: Clock
+) -> None:
+    invitation = users.add("alice")
+    assert invitation is not None
+    both = threading.Barrier(2, timeout=10)
+    racing = LocalUsers(folder, clock, hasher=Between(both.wait))
+
+    answers = await asyncio.gather(
+        *(racing.accept(invitation.token, f"{PASSWORD} {n}") for n in range(2)),
+        return_exceptions=True,
+    )
+
+    assert sorted(type(answer).__name__ for answer in answers) == ["Enrolled", "LoginRefused"]
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"), [("reset", "wrong-password"), ("remove", "unknown-user")]
+)
+async def test_what_ends_while_a_password_is_looked_at_lets_nobody_in(
+    users: LocalUsers, folder: Path, clock: Clock, change: str, reason: str
+) -> None:
+    phone = await enrolled(users, clock)
+    seen = LocalUsers(folder, clock, hasher=Between(lambda: getattr(users, change)("alice")))
+    seen.__dict__["_decoy_hash"] = "$argon2id$"  # made before, as in a gateway that has run
+
+    refused = await refusal(seen.prove("alice", PASSWORD, phone.code()))
+
+    assert refused.reason == reason
+    record = users.files.read("alice")
+    assert record is None or record.last_step == -1
 
 
 class SlowHasher(PasswordHasher):
