@@ -7,13 +7,12 @@ and hands each part what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from awsgate.address import host_of, is_loopback, joined, reachable, split
+from awsgate.address import host_of, is_loopback, reachable, split
 from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
@@ -39,6 +38,7 @@ from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.upstreamkeys import UpstreamAssumer
+from awsgate.upstreams import Upstream, Upstreams, upstreams_of
 from awsgate.usage import Usage
 from awsgate.version import __version__
 
@@ -64,51 +64,6 @@ class Settings:
     """URL for all AWS traffic, STS included; empty: AWS itself."""
     fallback: Path | None = None
     """A policy to start with if the one at ``policy`` is not in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """The server that is dialled for an AWS host."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, url: str) -> Upstream:
-        """Read ``https://host[:port]``; the policy has checked its form."""
-        parts = urlsplit(url)
-        default = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, parts.hostname or "", parts.port or default)
-
-    @property
-    def url(self) -> str:
-        """Give it as ``https://host:port``."""
-        return f"{self.scheme}://{joined(self.host, self.port)}"
-
-
-class Upstreams:
-    """The operator's stand-ins for AWS hosts, first match wins."""
-
-    def __init__(self, rules: Sequence[tuple[Bypass, Upstream]], default: Upstream | None) -> None:
-        self._rules = tuple(rules)
-        self._default = default
-
-    def find(self, host: str, port: int) -> Upstream | None:
-        """Give the stand-in that the policy names for ``host``, or None."""
-        for pattern, upstream in self._rules:
-            if pattern.match(host, port) is not None:
-                return upstream
-        return None
-
-    def for_aws(self, host: str, port: int) -> Upstream:
-        """Give the server for requests to an AWS host: a stand-in, or the host itself."""
-        return self.find(host, port) or self._default or Upstream("https", host, port)
-
-    def all(self) -> list[Upstream]:
-        """Give every stand-in."""
-        found = [upstream for _, upstream in self._rules]
-        return found if self._default is None else [*found, self._default]
 
 
 @dataclass(slots=True)
@@ -189,7 +144,7 @@ class Gateway:
         kept = {name: getattr(old, name) for name in FIXED}
         spec = spec.model_copy(update={**kept, "limits": limits})
         policy = replace(read.policy, gateway=spec)
-        bypass, upstreams = _bypass(spec), _upstreams(spec, self.settings.upstream)
+        bypass, upstreams = _bypass(spec), upstreams_of(spec, self.settings.upstream)
         gate = replace(self.gate, policy=policy)
         # From here on nothing can fail, and nothing waits.
         for upstream in upstreams.all():
@@ -233,7 +188,7 @@ def assemble(
     locks = store.open()
     ca, certificate = open_certificates(settings, spec, is_worker=is_worker)
     metrics = new_metrics(policy, ca)
-    upstreams = _upstreams(spec, settings.upstream)
+    upstreams = upstreams_of(spec, settings.upstream)
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
@@ -330,28 +285,26 @@ def _bypass(spec: GatewaySpec) -> Bypass:
     return Bypass([*own, *builtin_rules()])
 
 
-def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
-    rules = [
-        (Bypass([BypassRule(entry.hosts, "upstream")]), Upstream.parse(entry.url))
-        for entry in spec.upstreams
-    ]
-    return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
-
-
 def base_assumer(policy: Policy, settings: Settings) -> BaseAssumer:
     """Give what asks STS, as policy and settings say; or the gateway ahead."""
+    ahead = policy.gateway.upstream_gateway
+    if ahead is not None:
+        return UpstreamAssumer(ahead, settings.state)
+    return sts_assumer(policy, settings)
+
+
+def sts_assumer(policy: Policy, settings: Settings) -> StsAssumer:
+    """Give what asks STS, as policy and settings say."""
     spec = policy.gateway
-    if spec.upstream_gateway is not None:
-        return UpstreamAssumer(spec.upstream_gateway, settings.state)
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
     return StsAssumer(spec.sts.endpoint_url or settings.upstream, spec.sts.regional, profiles)
 
 
 def console_desk(policy: Policy, settings: Settings) -> ConsoleDesk:
     """Give what signs users in to AWS's console."""
-    upstreams = _upstreams(policy.gateway, settings.upstream)
+    upstreams = upstreams_of(policy.gateway, settings.upstream)
     federation = Federation(lambda host: upstreams.for_aws(host, 443).url)
-    return ConsoleDesk(base_assumer(policy, settings), federation)
+    return ConsoleDesk(sts_assumer(policy, settings), federation)
 
 
 def metrics_address(policy: Policy, settings: Settings) -> str:
