@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
+from awsgate.chaining import rewrite_answer
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gate import Gate, Review
 from awsgate.onward import address_of, check_keys, connector_of
 from awsgate.outgoing import Hop
 from awsgate.policy import UpstreamGateway, parse_policy
-from awsgate.session import Bounds, SessionOpener
+from awsgate.session import (
+    Bounds,
+    GatewayCredentials,
+    IssuedKeys,
+    SessionOpener,
+    mint_surrogate,
+)
 from awsgate.wire import RequestFacts
 from calls import ADMIN, GOOD, JSON, LAMBDA, POLICY, READER, ROLE_KEYS, S3, Call, minted
-from hopping import FAR, NEAR, NEAR_POLICY, SPEC, arrive, far_keys, hop, near_gate, near_keys
+from hopping import (
+    FAR,
+    NEAR,
+    NEAR_POLICY,
+    SPEC,
+    Hopped,
+    arrive,
+    far_keys,
+    hop,
+    near_gate,
+    near_keys,
+)
 from signers import WHEN, value_of
 
 STS = "sts.eu-central-1.amazonaws.com"
@@ -275,3 +295,92 @@ def test_addresses_are_read_with_their_usual_ports() -> None:
     )  # fmt: skip
     assert connector_of(UpstreamGateway(url="https://[fd00::1]:8443")) == "gateway/[fd00::1]:8443"
     assert FAR is not NEAR
+
+
+# --- roles that a client assumes, and calls that need no signature ------------------------------
+
+DEEPER = "arn:aws:iam::123456789012:role/Deeper"
+ANSWER = """\
+<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<AssumedRoleUser><Arn>arn:aws:sts::123456789012:assumed-role/Deeper/alice</Arn></AssumedRoleUser>
+<Credentials><AccessKeyId>{0}</AccessKeyId><SecretAccessKey>{1}</SecretAccessKey>
+<SessionToken>{2}</SessionToken><Expiration>{3:%Y-%m-%dT%H:%M:%SZ}</Expiration></Credentials>
+</AssumeRoleResult></AssumeRoleResponse>"""
+
+
+def answered(keys: SigningKeys) -> bytes:
+    """What the far gateway answers: its own surrogate, in AWS's words."""
+    ends = WHEN + timedelta(minutes=30)
+    return ANSWER.format(
+        keys.access_key_id, keys.secret_access_key, keys.session_token, ends
+    ).encode()
+
+
+def wrapped(hopped: Hopped, keys: SigningKeys) -> GatewayCredentials:
+    """What the near gateway makes of that answer for its client."""
+    body = rewrite_answer(
+        answered(keys), encoding="", plan=hopped.plan, session=hopped.review.session, keys=NEAR,
+        now=WHEN, entropy=bytes(range(70, 102)),
+    )  # fmt: skip
+    found = [re.search(rb"<%s>([^<]+)</" % name, body) for name in TAGS]
+    assert keys.access_key_id.encode() not in body
+    assert keys.session_token.encode() not in body
+    key_id, secret, token = (match[1].decode() for match in found if match is not None)
+    return GatewayCredentials(key_id, secret, token, 0)
+
+
+TAGS = (b"AccessKeyId", b"SecretAccessKey", b"SessionToken")
+
+
+def test_a_role_that_the_client_assumes_goes_on_by_surrogates_of_both() -> None:
+    form = f"Action=AssumeRole&RoleArn={DEEPER}&RoleSessionName=x&Version=2011-06-15".encode()
+    ahead = far_keys()  # stands for the surrogate that the far gateway gives out
+
+    keys = wrapped(hop(replace(WHO, body=form)), ahead)
+    again = hop(replace(WHO, keys=keys))
+
+    assert again.plan.issued is not None
+    assert again.plan.issued.role_arn == DEEPER
+    assert again.plan.issued.keys == ahead
+    _, plan = arrive(again, "POST", WHO.body)
+    assert plan.user == "alice"
+    # Without upstream_gateway they are nobody's: no key of the far gateway's leaves for AWS.
+    found = refused(replace(WHO, keys=keys), Gate(POLICY, SessionOpener(NEAR)))
+    assert found.code is Code.DENIED
+
+
+def test_a_web_identity_goes_on_unsigned_and_what_it_gets_is_good_there_alone() -> None:
+    form = (b"Action=AssumeRoleWithWebIdentity&RoleSessionName=x&WebIdentityToken=t&RoleArn="
+            + DEEPER.encode() + b"&Version=2011-06-15")  # fmt: skip
+    unsigned = replace(
+        WHO, body=form,
+        after=lambda all_: [f for f in all_ if not f[0].lower().startswith((b"auth", b"x-amz"))],
+    )  # fmt: skip
+
+    hopped = hop(unsigned)
+    far_review, far_plan = arrive(hopped, "POST", form)
+
+    assert value_of(hopped.out.headers, XFH) == STS.encode()
+    assert (hopped.plan.form, far_plan.form) == (None, None)
+    assert far_review.decision is not None
+    assert far_review.decision.rule == "gateway/unsigned.apis"
+    keys = wrapped(hopped, far_keys())
+    again = hop(replace(WHO, keys=keys))
+    assert again.plan.issued is not None
+    assert again.review.session is not None
+    assert again.review.session.user == ""
+    assert again.plan.hop == Hop("gateway/jump.example.com:8443", "", "")
+
+
+def test_surrogates_of_awss_keys_are_not_handed_on() -> None:
+    """Minted while this gateway decided itself: they hold real credentials."""
+    issued = IssuedKeys(ROLE_KEYS, int(WHEN.timestamp()) + 900, DEEPER, "alice")
+    parent = SessionOpener(NEAR)(
+        access_key_id=minted().access_key_id, session_token=minted().session_token,
+        now=int(WHEN.timestamp()),
+    ).session  # fmt: skip
+    real = mint_surrogate(
+        NEAR, parent, issued, now=int(WHEN.timestamp()), entropy=bytes(range(80, 112))
+    )
+
+    assert refused(replace(WHO, keys=real), near_gate()).code is Code.DENIED
