@@ -53,6 +53,7 @@ from awsgate.proof import (
     payload_of,
 )
 from awsgate.review import Review as Review
+from awsgate.review import denied
 from awsgate.session import OpenedSession, Session, check_time
 from awsgate.standing import WORDS, Standings, beyond
 from awsgate.tunnelpass import TunnelCaller
@@ -152,7 +153,7 @@ class Gate:
         order = self._read_order(review, body or b"") if review.orders else None
         decision = review.decision = self._decide(review, now)
         if not decision.allowed:
-            raise _denied(review, decision)
+            raise denied(review, decision)
         session = review.session
         issued = session.issued if session is not None else None
         role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
@@ -374,22 +375,6 @@ class Gate:
             requests=requests,
             bytes=moved,
         )
-
-
-def _denied(review: Review, decision: Decision) -> Refusal:
-    call, what = review.call, ""
-    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
-    if call is not None and decision.about_call:
-        what = call.actions[0] if call.actions else call.name
-    if what:
-        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
-    return Refusal(
-        Code.DENIED,
-        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
-        + (f" ({what})" if what else ""),
-        hint=hint,
-        detail=decision.rule,
-    )
 
 
 def _rule(passed: passage.Passage) -> str:
