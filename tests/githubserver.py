@@ -382,9 +382,9 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_github() -> Iterator[Github]:
+def running_github(kind: type[Github] = Github) -> Iterator[Github]:
     """Run one on a free port of this machine."""
-    github = Github()
+    github = kind()
     handler = type("Handler", (_Handler,), {"github": github})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     server.daemon_threads = True

@@ -68,3 +68,10 @@ def kept(folder: Path, user: str = "alice") -> dict[str, Any]:
 def files_in(folder: Path) -> dict[str, str]:
     """Name -> content of all that stands in a folder."""
     return {path.name: path.read_text() for path in folder.iterdir()}
+
+
+def fail_twice(folder: Path) -> None:
+    """Be another process, which imports this."""
+    users = LocalUsers(folder, lambda: START, hasher=QUICK)
+    for _ in range(2):
+        users._try("alice", "wrong", "")

@@ -561,3 +561,34 @@ def test_the_profile_of_all_other_accounts_is_used(
     assert "profile 'nobody' gives none" in missing
     (default,) = StsAssumer("", True, {"123456789012": "own"}).missing()
     assert "default chain gives none" in default
+
+
+# --- role chaining ------------------------------------------------------------------------
+
+
+@pytest.mark.usefixtures("base_keys")
+def test_keys_of_an_iam_user_are_no_chain() -> None:
+    assert not StsAssumer("http://127.0.0.1:1").chains("111122223333")
+
+
+@pytest.mark.usefixtures("base_keys")
+def test_temporary_keys_make_aws_chain_roles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "t0k3n")
+
+    assert StsAssumer("http://127.0.0.1:1").chains("111122223333")
+
+
+def test_each_account_has_its_own_answer(shared: Path) -> None:
+    shared.write_text(
+        "[long]\naws_access_key_id=AKIAX\naws_secret_access_key=s\n"
+        "[short]\naws_access_key_id=ASIAX\naws_secret_access_key=s\naws_session_token=t\n"
+    )
+    assumer = StsAssumer(base_credentials={"111122223333": "long", "*": "short"})
+
+    assert not assumer.chains("111122223333")
+    assert assumer.chains("999999999999")
+
+
+@pytest.mark.usefixtures("shared")
+def test_without_keys_there_is_nothing_to_chain() -> None:
+    assert not StsAssumer().chains("111122223333")

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 
+from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.login import Identity, LoginFacts, make_login, mint_login
 from awsgate.session import IssuedKeys, Session, SessionKeys, mint, open_session
@@ -48,7 +49,7 @@ def test_it_says_whose_session_it_is_and_what_locks_ask_for() -> None:
 
     assert (caller.user, caller.session, caller.login) == ("Ålice", SESSION.id, "ab" * 10)
     assert caller.expires_at == NOW + 3600
-    assert caller.proved == SESSION
+    assert (caller.role_arns, caller.proved) == ((ARN,), SESSION)
 
 
 def test_a_session_of_no_login_has_one_too() -> None:
@@ -124,11 +125,20 @@ def test_it_is_opened_with_the_key_before_during_a_rotation() -> None:
     assert open_tunnel_pass(rotated, SESSION.key_id, password(), now=NOW).user == "Ålice"
 
 
-def test_a_surrogate_has_none() -> None:
-    issued = IssuedKeys("ASIAIOSFODNN7EXAMPLE", "secret", "token", NOW + 60)
+def test_a_surrogate_says_all_the_roles_it_came_by() -> None:
+    """A lock on any of them holds it; its keys stay in the session's own token."""
+    further = "arn:aws:iam::123456789012:role/Further"
+    keys = SigningKeys("ASIAIOSFODNN7EXAMPLE", "canary-secret", "canary-token")
+    issued = IssuedKeys(keys, NOW + 60, further, "alice")
+    caller = opened(password(replace(SESSION, issued=issued)))
 
-    with pytest.raises(ValueError, match="no password of its own"):
-        password(replace(SESSION, issued=issued))
+    assert caller.role_arns == (ARN, further)
+    assert caller.proved == SESSION
+
+
+def test_a_session_of_nobody_has_none() -> None:
+    with pytest.raises(ValueError, match="of no user"):
+        password(replace(SESSION, user=""))
 
 
 @pytest.mark.parametrize("entropy", [b"", b"x" * 31])

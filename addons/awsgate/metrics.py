@@ -225,15 +225,19 @@ class Metrics:
         """Count a connection that was to begin with TLS; ``cause`` is of a bounded set."""
         self._tls_failures_total.child(cause).inc()
 
-    def tunnel_opened(self, *, user: str, reason: str) -> None:
-        """Count a tunnel; ``reason`` is the rule that let it through."""
-        user = self._user(user)
-        self._tunnels.child(user).inc()
-        self._tunnels_total.child(user, reason).inc()
+    def tunnel_opened(self, *, user: str, reason: str) -> str:
+        """Count a tunnel; ``reason`` is the rule that let it through. Gives its label."""
+        label = self._user(user)
+        self._tunnels.child(label).inc()
+        self._tunnels_total.child(label, reason).inc()
+        return label
 
-    def tunnel_closed(self, *, user: str) -> None:
-        """Count the end of a tunnel that was opened for the same user."""
-        self._tunnels.child(self._user(user)).dec()
+    def tunnel_closed(self, *, label: str) -> None:
+        """Count the end of a tunnel, under the label that it was opened with.
+
+        Whoever it was may be nobody by now: then the policy has changed.
+        """
+        self._tunnels.child(label).dec()
 
     def credentials_result(self, result: str) -> None:
         """Count how a request came by role credentials."""

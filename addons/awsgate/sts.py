@@ -29,6 +29,7 @@ from awsgate.credentials import AwsCredentials, RoleRequest, unavailable
 from awsgate.errors import Code, Refusal
 from awsgate.policy.handoff import Handoff
 from awsgate.session import KEY_PREFIX
+from awsgate.stswords import hint_for, shown
 from awsgate.version import __version__
 
 if TYPE_CHECKING:
@@ -51,29 +52,6 @@ _OWN_FAULTS = frozenset(
 _THROTTLED = frozenset(
     {"RequestLimitExceeded", "Throttling", "ThrottlingException", "TooManyRequestsException"}
 )
-_HINTS = {
-    "AccessDenied": "the role's trust policy must let awsgate's own identity call "
-    "sts:AssumeRole (with the external id, if it asks for one), and so must that "
-    "identity's own policy",
-    "InvalidParameterValue": "the session tags of the gateway's role do not fit with those that "
-    "awsgate's own session hands on (transitive tags): choose other keys",
-    "MalformedPolicyDocument": "the gateway's role hands on a session policy that AWS does not "
-    "take: see options.aws_session_policy",
-    "PackedPolicyTooLarge": "cut down what the gateway's role hands on: shorter or fewer "
-    "options.aws_session_tags, a shorter options.aws_session_policy (managed policies by ARN)",
-    "RegionDisabledException": "activate STS for this region in awsgate's own account, or "
-    "set sts.regional to false in kind: gateway",
-    "ValidationError": "the session may last no longer than the role's maximum, and no longer "
-    "than one hour if awsgate's own identity is a role",
-}
-
-# What AssumeRole needs beside itself, once there is something to hand on.
-_NEEDED = {
-    "sts:TagSession": "options.aws_session_tags",
-    "sts:SetSourceIdentity": "options.aws_source_identity",
-}
-_NOT_AUTHORIZED = re.compile(r"not authorized to perform: (sts:\w+)")
-_PACKED = re.compile(r"\bconsumes ([0-9]{1,6})% of")
 
 
 def sts_region(region: str, partition: str, *, regional: bool = True) -> str:
@@ -227,6 +205,20 @@ class StsAssumer:
             return ""
         return "" if found is None else str(found.method)
 
+    def chains(self, account: str) -> bool:
+        """True if roles of an account are assumed with the keys of a role already.
+
+        AWS does not count the role of an instance as one ("role chaining"). No keys: False,
+        since ``assume`` says so better.
+        """
+        profile = self._profiles.get(account, self._profiles.get("*", ""))
+        try:
+            found = self._base(profile).session.get_credentials()
+        except BotoCoreError:
+            self._forget(profile)
+            return False
+        return found is not None and bool(found.token) and found.method != "iam-role"
+
     def ask(
         self, profile: str, region: str, service: str, operation: str, **arguments: Any
     ) -> Said:
@@ -321,8 +313,8 @@ class StsAssumer:
             detail += f": {message[:500]}"
         return Refusal(
             Code.ROLE_UNAVAILABLE,
-            f"AWS does not let awsgate assume {request.role_arn} ({_shown(code, message)})",
-            hint=_hint(code, message),
+            f"AWS does not let awsgate assume {request.role_arn} ({shown(code, message)})",
+            hint=hint_for(code, message),
             status=403,
             detail=detail,
         )
@@ -353,26 +345,6 @@ def _incomplete(request: RoleRequest) -> Refusal:
         status=403,
         detail="; ".join(request.handoff.faults),
     )
-
-
-def _shown(code: str, message: str) -> str:
-    """Give the code, and of the message what is no more than a number or an action."""
-    denied = _NOT_AUTHORIZED.search(message) if code == "AccessDenied" else None
-    packed = _PACKED.search(message) if code == "PackedPolicyTooLarge" else None
-    if packed:
-        return f"{code}: {packed[1]} % of the space for session policy and tags"
-    return f"{code}: {denied[1]}" if denied and denied[1] in _NEEDED else code
-
-
-def _hint(code: str, message: str) -> str:
-    denied = _NOT_AUTHORIZED.search(message) if code == "AccessDenied" else None
-    option = _NEEDED.get(denied[1]) if denied else None
-    if denied and option:
-        return (
-            f"the gateway's role hands on {option}: the role's trust policy, and that of "
-            f"awsgate's own identity, must allow {denied[1]} beside sts:AssumeRole"
-        )
-    return _HINTS.get(code, "tell the operator of the gateway")
 
 
 def _in_words(detail: str) -> str:

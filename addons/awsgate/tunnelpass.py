@@ -46,24 +46,25 @@ class TunnelCaller:
     login: str
     """The id of its login; empty: it came from none."""
     expires_at: int
+    role_arns: tuple[str, ...]
+    """The roles on the session's way, as ``Session.role_arns``: a lock on any holds it."""
     proved: Session
-    """The session, as locks and the policy ask for it. Its keys are not in it."""
+    """The session, as the policy asks for it. No keys are in it."""
 
 
 def mint_tunnel_pass(keys: SessionKeys, session: Session, *, entropy: bytes) -> str:
     """Give the password of ``session`` at the proxy. ``entropy`` is 32 fresh random bytes.
 
-    Raises ``ValueError`` for a surrogate: its roles are AWS's business, and the session
-    that it came from has a password already; and if the password would be too long.
+    Raises ``ValueError`` if it would be too long, or if the session is nobody's.
     """
     if len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"entropy is {len(entropy)} bytes, expected {ENTROPY_BYTES}")
-    if session.issued is not None:
-        raise ValueError("a surrogate has no password of its own")
+    if not session.user:
+        raise ValueError("the session is of no user of this gateway")
     login = session.login.packed() if session.login is not None else None
     parts = [
         *(session.id, session.user, session.app, session.role_arn),
-        *(session.issued_at, session.expires_at, login),
+        *(session.issued_at, session.expires_at, login, session.role_arns),
     ]
     text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     password = seal(
@@ -90,7 +91,7 @@ def open_tunnel_pass(keys: SessionKeys, key_id: str, text: str, *, now: int) -> 
         payload = _opened(keys, key_id, text)
     except ValueError:
         raise _unknown() from None
-    session_id, user, app, role_arn, issued_at, expires_at, login = json.loads(payload)
+    session_id, user, app, role_arn, issued_at, expires_at, login, role_arns = json.loads(payload)
     session = Session(
         key_id=key_id,
         id=session_id,
@@ -112,6 +113,7 @@ def open_tunnel_pass(keys: SessionKeys, key_id: str, text: str, *, now: int) -> 
         session=session_id,
         login=session.login.id if session.login is not None else "",
         expires_at=expires_at,
+        role_arns=tuple(role_arns),
         proved=session,
     )
 

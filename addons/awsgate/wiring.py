@@ -13,14 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from awsgate.address import host_of, is_loopback, reachable, split
+from awsgate.address import host_of, is_loopback, joined, reachable, split
 from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 from awsgate.ca import CA_NAME, CertificateAuthority, ensure_ca
+from awsgate.consoledesk import ConsoleDesk
 from awsgate.credentials import BaseAssumer, CredentialCache, RoleRequest
 from awsgate.errors import SetupError
+from awsgate.federation import Federation
 from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
@@ -76,6 +78,11 @@ class Upstream:
         parts = urlsplit(url)
         default = 443 if parts.scheme == "https" else 80
         return cls(parts.scheme, parts.hostname or "", parts.port or default)
+
+    @property
+    def url(self) -> str:
+        """Give it as ``https://host:port``."""
+        return f"{self.scheme}://{joined(self.host, self.port)}"
 
 
 class Upstreams:
@@ -312,6 +319,13 @@ def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
     spec = policy.gateway
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
     return StsAssumer(spec.sts.endpoint_url or settings.upstream, spec.sts.regional, profiles)
+
+
+def console_desk(policy: Policy, settings: Settings) -> ConsoleDesk:
+    """Give what signs users in to AWS's console."""
+    upstreams = _upstreams(policy.gateway, settings.upstream)
+    federation = Federation(lambda host: upstreams.for_aws(host, 443).url)
+    return ConsoleDesk(base_assumer(policy, settings), federation)
 
 
 def metrics_address(policy: Policy, settings: Settings) -> str:

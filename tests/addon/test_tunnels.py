@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awsgate.addon.tunnels import Route, Routes, Way, decide_route
+from awsgate.addon.tunnels import Route, Way, decide_route
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 
 BYPASS = Bypass(
@@ -113,18 +113,3 @@ def test_a_host_of_any_length_is_cut_for_the_record() -> None:
     route = decide_route("a" * 5000 + "@", 443, bypass=BYPASS, non_aws="tunnel")
 
     assert route == Route(REFUSE, "a" * 255, 443, "bad-host")
-
-
-def test_a_route_is_told_of_once_and_forgotten() -> None:
-    routes = Routes()
-    told: list[Route] = []
-    route = Route(TUNNEL, "example.com", 443, "non-aws")
-    routes.put("one", route)
-
-    assert routes.get("one") is route
-    assert routes.get("two") is None
-    for client in ("one", "one", "two"):
-        routes.drop(client, told.append)
-
-    assert told == [route]
-    assert routes.get("one") is None

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import httpx
 import jsonschema
 import pytest
 
+from awsgate.web import problems
 from awsgate.web.table import OPERATIONS
 from web.served import PASSWORD, VERIFIER, Served, challenge, id_token
 
@@ -151,3 +153,20 @@ def test_a_browser_is_told_no_by_silence(shared: Served) -> None:
 
     assert answer.status_code == 405
     assert [name for name in answer.headers if name.startswith("access-control")] == []
+
+
+DOCS = (Path(__file__).parents[2] / "docs/control-api.md").read_text("utf-8")
+
+
+def test_every_call_and_every_code_of_the_api_is_in_the_docs() -> None:
+    codes = {
+        value
+        for name, value in vars(problems).items()
+        if name.isupper() and isinstance(value, str) and not name.startswith("_")
+    }
+    codes |= set(problems._STATUS)
+
+    assert {"ambiguous", "taken", "locked"} <= codes
+    assert [code for code in codes if f"`{code}`" not in DOCS] == []
+    paths = [one.path for one in OPERATIONS]
+    assert [path for path in paths if path not in DOCS] == []

@@ -143,6 +143,10 @@ BAD: dict[str, tuple[Ask, int]] = {
         raw("/login/device", b'{"connector":"\xff"}', content_type="application/json"), 400,
     ),
     "another method": (lambda _, http: http.get("/v1/login/device"), 405),
+    "a slash too much": (lambda _, http: http.get("/v1/ping/"), 404),
+    "a Host that is none": (
+        lambda _, http: http.get("/v1/callback?state=x", headers={"Host": "[x"}), 400,
+    ),
     "another path": (lambda _, http: http.get("/v1/nothing"), 404),
     "an answer of a provider that nobody waits for": (
         lambda _, http: http.get("/v1/callback?state=x&code=y"), 400,
@@ -226,6 +230,19 @@ def test_who_guesses_passwords_is_not_told_what_was_wrong(shared: Served) -> Non
     }
     assert shared.lines(event="login", code="locked-out", rule="local")
     assert shared.count("local", "locked-out") == 1
+
+
+def test_who_tries_too_many_tokens_fills_no_audit(stage: Stage, tmp_path: Path) -> None:
+    with served_on(stage, tmp_path, logins_per_minute=1) as own:
+        good = own.log_in("alice")["login"]
+        with own.client("gatelogin.AAAA") as http:
+            codes = [http.post("/v1/credentials", json={}).status_code for _ in range(15)]
+        with own.client(good) as http:
+            after = http.post("/v1/credentials", json={}).status_code
+
+    assert codes == [401] * 10 + [429] * 5
+    assert len(own.lines(event="credentials", code="unknown-key")) == 10
+    assert after == 200
 
 
 def test_a_gateway_without_users_of_its_own_has_no_password(stage: Stage, tmp_path: Path) -> None:

@@ -198,9 +198,9 @@ class AwsGate:
 
     # --- events, handed on ------------------------------------------------------
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""
-        self._live().http_connect(flow)
+        return self._live().http_connect(flow)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""

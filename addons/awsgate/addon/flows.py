@@ -8,14 +8,18 @@ normalise or rewrite.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 
 from mitmproxy import connection, http
 
 from awsgate.aws.faults import FaultResponse
 from awsgate.outgoing import Outgoing
 from awsgate.wire import RequestFacts
+
+NO_MORE: Mapping[str, str] = MappingProxyType({})
 
 
 def facts_of(
@@ -99,10 +103,12 @@ def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
     )
 
 
-def refuse_connect(flow: http.HTTPFlow, status: int, code: str, text: str) -> None:
+def refuse_connect(
+    flow: http.HTTPFlow, status: int, code: str, text: str, more: Mapping[str, str] = NO_MORE
+) -> None:
     """Answer a CONNECT with a refusal, in words: no SDK shows them, curl does."""
     flow.response = http.Response.make(
         status,
         f"awsgate: {code}: {text}\n",
-        {"Content-Type": "text/plain", "x-awsgate-code": code},
+        {"Content-Type": "text/plain", "x-awsgate-code": code, **more},
     )

@@ -13,6 +13,7 @@ mitmproxy would log it and forward the request as it came.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,6 +29,7 @@ from awsgate.addon.answers import Answers, Clock, trace_of
 from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
+from awsgate.addon.tunnelling import Tunnelling, is_tunnel
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
@@ -56,6 +58,15 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.tunnelling = Tunnelling(
+            gateway,
+            wire,
+            self.routes,
+            self.recorder,
+            clock=clock,
+            entropy=secrets.token_bytes,
+            cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
+        )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
         self.secured = False
@@ -65,7 +76,7 @@ class Hooks:
 
     # --- connections -----------------------------------------------------------
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Decide one CONNECT."""
         request = flow.request
         route = tunnels.decide_route(
@@ -80,35 +91,23 @@ class Hooks:
                 flow,
                 403,
                 Code.NOT_AN_AWS_ENDPOINT,
-                f"{route.reason}: this gateway does not tunnel there; "
-                "add a bypass rule to kind: gateway if it must",
+                tunnels.why_refused(route),
             )
             self.recorder.refused_tunnel(flow, route, self.clock())
-            return
+            return None
         if route.way is tunnels.Way.TUNNEL:
-            try:
-                self.recorder.check_writable()
-            except Refusal as exc:
-                flows.refuse_connect(flow, 503, exc.code, exc.message)
-                self.recorder.refused_tunnel(flow, route, self.clock(), exc)
-                return
-            flow.metadata[tunnels.TUNNELLED] = True
-            host, port = self.gateway.tunnel_address(route.host, route.port)
-            request.data.host, request.data.port = host, port
-            self.tripwire.approve(flow.client_conn, (host, port), "")
+            return self.tunnelling.connect(flow, route)
         self.routes.put(flow.client_conn.id, route)
         flow.metadata[tripwire.ROUTED] = True
+        return None
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """Count a tunnel once it is open."""
-        route = self.routes.get(flow.client_conn.id)
-        if route is not None and route.way is tunnels.Way.TUNNEL:
-            self.recorder.opened_tunnel(flow, route, self.clock())
+        self.tunnelling.connected(flow)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Relay a tunnel untouched: no TLS, no HTTP, no hooks."""
-        route = self.routes.get(nextlayer.context.client.id)
-        if route is not None and route.way is tunnels.Way.TUNNEL:
+        if is_tunnel(self.routes.get(nextlayer.context.client.id)):
             nextlayer.layer = layers.TCPLayer(nextlayer.context, ignore=True)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
@@ -118,11 +117,7 @@ class Hooks:
             data.conn.sni = sni
 
     def client_connected(self, client: connection.Client) -> None:
-        """Refuse who comes in plain from elsewhere, where that is not allowed.
-
-        The start is refused then: what is left is the moment before mitmproxy listens where
-        it is told to.
-        """
+        """Refuse who comes in plain from elsewhere before mitmproxy listens where it is told."""
         if not (self.secured or flows.is_local(client)) and not is_open_to_others(
             self.gateway.policy.gateway
         ):
@@ -134,9 +129,7 @@ class Hooks:
         if last is not None:
             # Recorded long ago, unless mitmproxy broke off without a word to us.
             self._finish(last)
-        self.routes.drop(
-            client.id, lambda route: self.recorder.closed_tunnel(client, route, self.clock())
-        )
+        self.tunnelling.disconnected(client)
 
     def cut_locked(self) -> None:
         """End every request that is under way and that a lock holds by now.
@@ -145,6 +138,7 @@ class Hooks:
         next request stays: the gate refuses that one in words.
         """
         now = self.clock()
+        self.tunnelling.cut_locked()
         for flow in list(self._current.values()):
             trace = trace_of(flow)
             if trace is None or trace.recorded or trace.refusal is not None:
@@ -163,10 +157,7 @@ class Hooks:
 
     def cut_closed_tunnels(self) -> None:
         """End every tunnel that the policy would not open any more."""
-        bypass, non_aws = self.gateway.bypass, self.gateway.policy.gateway.non_aws
-        control = bool(self.gateway.control_address)
-        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws, control=control):
-            self.cut(client_id)
+        self.tunnelling.cut_closed()
 
     def close(self) -> None:
         """Record what is still under way: the gateway goes down."""
@@ -180,13 +171,16 @@ class Hooks:
     def leave(self) -> Legacy:
         """Give what the next instance of the script goes on with: a reload."""
         self.recorder.flush()
-        return Legacy(self.recorder.backlog, self._current, self.recorder.in_flight)
+        return Legacy(
+            self.recorder.backlog, self._current, self.recorder.in_flight, self.tunnelling
+        )
 
     def inherit(self, legacy: Legacy) -> None:
         """Go on where another instance left off."""
         self.recorder.backlog.take_over(legacy.backlog)
         self._current.update(legacy.current)
         self.recorder.in_flight = legacy.in_flight
+        self.tunnelling.inherit(legacy.tunnelling)
 
     # --- requests ---------------------------------------------------------------
 
@@ -230,6 +224,7 @@ class Hooks:
             # Taken for the answer, it would leave the answer to the next request.
             flow.kill()
             return
+        self.tunnelling.note(flow, trace)
         plan = trace.plan
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value

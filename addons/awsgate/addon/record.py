@@ -24,6 +24,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
 from awsgate.session import IssuedKeys, session_name_for
 from awsgate.timestamps import utc_millis
+from awsgate.tunnelpass import TunnelCaller
 from awsgate.usage import InFlight
 from awsgate.wiring import Gateway
 
@@ -97,7 +98,6 @@ class Recorder:
         self.gateway = gateway
         self.backlog = Backlog()
         self.in_flight = InFlight()
-        self._tunnels: dict[str, float] = {}
 
     def check_writable(self) -> None:
         """Refuse new work while the audit cannot be written, if the operator wants it so."""
@@ -172,30 +172,45 @@ class Recorder:
         self._write(record)
 
     def refused_tunnel(
-        self, flow: http.HTTPFlow, route: Route, now: datetime, refusal: Refusal | None = None
+        self,
+        flow: http.HTTPFlow,
+        route: Route,
+        now: datetime,
+        refusal: Refusal | None = None,
+        *,
+        status: int = 403,
     ) -> None:
         """Record a CONNECT that was refused, by its route or for another cause."""
         record = _tunnel_record("tunnel.refuse", flow.client_conn, route, now)
         if refusal is not None:
-            record.decision, record.code, record.status = "refused", refusal.code.value, 503
-            record.reason = refusal.message
+            record.decision, record.code, record.status = "refused", refusal.code.value, status
+            detail = f" [{refusal.detail}]" if refusal.detail else ""
+            record.reason = f"{refusal.message}{detail}"[:MAX_REASON_CHARS]
         self._write(record)
         self.gateway.metrics.refused(record.code)
 
-    def opened_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
+    def opened_tunnel(
+        self, client: connection.Client, route: Route, now: datetime, caller: TunnelCaller | None
+    ) -> None:
         """Record a tunnel that was opened."""
-        self._tunnels[flow.client_conn.id] = perf_counter()
-        self.gateway.metrics.tunnel_opened(user="", reason=route.reason)
-        self._write(_tunnel_record("tunnel.open", flow.client_conn, route, now))
+        self._write(_tunnel_record("tunnel.open", client, route, now, caller))
 
-    def closed_tunnel(self, client: connection.Client, route: Route, now: datetime) -> None:
-        """Record the end of a tunnel, if it was one."""
-        opened = self._tunnels.pop(client.id, None)
-        if opened is None or route.way is not Way.TUNNEL:
-            return
-        self.gateway.metrics.tunnel_closed(user="")
-        record = _tunnel_record("tunnel.close", client, route, now)
-        record.ms = round((perf_counter() - opened) * 1000, 3)
+    def closed_tunnel(
+        self,
+        client: connection.Client,
+        route: Route,
+        now: datetime,
+        caller: TunnelCaller | None,
+        *,
+        ms: float,
+        refusal: Refusal | None,
+    ) -> None:
+        """Record the end of a tunnel; ``refusal`` is why it was cut."""
+        record = _tunnel_record("tunnel.close", client, route, now, caller)
+        record.ms = ms
+        if refusal is not None:
+            record.code, record.reason = refusal.code.value, refusal.message[:MAX_REASON_CHARS]
+            record.rule = refusal.detail or record.rule
         self._write(record)
 
     def _write(self, record: AuditRecord) -> None:
@@ -280,12 +295,21 @@ def _session_name(plan: Plan | None, issued: IssuedKeys | None) -> str:
 
 
 def _tunnel_record(
-    event: str, client: connection.Client, route: Route, now: datetime
+    event: str,
+    client: connection.Client,
+    route: Route,
+    now: datetime,
+    caller: TunnelCaller | None = None,
 ) -> AuditRecord:
+    who = caller.proved if caller is not None else None
     return AuditRecord(
         time=utc_millis(now),
         id=str(uuid.uuid4()),
         event=event,
+        user=who.user if who is not None else "",
+        session=who.id if who is not None else "",
+        app=who.app if who is not None else "",
+        role_arn=caller.role_arns[-1] if caller is not None else "",
         client=_peer(client),
         host=f"{route.host}:{route.port}",
         method="CONNECT",

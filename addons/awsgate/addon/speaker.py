@@ -7,7 +7,7 @@ speaker on it, who goes on where the one before left off.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from mitmproxy import http
 
@@ -50,6 +50,8 @@ class Legacy:
     current: dict[str, http.HTTPFlow]
     """The requests that are under way, by client connection."""
     in_flight: InFlight
+    tunnelling: Any
+    """``tunnelling.Tunnelling``, which stands above this module."""
 
 
 @dataclass(slots=True)

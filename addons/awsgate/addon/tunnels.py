@@ -10,7 +10,6 @@ TLS costs one request and shows our words.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -76,6 +75,16 @@ def decide_route(
     return Route(Way.REFUSE, name, port, "non-aws")
 
 
+def why_refused(route: Route) -> str:
+    """Give what a client is told of a CONNECT that is refused."""
+    if route.reason == CONTROL:
+        return f"{CONTROL}: this gateway has no control API; spec.control.listen turns it on"
+    return (
+        f"{route.reason}: this gateway does not tunnel there; "
+        "add a bypass rule to kind: gateway if it must"
+    )
+
+
 def _ip_literal(host: str) -> str:
     try:
         return str(ipaddress.ip_address(host.strip("[]")))
@@ -109,11 +118,13 @@ class Routes:
             is not Way.TUNNEL
         ]
 
-    def drop(self, client_id: str, then: Callable[[Route], None]) -> None:
-        """Forget a closed connection, telling ``then`` of its route."""
-        route = self._routes.pop(client_id, None)
-        if route is not None:
-            then(route)
+    def drop(self, client_id: str) -> None:
+        """Forget a closed connection."""
+        self._routes.pop(client_id, None)
+
+    def take_over(self, older: Routes) -> None:
+        """Know what another instance knows."""
+        self._routes.update(older._routes)
 
 
 def cut_client(server: Any, client_id: str) -> None:

@@ -39,6 +39,7 @@ COMMANDS = {
     "audit": "audit",
     "ca": "ca",
     "session-key": "session_key",
+    "console": "console",
     "presign": "presign",
     "eks-token": "eks_token",
     "rds-token": "rds_token",

@@ -73,6 +73,8 @@ class Limits(Model):
     """How long a connection may wait for its next request."""
     max_requests_per_user: PositiveInt = 1000
     """Under way at a time, in one process. No SDK opens so many by default."""
+    max_tunnels_per_user: PositiveInt = 100
+    """Open at a time, in one process. Of who is known: see ``tunnels.callers``."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:

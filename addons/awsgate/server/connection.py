@@ -187,7 +187,10 @@ class Connection(ProxyConnectionHandler):
             self._task(rest, command.name, keep=True)
         elif command.blocking:
             due.append(events.HookCompleted(command))
-        if command.name == "http_connect" and data.metadata.get(TUNNELLED):
+        self._note_tunnel(command.name, data)
+
+    def _note_tunnel(self, name: str, data: Any) -> None:
+        if name == "http_connect" and data.metadata.get(TUNNELLED):
             self.relayed = True  # it may be silent
 
     async def _finish_hook(
@@ -199,6 +202,7 @@ class Connection(ProxyConnectionHandler):
     ) -> None:
         with self.timeout_watchdog.disarm():
             await call_on(hooks, data, waiting)
+        self._note_tunnel(command.name, data)
         if command.blocking:
             await self.server_event(events.HookCompleted(command))
 

@@ -25,7 +25,7 @@ from awsgate.policy.settings import Limits
 from awsgate.servercert import ServerCertificate, context_of
 
 BACKLOG = 4096
-SHUTDOWN_S = 5.0
+SHUTDOWN_S = 2.0
 """How long a client may take to say that it has heard the end."""
 _LINGER_S = 1.0
 _LINGER_BYTES = 256 * 1024

@@ -69,6 +69,7 @@ class WorkerGate(AwsGate):
     def _watch(self, hooks: GateHooks) -> None:
         super()._watch(hooks)
         hooks.secured = self._secured
+        hooks.tunnelling.tickets = self._broker
         hooks.cut = self._front.cut
 
     async def _listen(self, hooks: GateHooks) -> None:

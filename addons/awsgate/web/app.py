@@ -54,7 +54,12 @@ ANSWER_TIMEOUT_S = 60.0
 """Of a handler: providers are asked over the network."""
 CERTIFICATE = "client_certificate"
 """Of ``request.state``: what TLS has verified, as DER."""
-_RECORDED = {"credentials": CREDENTIALS, "logout": LOGOUT}
+_RECORDED = {
+    "credentials": CREDENTIALS,
+    "logout": LOGOUT,
+    "addLock": "lock.add",  # those that are added, the proxy records
+    "removeLock": "lock.remove",
+}
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -81,6 +86,7 @@ def build(api: Api) -> ASGIApp:
         Route("/v1/saml/acs/{name}", _callback(api), methods=["POST"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False  # it would believe the Host header
     return _with_headers(app)
 
 
@@ -93,6 +99,12 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
                 found = await operation.handle(call)
         except Exception as exc:  # noqa: BLE001 - whatever it is, an answer goes out
             problem = _problem(exc)
+            if operation.needs and problem.status == HTTPStatus.UNAUTHORIZED:
+                # A try like any other: or anybody could fill the audit.
+                try:
+                    _check_attempts(api, _client(request)[0])
+                except Problem as too_many:
+                    return _said(too_many)
             if operation.name in _RECORDED:
                 problem = await _recorded(api, operation, request, problem, login)
             return _said(problem)
@@ -207,7 +219,7 @@ def _faults(exc: ValidationError) -> str:
 async def _form(request: Request) -> list[tuple[str, str]]:
     """Give the fields of the query, or of a form. Raises ``Problem``."""
     if request.method == "GET":
-        raw = request.url.query.encode()
+        raw = request.scope["query_string"]
     else:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":

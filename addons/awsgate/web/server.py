@@ -8,6 +8,7 @@ read an answer. Nothing is logged of a request.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import ssl
 import threading
@@ -29,6 +30,8 @@ HANDSHAKE_TIMEOUT_S = 10.0
 HEAD_TIMEOUT_S = 10.0
 WRITE_TIMEOUT_S = 30.0
 KEEP_ALIVE_S = 15
+log = logging.getLogger("awsgate")
+
 START_TIMEOUT_S = 10.0
 STOP_TIMEOUT_S = 5.0
 
@@ -78,8 +81,12 @@ def serve(
     async def run() -> None:
         try:
             await server.serve(sockets=[sock])
+        except Exception as exc:  # noqa: BLE001 - the thread ends, and says so
+            log.error("control API: %s", exc)  # noqa: TRY400 - the cause is in the text
         finally:
             server.begun.set()
+            if not server.should_exit:
+                log.error("the control API has ended: nobody can log in until a restart")
             await at_end()
 
     thread = threading.Thread(

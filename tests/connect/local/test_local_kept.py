@@ -16,12 +16,22 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 
-from awsgate.connect import local
+from awsgate.connect import local, userfiles
 from awsgate.connect.invitations import token_of
 from awsgate.connect.local import LocalUsers
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
-from localusers import PASSWORD, QUICK, START, Clock, Phone, enrolled, files_in, kept, refusal
+from localusers import (
+    PASSWORD,
+    START,
+    Clock,
+    Phone,
+    enrolled,
+    fail_twice,
+    files_in,
+    kept,
+    refusal,
+)
 
 # --- invitations ------------------------------------------------------------------------------
 
@@ -242,19 +252,27 @@ def test_a_file_that_is_none_hides_no_other_and_can_be_removed(
     assert users.remove("alice")
 
 
+async def test_where_a_try_cannot_be_counted_nobody_is_let_in(
+    users: LocalUsers, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone = await enrolled(users, clock)
+
+    def full(*_: object, **__: object) -> bool:
+        raise SetupError("cannot write: No space left on device")
+
+    monkeypatch.setattr(userfiles, "write_file", full)
+
+    with pytest.raises(SetupError):
+        await users.prove("alice", PASSWORD, phone.code())
+
+
 # --- at once ----------------------------------------------------------------------------------
-
-
-def _fail_twice(folder: Path) -> None:
-    users = LocalUsers(folder, lambda: START, hasher=QUICK)
-    for _ in range(2):
-        users._try("alice", "wrong", "")
 
 
 async def test_processes_count_together(users: LocalUsers, folder: Path, clock: Clock) -> None:
     await enrolled(users, clock)
     context = multiprocessing.get_context("spawn")
-    processes = [context.Process(target=_fail_twice, args=(folder,)) for _ in range(2)]
+    processes = [context.Process(target=fail_twice, args=(folder,)) for _ in range(2)]
 
     for process in processes:
         process.start()
