@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -143,16 +142,45 @@ def save(stored: Stored, *, bundle: bytes, root: bytes) -> Stored:
     return kept
 
 
+def refresh(stored: Stored, *, bundle: bytes, root: bytes) -> Stored:
+    """Keep what a gateway says anew of itself: what clients trust, and where its proxy is.
+
+    The login stays where it is.
+    """
+    kept = _read(record_of(stored.gateway))
+    if kept is None or kept.id != stored.id:
+        return stored  # somebody has logged out, or in again, meanwhile
+    write_file(Path(kept.bundle_path), bundle, mode=0o600)
+    write_file(Path(kept.root_path), root, mode=0o600)
+    new = replace(kept, proxy=stored.proxy, tunnel_auth=stored.tunnel_auth)
+    if new != kept:
+        write_file(record_of(new.gateway), json.dumps(asdict(new)).encode(), mode=0o600)
+    return replace(new, login=stored.login)
+
+
 def forget(gateway: str) -> bool:
-    """Remove everything of the login at a gateway. False: there was nothing."""
+    """Remove every secret of the login at a gateway. False: there was none.
+
+    What clients trust stays: it is public, and a program that runs on has its path in
+    AWS_CA_BUNDLE. Without the file it would be told of a broken TLS setup, in place of
+    what the gateway says of a login that is over.
+    """
+    import shutil
+
     record, folder = record_of(gateway), folder_of(gateway)
-    there = record.exists() or folder.exists()
+    there = record.exists()
     try:
         record.unlink(missing_ok=True)
         if folder.is_symlink():
             folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(folder)
+            return True
+        for entry in folder.iterdir() if folder.exists() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                there = True
+                shutil.rmtree(entry)
+            elif entry.name not in (BUNDLE_NAME, ROOT_NAME):
+                there = True
+                entry.unlink()
     except OSError as exc:
         raise SetupError(
             f"cannot remove {exc.filename}: {exc.strerror}", hint=f"rm -r {record} {folder}"

@@ -40,7 +40,12 @@ REASONS = (
 
 def _blocks(page: Path) -> list[str]:
     text = page.read_text("utf-8")
-    return re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [block for block in found if not OTHERS.match(block)]
+
+
+OTHERS = re.compile(r"(?:permissions|deploy|apiVersion):")
+"""What pipelines and pods begin with, in docs/ci.md."""
 
 
 BLOCKS = [

@@ -136,7 +136,7 @@ FAULTS: dict[str, tuple[object, str]] = {
         role(deny={"aws_tenant_endpoints": ["es"]}),
         "spec.deny.aws_tenant_endpoints: unknown key, expected aws_actions, aws_resources, "
         "aws_regions, aws_services, aws_access_levels, source_networks, hours, app_labels, "
-        "aws_role_arns",
+        "aws_role_arns, request, review_requests",
     ),
     "action without a service": (
         allow(aws_actions=["GetObject"]),

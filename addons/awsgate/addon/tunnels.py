@@ -75,6 +75,16 @@ def decide_route(
     return Route(Way.REFUSE, name, port, "non-aws")
 
 
+def why_refused(route: Route) -> str:
+    """Give what a client is told of a CONNECT that is refused."""
+    if route.reason == CONTROL:
+        return f"{CONTROL}: this gateway has no control API; spec.control.listen turns it on"
+    return (
+        f"{route.reason}: this gateway does not tunnel there; "
+        "add a bypass rule to kind: gateway if it must"
+    )
+
+
 def _ip_literal(host: str) -> str:
     try:
         return str(ipaddress.ip_address(host.strip("[]")))

@@ -29,7 +29,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awsgate.address import joined
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import Refusal, SetupError
-from awsgate.web import callbacks
+from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.desk import Caller
 from awsgate.web.openapi import PATH, describe
@@ -54,7 +54,12 @@ ANSWER_TIMEOUT_S = 60.0
 """Of a handler: providers are asked over the network."""
 CERTIFICATE = "client_certificate"
 """Of ``request.state``: what TLS has verified, as DER."""
-_RECORDED = {"credentials": CREDENTIALS, "logout": LOGOUT}
+_RECORDED = {
+    "credentials": CREDENTIALS,
+    "logout": LOGOUT,
+    "addLock": "lock.add",  # those that are added, the proxy records
+    "removeLock": "lock.remove",
+}
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -79,8 +84,10 @@ def build(api: Api) -> ASGIApp:
         Route(PATH, openapi, methods=["GET"]),
         Route("/v1/callback", _callback(api), methods=["GET", "POST"]),
         Route("/v1/saml/acs/{name}", _callback(api), methods=["POST"]),
+        Route(samlmetadata.PATH, _saml_metadata(api), methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False  # it would believe the Host header
     return _with_headers(app)
 
 
@@ -146,10 +153,19 @@ def _callback(api: Api) -> Endpoint:
                 call = Call(api, client, address, None, None, "", b"", request.path_params)
                 url = await callbacks.come_back(call, fields, saml=f"saml/{name}" if name else "")
         except Exception as exc:  # noqa: BLE001 - as above
-            problem = _problem(exc)
-            text = f"awsgate: {problem.message}\n" + (f"{problem.hint}\n" if problem.hint else "")
-            return PlainTextResponse(text, problem.status, problem.headers())
+            return _told(_problem(exc))
         return RedirectResponse(url, HTTPStatus.SEE_OTHER)
+
+    return answer
+
+
+def _saml_metadata(api: Api) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            text = await samlmetadata.metadata(api, request.path_params["name"])
+        except Exception as exc:  # noqa: BLE001 - as above
+            return _told(_problem(exc))
+        return Response(text, media_type=samlmetadata.CONTENT_TYPE)
 
     return answer
 
@@ -213,7 +229,7 @@ def _faults(exc: ValidationError) -> str:
 async def _form(request: Request) -> list[tuple[str, str]]:
     """Give the fields of the query, or of a form. Raises ``Problem``."""
     if request.method == "GET":
-        raw = request.url.query.encode()
+        raw = request.scope["query_string"]
     else:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":
@@ -287,6 +303,11 @@ def _token_of(request: Request) -> str:
 
 def _said(problem: Problem) -> Response:
     return JSONResponse(problem.content(), problem.status, problem.headers())
+
+
+def _told(problem: Problem) -> Response:
+    text = f"awsgate: {problem.message}\n" + (f"{problem.hint}\n" if problem.hint else "")
+    return PlainTextResponse(text, problem.status, problem.headers())
 
 
 async def _no_route(_: Request, exc: Exception) -> Response:
