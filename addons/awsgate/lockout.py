@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from awsgate import onward
 from awsgate.errors import Code, Refusal
 from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
@@ -87,6 +88,9 @@ def lock_among(
 
 def may_stay(policy: Policy, session: Session) -> bool:
     """True if the policy still lets the user be the session's role at all."""
+    ahead = policy.gateway.upstream_gateway
+    if ahead is not None:
+        return onward.is_of(ahead, session)
     return may_be(policy_of(policy, session), session.user, session.app, session.role_arn)
 
 

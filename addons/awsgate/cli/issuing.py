@@ -92,6 +92,10 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
     if rules is None:
         rules = load_policy(wanted.policy)
+    if rules.gateway.upstream_gateway is not None:
+        from awsgate.cli.handedon import issue_handed_on
+
+        return issue_handed_on(wanted, rules, rules.gateway.upstream_gateway)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
     return mint_here(wanted, rules, choice, _life_s(wanted, rules, choice))
 
