@@ -39,9 +39,10 @@ from awsgate.policy import (
     denied_by,
     restricts_resources,
 )
-from awsgate.policy.decide import DENIED, DENIED_CALL
+from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
+from awsgate.policy.standing import DENIED, Standings
 from awsgate.proof import (
     announces_body,
     check_express,
@@ -77,6 +78,7 @@ class Gate:
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
+    _standings: Standings = field(init=False, repr=False, compare=False)
     _handoffs: dict[tuple[str, str, str], Handoff] = field(
         init=False, repr=False, compare=False, default_factory=dict
     )
@@ -86,6 +88,7 @@ class Gate:
         # Indexed once a reload: a request must not pay for each lock.
         books = self.locks, LockBook(self.policy.locks.values())
         object.__setattr__(self, "_books", tuple(filter(None, books)))
+        object.__setattr__(self, "_standings", Standings(self.policy))
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
@@ -161,11 +164,11 @@ class Gate:
             external_id=decision.external_id,
             user=decision.user,
             issued=issued,
+            handoff=self._handoff(decision, found.partition) if issued is None else NOTHING,
         )
-        handoff = self._handoff(decision, plan)
         if order is not None:
-            return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
-        return self._hold(review, replace(plan, handoff=handoff), body, now)
+            return replace(plan, handoff=artefacts.narrowed(plan.handoff, order), order=order)
+        return self._hold(review, plan, body, now)
 
     # --- steps of receive ------------------------------------------------------
 
@@ -268,16 +271,16 @@ class Gate:
         review.call, review.also = order.call, order.also
         return order
 
-    def _handoff(self, decision: Decision, plan: Plan) -> Handoff:
+    def _handoff(self, decision: Decision, partition: str) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
-        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-        user = self.policy.users.get(decision.user)
-        if role is None or user is None or plan.issued is not None:
-            return NOTHING
-        about = (decision.rule, decision.user, plan.partition)
+        about = (decision.rule, decision.user, partition)
         if about not in self._handoffs:
+            role = self.policy.roles.get(decision.rule.removeprefix("role/"))
+            user = self.policy.users.get(decision.user)
+            if role is None or user is None:
+                return NOTHING
             enforce = self.policy.gateway.mode == "enforce"
-            made = make_handoff(role, user, partition=plan.partition, enforce=enforce)
+            made = make_handoff(role, user, partition=partition, enforce=enforce)
             self._handoffs[about] = made
         return self._handoffs[about]
 
@@ -314,6 +317,7 @@ class Gate:
             endpoint_service=found.service,
             tenant_controlled=found.tenant_controlled,
             call=call,
+            standings=self._standings,
         )
         if not decision.allowed:
             return decision

@@ -127,9 +127,10 @@ class Answers:
         response, endpoint = flow.response, trace.review.endpoint
         if response is None or endpoint is None or not trace.token or endpoint.tenant_controlled:
             return False
+        if response.status_code not in STATUSES:
+            return False
         length: str = response.headers.get("content-length", "")
-        small = not length.isdecimal() or int(length) <= MAX_BYTES
-        return response.status_code in STATUSES and small
+        return not length.isdecimal() or int(length) <= MAX_BYTES
 
     def rewrite(self, flow: http.HTTPFlow, trace: Trace) -> None:
         """Let a held answer go, with surrogates in place of the credentials that it holds.
