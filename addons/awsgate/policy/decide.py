@@ -128,10 +128,8 @@ def decide(
             reported = f"{on_call.text} [{on_call.rule}]"
         else:
             return answer(on_call.text, on_call.rule, unmet=on_call.unmet)
-    external_id = what.spec.aws.external_id
-    return Decision(
-        True, ALLOWED, rule, user, role_arn, external_id, standing.account, (), reported
-    )
+    external_id, account = what.spec.aws.external_id, standing.account
+    return Decision(True, ALLOWED, rule, user, role_arn, external_id, account, (), reported)
 
 
 @dataclass(frozen=True, slots=True)
