@@ -141,7 +141,8 @@ class Answering:
         self._write_body(b"")
         if self._length == CHUNKED:
             self.client.write(LAST_CHUNK)
-        self.client.flush()  # before the books are closed on it: nobody waits for those
+        # Its last bytes go once it is recorded: a worker that is killed in between must not
+        # leave a request that was answered and that the audit knows nothing of.
         self.client.run("response", self.flow, self._answered)
 
     def _judged(self) -> None:
