@@ -15,6 +15,7 @@ from mitmproxy import http
 
 from awsgate import chaining
 from awsgate.addon import flows, tripwire
+from awsgate.addon.dispatch import place_of
 from awsgate.addon.record import TRACE, Trace
 from awsgate.artefacts import make_artefact
 from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
@@ -272,13 +273,3 @@ def _check_error(body: bytes) -> None:
         raise Refusal(
             Code.GATEWAY_FAULT, "AWS's answer is an error that holds credentials: withheld"
         )
-
-
-def place_of(exc: BaseException) -> str:
-    """Give an exception's type and where it arose: its text may quote what was handled."""
-    place = exc.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    if place is None:
-        return type(exc).__name__
-    return f"{type(exc).__name__} at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"

@@ -22,11 +22,11 @@ from mitmproxy.addons import block, core, errorcheck
 from mitmproxy.master import Master
 
 from awsgate.addon import tripwire
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.entry import AwsGate
 from awsgate.addon.hooks import Hooks as GateHooks
 from awsgate.server.bounds import Bounds
 from awsgate.server.broker import BrokerAssumer, WorkerCredentials
-from awsgate.server.connection import Hooks
 from awsgate.server.drain import Draining
 from awsgate.server.front import Front, MitmproxyFront, OwnFront
 from awsgate.server.mode import AwsgateMode, Listening

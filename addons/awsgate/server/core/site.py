@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from awsgate.addon.answers import Answers
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.tunnels import Routes
-from awsgate.server.connection import Hooks
 from awsgate.server.core.pool import Pool
 from awsgate.server.core.tls import Leaves
 from awsgate.server.held import Held
