@@ -21,7 +21,7 @@ from mitmproxy import ctx, options
 from mitmproxy.addons import block, core, errorcheck
 from mitmproxy.master import Master
 
-from awsgate.addon import tripwire
+from awsgate.addon import host, tripwire
 from awsgate.addon.dispatch import Hooks
 from awsgate.addon.entry import AwsGate
 from awsgate.addon.hooks import Hooks as GateHooks
@@ -57,6 +57,7 @@ class WorkerGate(AwsGate):
     async def _listen(self, hooks: GateHooks) -> None:
         hooks.answers.telling = None  # the parent, whose credentials they are
         await self._front.start(hooks, Hooks(ctx.master.addons.chain))
+        host.settle()
         self._broker.ready()
 
 
