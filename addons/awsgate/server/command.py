@@ -28,7 +28,7 @@ from awsgate.policyfile import load_policy
 from awsgate.policywatch import Watch, policy_source
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
-from awsgate.server.orders import MITMPROXY, Orders
+from awsgate.server.orders import OWN, Orders
 from awsgate.server.parent import Parent, bind, default_workers
 from awsgate.state import open_state
 from awsgate.wiring import (
@@ -94,7 +94,7 @@ def serve(
     listen: str,
     drain_s: float,
     scratch: Path,
-    core: str = MITMPROXY,
+    core: str = OWN,
 ) -> int:
     """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong.
 

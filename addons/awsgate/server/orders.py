@@ -25,7 +25,7 @@ class Orders:
     drain_s: float
     fallback: str = ""
     """A copy of the last policy that was in order; empty: none."""
-    core: str = MITMPROXY
+    core: str = OWN
     """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 
     def text(self) -> str:
