@@ -24,11 +24,12 @@ from awsgate.demo.story import POLICY
 from benchmarks.client import HOST, Keys, Way
 from benchmarks.world import World, start_world
 
-DIRECT, BARE, SCRIPT, RUN, OWN, PEER = (
+DIRECT, BARE, SCRIPT, RUN, LEAN, PEER = (
     "direct", "mitmdump -q, bare", "mitmdump -s awsgate.py", "awsgate run",
-    "awsgate run --core own", "peer",
+    "awsgate run --core mitmproxy", "peer",
 )  # fmt: skip
-GATEWAYS = {SCRIPT: "", RUN: "mitmproxy", OWN: "own"}
+GATEWAYS = {SCRIPT: "", RUN: "own", LEAN: "mitmproxy"}
+"""Name -> core; none: by mitmdump."""
 
 BARE_SCRIPT = """
 def requestheaders(flow):
