@@ -35,12 +35,6 @@ class Keys:
     secret_access_key: str
     session_token: str
 
-    @classmethod
-    def of(cls, variables: dict[str, str]) -> Keys:
-        """Take those that ``awsgate env`` gives."""
-        names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
-        return cls(*(variables[name] for name in names))
-
     def sign(
         self, method: str, target: str, *, host: str = HOST, payload: str = "", length: int = 0
     ) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -18,9 +19,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+from awsgate.demo import processes
 from awsgate.demo.embedded_aws import READ_ONLY_ROLE
 from awsgate.demo.processes import GatewayProcess, Running, clean_env, free_port, start
 from awsgate.demo.story import POLICY
+from awsgate.session import ENTROPY_BYTES, mint
+from awsgate.state import open_state
 from benchmarks.client import HOST, Keys, Way
 from benchmarks.world import World, start_world
 
@@ -31,6 +35,8 @@ DIRECT, BARE, SCRIPT, RUN, LEAN, PEER = (
 GATEWAYS = {SCRIPT: "", RUN: "own", LEAN: "mitmproxy"}
 """Name -> core; none: by mitmdump."""
 
+FILE_DOCUMENTS = 2000
+processes.START_TIMEOUT_S = 600.0  # 10,000 rules take their time to be read
 BARE_SCRIPT = """
 def requestheaders(flow):
     flow.request.data.host, flow.request.data.port = "127.0.0.1", {port}
@@ -87,16 +93,29 @@ def certificate(folder: Path) -> tuple[Path, Path]:
 
 def gateway(folder: Path, upstream: int, core: str, *, policy: str = POLICY) -> GatewayProcess:
     """Start a gateway whose AWS is the server on ``upstream``: ``awsgate run``, if with a core."""
-    folder.mkdir()
-    (folder / "policy.yaml").write_text(policy)
+    (folder / "policy").mkdir(parents=True)
+    documents = policy.split("\n---\n")
+    for first in range(0, len(documents), FILE_DOCUMENTS):  # a file may not be too large
+        text = "\n---\n".join(documents[first : first + FILE_DOCUMENTS])
+        (folder / "policy" / f"{first}.yaml").write_text(text)
     return GatewayProcess(
         folder,
-        policy=folder / "policy.yaml",
+        policy=folder / "policy",
         keys={"AWS_ACCESS_KEY_ID": "AKIAIOSFODNN7EXAMPLE", "AWS_SECRET_ACCESS_KEY": "bench"},
         upstream=f"http://127.0.0.1:{upstream}",
         workers=1 if core else 0,
         extra=("--core", core) if core else (),
     )
+
+
+def minted(state: Path) -> Keys:
+    """Give keys as ``awsgate env`` does, without reading the policy for it."""
+    made = mint(
+        open_state(state).session_keys, user="alice", app="awsconsole-test",
+        role_arn=READ_ONLY_ROLE, ttl_s=12 * 3600, now=int(time.time()),
+        entropy=os.urandom(ENTROPY_BYTES),
+    )  # fmt: skip
+    return Keys(made.access_key_id, made.secret_access_key, made.session_token)
 
 
 class Field:
@@ -141,9 +160,8 @@ class Field:
         self._stopping.callback(started.stop)
         self._certs = self._certs or started.certs
         self.started = started
-        variables = started.env(user="alice", app="awsconsole-test", role=READ_ONLY_ROLE)
         way = Way(started.port, started.certs / "ca-cert.pem")
-        return Contender(name, started.process.pid, way, Keys.of(variables))
+        return Contender(name, started.process.pid, way, minted(started.state))
 
     def bare(self, *, stream: bool = False) -> Contender:
         """Start a mitmdump that sends everything to the world, and checks nothing."""

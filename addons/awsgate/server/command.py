@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from time import monotonic
 
 from awsgate.address import joined
 from awsgate.announcement import announcement, say, warned_of
@@ -29,7 +30,7 @@ from awsgate.policywatch import Watch, policy_source
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import OWN, Orders
-from awsgate.server.parent import Parent, bind, default_workers
+from awsgate.server.parent import START_TIMEOUT_S, Parent, bind, default_workers
 from awsgate.state import open_state
 from awsgate.wiring import (
     Settings,
@@ -54,6 +55,7 @@ class _SetUp:
     workers: int
     drain_s: float
     core: str
+    start_timeout_s: float
     last_good: LastGood
 
     def orders(self, number: int, broker: int) -> Orders:
@@ -100,7 +102,9 @@ def serve(
 
     ``scratch`` is an empty folder that nobody else may enter.
     """
+    began = monotonic()
     policy = load_policy(settings.policy)
+    reading_s = monotonic() - began
     lost = lost_ca(settings)
     state = open_state(settings.state)
     ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
@@ -114,6 +118,8 @@ def serve(
         workers=workers or default_workers(),
         drain_s=drain_s,
         core=core,
+        # Each worker reads the policy as well, and all of them at a time.
+        start_timeout_s=START_TIMEOUT_S + 5 * reading_s,
         last_good=LastGood(settings.policy, scratch),
     )
     _raise_file_limit()
@@ -142,6 +148,7 @@ async def _run(made: _SetUp) -> int:
         notifier=Notifier(os.environ),
         on_death=forget_process,
         drain_s=made.drain_s,
+        start_timeout_s=made.start_timeout_s,
     )
     watch = Watch(
         (policy_source(settings.policy),),
