@@ -11,7 +11,7 @@ from pathlib import Path
 from awsgate.demo.embedded_aws import ACCOUNT, READ_ONLY_ROLE
 from benchmarks.client import Way, send_all
 from benchmarks.contenders import RUN, SCRIPT, Contender, field, in_rounds
-from benchmarks.processes import cpu_s
+from benchmarks.processes import cpu_s, wait_until_idle
 from benchmarks.requests import Figures
 
 SIZES = (10, 1_000, 10_000)
@@ -84,6 +84,8 @@ def _by_policy(
             def measure(one: Contender, seen: dict[str, list[float]] = seen) -> None:
                 seen.setdefault(one.name, []).append(_cpu_ms(one, count))
 
+            for each in contenders:
+                wait_until_idle(each.pid)
             in_rounds(contenders, rounds, measure)
         base = statistics.median(seen[group[0]])
         for name, all_of in seen.items():

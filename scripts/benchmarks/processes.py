@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -45,3 +46,17 @@ def forget_peak(pid: int) -> None:
     """Have the peaks of a family count from here."""
     for each in family(pid):
         Path(f"/proc/{each}/clear_refs").write_text("5")
+
+
+def wait_until_idle(pid: int, within_s: float = 300.0) -> None:
+    """Wait until a family does nothing: what it began at its start would be counted."""
+    deadline, before = time.monotonic() + within_s, cpu_s(pid)
+    while time.monotonic() < deadline:
+        time.sleep(2.0)  # a policy must rest for one before it is read again
+        now = cpu_s(pid)
+        if now - before < IDLE_SHARE * 2.0:
+            return
+        before = now
+
+
+IDLE_SHARE = 0.05
