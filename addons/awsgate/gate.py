@@ -22,20 +22,20 @@ from typing import Any, Protocol
 
 from cachetools import LRUCache
 
-from awsgate import artefacts, caller, chaining, lockout, orders, passage, wire
+from awsgate import artefacts, caller, chaining, lockout, onward, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, head_of
-from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
-from awsgate.forwarded import parse_forwarded_host
 from awsgate.orders import Order
 from awsgate.outgoing import Plan, account_of, make_plan
 from awsgate.policy import (
     CallFacts,
+    ChainedSpec,
     Decision,
     Lock,
     Policy,
+    UpstreamGateway,
     decide,
     decide_federated,
     denied_by,
@@ -47,12 +47,16 @@ from awsgate.policy.locks import NO_LOCKS, LockBook
 from awsgate.proof import (
     announces_body,
     check_express,
+    check_forwarded,
+    check_partition,
     check_port,
     check_scope,
     check_signature,
+    find_target,
     payload_of,
 )
 from awsgate.review import Review as Review
+from awsgate.review import denied, passed
 from awsgate.session import OpenedSession, Session, check_time
 from awsgate.standing import WORDS, Standings, beyond
 from awsgate.tunnelpass import TunnelCaller
@@ -99,26 +103,19 @@ class Gate:
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
-        return lockout.lock_among(
-            self._books,
-            self._policy_of(caller.proved),
-            user=caller.user,
-            app=caller.proved.app,
-            session=caller.session,
-            login=caller.login,
-            role_arn=caller.role_arns[-1],
-            came_by=caller.role_arns[:-1],
-            now=now,
-        )
+        policy = self._policy_of(caller.proved)
+        return lockout.lock_of_caller(self._books, policy, caller, now)
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
         facts, limits = review.facts, self.policy.gateway.limits
         # The host first, even before the wire rules: it decides the protocol in
         # which a refusal is written.
-        self._find_target(review)
+        find_target(review)
         review.headers = wire.check_wire(facts, max_header_bytes=limits.max_header_bytes)
-        self._check_forwarded(review)
+        check_forwarded(review)
+        if self._ahead is not None:
+            onward.refuse_forwarded(facts)
         found = review.found
         check_port(review)
         review.action = action.action_of(
@@ -126,7 +123,7 @@ class Gate:
         )
         review.needs_body = found.service == "sts"
         review.claim = caller.read_claim(facts, review.headers, found, now)
-        if orders.is_order(found, facts.target):
+        if orders.is_order(found, facts.target) and self._ahead is None:
             review.orders = True
             orders.check_head(facts, review.headers, found, review.claim)
         if review.claim is not None:
@@ -161,16 +158,10 @@ class Gate:
         order = self._read_order(review, body or b"") if review.orders else None
         decision = review.decision = self._decide(review, now)
         if not decision.allowed:
-            raise _denied(review, decision)
+            raise denied(review, decision)
         session = review.session
         issued = session.issued if session is not None else None
-        role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
-        if role_arn and role_arn.split(":")[1] != found.partition:
-            raise Refusal(
-                Code.SCOPE_MISMATCH,
-                f"{role_arn} is no role of the partition of {found.host}",
-                hint="choose a role of the partition that the endpoint belongs to",
-            )
+        check_partition(found, (issued.role_arn if issued else "") or decision.role_arn)
         plan = make_plan(
             facts,
             review.headers,
@@ -182,6 +173,10 @@ class Gate:
             user=decision.user,
             issued=issued,
         )
+        if self._ahead is not None:
+            plan = onward.onward(plan, self._ahead, session)
+            if orders.is_order(found, facts.target):
+                return plan
         handoff = self._handoff(decision, plan, session)
         if order is not None:
             return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
@@ -194,40 +189,16 @@ class Gate:
             content_type=review.header(b"content-type"),
             body=body or b"",
             session=session,
-            spec=self.policy.gateway.chained,
+            spec=self.policy.gateway.chained if self._ahead is None else _FREE,
             now=now,
         )
 
+    @property
+    def _ahead(self) -> UpstreamGateway | None:
+        """Give the gateway that all calls are handed to, or None: this one decides."""
+        return self.policy.gateway.upstream_gateway
+
     # --- steps of receive ------------------------------------------------------
-
-    def _find_target(self, review: Review) -> None:
-        facts = review.facts
-        if facts.connect_host is not None:
-            review.host = facts.connect_host
-        else:
-            values = [v for name, v in facts.headers if name.lower() == b"x-forwarded-host"]
-            review.host = parse_forwarded_host(values)
-        review.endpoint = resolve_endpoint(review.host)
-
-    def _check_forwarded(self, review: Review) -> None:
-        """X-Forwarded-Host and CONNECT may not name two targets, nor may Host."""
-        facts = review.facts
-        values = review.headers.get(b"x-forwarded-host")
-        if facts.connect_host is not None:
-            if values is None:
-                return
-            if len(values) != 1 or wire.host_of(values[0]) != facts.connect_host:
-                raise Refusal(
-                    Code.BAD_FORWARDED_HOST,
-                    "X-Forwarded-Host differs from the CONNECT host",
-                    hint="leave the header out: the gateway sets it from CONNECT",
-                )
-        elif not (facts.tls or facts.local):
-            raise Refusal(
-                Code.UNSUPPORTED,
-                "plain HTTP from another machine is not accepted",
-                hint="set HTTPS_PROXY instead of an endpoint URL",
-            )
 
     def _open(self, review: Review, claim: Claim, now: datetime) -> None:
         """Open the session of a claim, and check what it says of the request."""
@@ -330,9 +301,12 @@ class Gate:
     def _decide(self, review: Review, now: datetime) -> Decision:
         found, session = review.found, review.session
         if review.passage is not None:
-            return Decision(True, "it needs no credentials", _rule(review.passage), "", "", "", "")
+            return passed(review.passage)
         if session is None:
             raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
+        if self._ahead is not None:
+            decision = onward.hands_on(self._ahead, session)
+            return self._within_bounds(decision, session, self._call_facts(review, session, now))
         issued = session.issued
         if issued is not None and not session.user:
             return decide_federated(
@@ -349,10 +323,9 @@ class Gate:
             tenant_controlled=found.tenant_controlled,
             call=call,
         )
+        decision = self._within_bounds(decision, session, call)
         if not decision.allowed:
             return decision
-        if bound := beyond(session.bounds, call.call, call.requests):
-            return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
         further = [arn for arn in session.role_arns if arn != session.role_arn]
         if rule := self._denying(session, further, call):
             return replace(decision, allowed=False, reason=DENIED, rule=rule)
@@ -361,6 +334,15 @@ class Gate:
             if rule := self._denying(session, session.role_arns, also):
                 return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
         return decision
+
+    def _within_bounds(self, decision: Decision, session: Session, call: CallFacts) -> Decision:
+        """Hold a call that is allowed to what its credentials were asked for with."""
+        bound = beyond(session.bounds, call.call, call.requests) if decision.allowed else ""
+        return (
+            replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
+            if bound
+            else (decision)
+        )
 
     def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
         """Give the first deny rule that holds a call by one of the roles; empty: none does."""
@@ -385,21 +367,5 @@ class Gate:
         )
 
 
-def _denied(review: Review, decision: Decision) -> Refusal:
-    call, what = review.call, ""
-    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
-    if call is not None and decision.about_call:
-        what = call.actions[0] if call.actions else call.name
-    if what:
-        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
-    return Refusal(
-        Code.DENIED,
-        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
-        + (f" ({what})" if what else ""),
-        hint=hint,
-        detail=decision.rule,
-    )
-
-
-def _rule(passed: passage.Passage) -> str:
-    return f"gateway/unsigned.{passed}"
+# Who may be called what is said by the gateway ahead.
+_FREE = ChainedSpec(role_session_name="free")

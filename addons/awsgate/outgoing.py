@@ -43,6 +43,18 @@ Resigner = ChunkResigner | EventResigner
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """Whose credentials of the gateway ahead sign a request that goes on there."""
+
+    connector: str
+    """That of credentials that are handed on to it (``onward.connector_of``)."""
+    user: str
+    """Empty: a web identity, which the gateway knows nothing of."""
+    app: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A request that may go to AWS, as whom, and what of it goes along."""
 
@@ -80,6 +92,8 @@ class Plan:
     """Response headers that tell the client what was changed."""
     order: Order | None = None
     """The gateway answers itself, and nothing goes to AWS."""
+    hop: Hop | None = None
+    """It goes to the gateway ahead, not to AWS (``onward``)."""
 
 
 @dataclass(frozen=True, slots=True)

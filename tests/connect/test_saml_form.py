@@ -143,6 +143,10 @@ REFUSED = {
     "a signature about the document": ("wrapped", altered('URI="#_assertion1"', 'URI=""')),
     "a signature elsewhere": ("wrapped", altered("alice", f"{COPY}alice", Said().text())),
     "two signatures": ("wrapped", altered("</ds:Signature>", "</ds:Signature>" + COPY)),
+    "two signatures about one thing": (
+        "wrapped",
+        altered("</ds:Signature>", "</ds:Signature>" + COPY, Said().text()),
+    ),
     "a signature after the subject": (
         "wrapped",
         altered("<saml:Conditions", COPY + "<saml:Conditions", Said(sign_assertion=False).text()),

@@ -103,9 +103,14 @@ REFUSED: dict[str, Case] = {
     "another's key": ("bad-signature", lambda: answer(Said(), by="mallory"), {}),
     "another's key, with its certificate": (
         "bad-signature",
-        lambda: with_certificate("mallory"),
+        lambda: with_key(
+            "mallory",
+            "X509Data",
+            f"<ds:X509Certificate>{pair('mallory').base64}</ds:X509Certificate>",
+        ),
         {},
     ),
+    "another's key, which lies by": ("bad-signature", lambda: with_key("mallory", "KeyValue"), {}),
     "another's key for the whole": (
         "bad-signature",
         lambda: signed(
@@ -194,12 +199,9 @@ REFUSED: dict[str, Case] = {
 }
 
 
-def with_certificate(name: str) -> str:
-    """Signed by somebody whose certificate lies by: it is not to be believed."""
-    info = (
-        "<ds:KeyInfo><ds:X509Data><ds:X509Certificate>"
-        f"{pair(name).base64}</ds:X509Certificate></ds:X509Data></ds:KeyInfo>"
-    )
+def with_key(name: str, kind: str, inner: str = "") -> str:
+    """Signed by somebody whose key lies by: it is not to be believed."""
+    info = f"<ds:KeyInfo><ds:{kind}>{inner}</ds:{kind}></ds:KeyInfo>"
     text = Said().text().replace(signature("_assertion1"), signature("_assertion1", more=info))
     return signed(text, by=name)
 

@@ -22,6 +22,10 @@ def test_it_takes_a_role_for_it(
         answer = http.request(method, path, json=body)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (403, "not-admin")
+    if method != "GET":
+        event = "lock.add" if method == "POST" else "lock.remove"
+        line = shared.lines(event=event, decision="refused")[-1]
+        assert (line["user"], line["code"]) == ("bob", "not-admin")
     assert shared.store.read().locks == ()
 
 

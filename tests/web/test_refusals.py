@@ -143,6 +143,10 @@ BAD: dict[str, tuple[Ask, int]] = {
         raw("/login/device", b'{"connector":"\xff"}', content_type="application/json"), 400,
     ),
     "another method": (lambda _, http: http.get("/v1/login/device"), 405),
+    "a slash too much": (lambda _, http: http.get("/v1/ping/"), 404),
+    "a Host that is none": (
+        lambda _, http: http.get("/v1/callback?state=x", headers={"Host": "[x"}), 400,
+    ),
     "another path": (lambda _, http: http.get("/v1/nothing"), 404),
     "an answer of a provider that nobody waits for": (
         lambda _, http: http.get("/v1/callback?state=x&code=y"), 400,

@@ -15,6 +15,7 @@ from mitmproxy import http
 
 from awsgate import chaining
 from awsgate.addon import flows, tripwire
+from awsgate.addon.ahead import failed
 from awsgate.addon.record import TRACE, Trace
 from awsgate.artefacts import make_artefact
 from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
@@ -176,12 +177,7 @@ class Answers:
             return False
         # mitmproxy's text can quote bytes of the server's answer: first clause only.
         cause = message.partition(": b")[0].partition(":{")[0][:200]
-        refusal = Refusal(
-            Code.UPSTREAM_FAILED,
-            f"{trace.review.host} could not be reached or broke off: {cause}",
-            hint="the request may be retried",
-        )
-        self.refuse(flow, trace, refusal)
+        self.refuse(flow, trace, failed(self.gateway, trace.review.host, cause))
         return True
 
     def body_exceeds(self, flow: http.HTTPFlow, buffered: int) -> bool:

@@ -8,6 +8,7 @@ back by mitmproxy. Each row has its reason, and facts/tests behind it.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -122,6 +123,16 @@ def verify(options: OptManager) -> None:
             raise exceptions.OptionsError(f"awsgate needs {name}={wanted!r}: {reason}")
     for fault in _bad_modes(options.mode):
         raise exceptions.OptionsError(fault)
+
+
+def trust(options: OptManager, roots: str) -> None:
+    """Have servers proved by the roots in a file, and by nothing else.
+
+    Empty: there is no file. Then nothing is trusted, and not the public roots either.
+    """
+    wanted = roots or os.devnull
+    if options.ssl_verify_upstream_trusted_ca != wanted:
+        options.update(ssl_verify_upstream_trusted_ca=wanted)
 
 
 def listen_mode(options: OptManager, listen: str) -> str | None:

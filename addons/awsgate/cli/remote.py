@@ -119,7 +119,11 @@ def _check_user(stored: Stored, user: str) -> None:
     if user not in ("", stored.user):
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",
-            hints=[f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}"],
+            hints=[
+                "leave --user (AWSGATE_USER) out, or log in as that one: "
+                f"awsgate login --gateway {stored.gateway}",
+                "the policy of this machine is asked if it is named: --policy",
+            ],
         )
 
 

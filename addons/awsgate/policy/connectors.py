@@ -29,8 +29,8 @@ from awsgate.policy.fields import (
     label_value,
     not_empty,
 )
+from awsgate.policy.model import Model
 from awsgate.policy.resources import Metadata
-from awsgate.policy.rules import Model
 
 
 def _one_or_more(value: object) -> object:

@@ -19,7 +19,7 @@ _RULES = frozenset(
         "gcp_service_accounts", "github_permissions", "group_labels", "host_groups",
         "host_sudoers", "impersonate", "join_sessions", "kubernetes_groups",
         "kubernetes_labels", "kubernetes_resources", "kubernetes_users", "logins", "mcp",
-        "node_labels", "request", "require_session_join", "review_requests", "rules", "spiffe",
+        "node_labels", "require_session_join", "rules", "spiffe",
         "windows_desktop_labels", "windows_desktop_logins", "workload_identity_labels",
     }
 )  # fmt: skip

@@ -32,10 +32,12 @@ from awsgate.policy.fields import (
     empty,
     is_account,
 )
-from awsgate.policy.rules import Model, RoleSpec
+from awsgate.policy.model import Model
+from awsgate.policy.rules import RoleSpec
 from awsgate.policy.settings import ChainedSpec as ChainedSpec
 from awsgate.policy.settings import GatewaySpec as GatewaySpec
 from awsgate.policy.settings import UnsignedSpec as UnsignedSpec
+from awsgate.policy.settings import UpstreamGateway as UpstreamGateway
 
 if TYPE_CHECKING:
     from awsgate.policy.connectors import Connector

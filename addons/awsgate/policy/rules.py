@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import Field, StrictBool, model_validator
 
 from awsgate.policy.callfields import (
     DAYS,
@@ -36,14 +36,8 @@ from awsgate.policy.fields import (
     empty,
     freeze,
 )
-
-PositiveInt = Annotated[StrictInt, Field(gt=0)]
-
-
-class Model(BaseModel):
-    """What all parts of a document have in common."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+from awsgate.policy.model import Model, PositiveInt
+from awsgate.policy.requests import Request, ReviewRequests
 
 
 class Hours(Model):
@@ -91,6 +85,10 @@ class CallConditions(Model):
         )
 
 
+ABOUT_REQUESTS = frozenset({"request", "review_requests"})
+"""Fields of Allow and Deny that say nothing of AWS: who may ask for roles, and who answers."""
+
+
 class Allow(CallConditions):
     """What a role lets its users do. All of it must match."""
 
@@ -100,6 +98,10 @@ class Allow(CallConditions):
     """ARNs, with globs and templates."""
     aws_tenant_endpoints: tuple[TenantService, ...] = ()
     """Services whose endpoints other tenants can own, or ``*``. Off unless listed."""
+    request: Request | None = None
+    """Roles of the policy that users of this one may ask for."""
+    review_requests: ReviewRequests | None = None
+    """Roles that they may grant to others who ask."""
 
 
 class Deny(CallConditions):
@@ -111,6 +113,8 @@ class Deny(CallConditions):
 
     app_labels: Selector = Field(default_factory=empty)
     aws_role_arns: tuple[RoleArnEntry, ...] = ()
+    request: Request | None = None
+    review_requests: ReviewRequests | None = None
 
 
 class SessionPolicy(Model):

@@ -35,7 +35,7 @@ from typing import Any
 
 from awsgate.aws.call import access_levels_of
 from awsgate.policy.resources import Role
-from awsgate.policy.rules import Allow, Deny
+from awsgate.policy.rules import ABOUT_REQUESTS, Allow, Deny
 from awsgate.policy.templates import Traits, expand
 
 _READ_ONLY = frozenset({"read", "list"})
@@ -154,7 +154,7 @@ def _denials(deny: Deny, traits: Traits, partition: str) -> Iterator[Statement]:
 def _is_expressible(deny: Deny) -> bool:
     everywhere = deny.app_labels.get("*") == ("*",)
     scope = {"app_labels", "aws_role_arns"} if everywhere else set()
-    given = {name for name, value in deny if value}
+    given = {name for name, value in deny if value} - ABOUT_REQUESTS
     return deny.about_calls and given - scope <= _CALL_CONDITIONS
 
 

@@ -15,7 +15,7 @@ from awsgate.policy.fields import ACCOUNT_LABEL, partition_of_uri
 from awsgate.policy.globs import glob_matches
 from awsgate.policy.matching import Selector, labels_match
 from awsgate.policy.resources import App, Role
-from awsgate.policy.rules import Allow, Deny
+from awsgate.policy.rules import ABOUT_REQUESTS, Allow, Deny
 
 EVERY_APP = "app_labels: {'*': '*'} is every app"
 
@@ -26,7 +26,7 @@ type Problem = tuple[str, str, str]
 def unreachable(role: Role, apps: Sequence[App]) -> Iterator[Problem]:
     """Say why the allow part of ``role`` can never allow anything, if that is so."""
     allow, path = role.spec.allow, "spec.allow"
-    if not any(value for _, value in allow):
+    if not any(value for name, value in allow if name not in ABOUT_REQUESTS):
         return
     if not allow.app_labels:
         yield path, "has no app_labels, so it allows nothing", EVERY_APP

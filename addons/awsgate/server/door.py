@@ -199,6 +199,6 @@ def certificate_file(certificate: ServerCertificate) -> int:
 
 def handed_context(handle: int) -> ssl.SSLContext:
     """Give the server's side of TLS with what ``certificate_file`` made."""
-    os.lseek(handle, 0, os.SEEK_SET)  # where /dev/fd opens the same file once more
-    path = Path(f"/dev/fd/{handle}")
+    os.lseek(handle, 0, os.SEEK_SET)  # on some systems what is opened is the same open file
+    path = Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd") / str(handle)
     return context_of(path, path)

@@ -87,7 +87,7 @@ class OwnFront:
 
     async def start(self, gate: GateHooks, hooks: Hooks) -> None:
         """See ``Front``."""
-        trust = Trust(ctx.options.ssl_verify_upstream_trusted_ca)
+        trust = Trust(lambda: ctx.options.ssl_verify_upstream_trusted_ca)
         limits = gate.gateway
 
         def connect_timeout_s() -> float:
@@ -99,6 +99,7 @@ class OwnFront:
             gate.routes,
             Leaves(gate.gateway.ca.folder),
             Pool(hooks, trust, connect_timeout_s),
+            gate.ahead,
             self.connections,
         )
         self._listener = Listener(site, self._door)

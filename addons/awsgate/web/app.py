@@ -54,7 +54,12 @@ ANSWER_TIMEOUT_S = 60.0
 """Of a handler: providers are asked over the network."""
 CERTIFICATE = "client_certificate"
 """Of ``request.state``: what TLS has verified, as DER."""
-_RECORDED = {"credentials": CREDENTIALS, "logout": LOGOUT}
+_RECORDED = {
+    "credentials": CREDENTIALS,
+    "logout": LOGOUT,
+    "addLock": "lock.add",  # those that are added, the proxy records
+    "removeLock": "lock.remove",
+}
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -82,6 +87,7 @@ def build(api: Api) -> ASGIApp:
         Route(samlmetadata.PATH, _saml_metadata(api), methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
+    app.router.redirect_slashes = False  # it would believe the Host header
     return _with_headers(app)
 
 
@@ -223,7 +229,7 @@ def _faults(exc: ValidationError) -> str:
 async def _form(request: Request) -> list[tuple[str, str]]:
     """Give the fields of the query, or of a form. Raises ``Problem``."""
     if request.method == "GET":
-        raw = request.url.query.encode()
+        raw = request.scope["query_string"]
     else:
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if kind != "application/x-www-form-urlencoded":

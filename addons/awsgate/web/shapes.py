@@ -11,7 +11,6 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Text = Annotated[str, Field(max_length=1024)]
-Secret = Annotated[str, Field(max_length=64 * 1024, repr=False)]
 
 
 class Asked(BaseModel):

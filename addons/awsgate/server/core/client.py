@@ -345,14 +345,14 @@ class Client(Near):
 
         async def dial() -> None:
             try:
-                key = self.asker.ask_for("tunnel", host, port)
-                opened.append(await self.site.pool.dial(key, self.conn))
+                opened.append(await self.site.tunnel(self.conn, self.asker, host, port))
             except (OSError, NotApproved):
                 return
 
         def begin() -> None:
             if opened and self.step is not Step.OVER:
                 self.start_relay(Relay(self, opened[0]))
+                opened[0].resume_reading()
             else:
                 for each in opened:
                     each.close()

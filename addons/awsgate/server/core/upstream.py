@@ -264,7 +264,7 @@ class Upstream(asyncio.Protocol):
             self._buffer += rest
             return bool(rest)
         self._head = head
-        if head.status == 101:
+        if head.status == 101 or (self._method == b"CONNECT" and head.status < 300):
             self._buffer += rest  # ``relay`` takes it
             self._reader = reader_of(0)
             taker.on_answer(head)
