@@ -16,7 +16,7 @@ OPEN: list[dict[str, Any]] = [{"tls": True}, {"plain_public": True}]
 
 
 def spec(**settings: Any) -> GatewaySpec:
-    return GatewaySpec.model_validate(settings)
+    return GatewaySpec.model_validate({"non_aws": "refuse", **settings})
 
 
 @pytest.mark.parametrize("host", OURS)
@@ -40,6 +40,24 @@ def test_others_may_not_and_the_error_says_what_to_do(host: str) -> None:
 def test_with_tls_or_by_choice_they_may(host: str, settings: dict[str, Any]) -> None:
     check_places(spec(**settings), [host])
     assert is_open_to_others(spec(**settings))
+
+
+RELAY: dict[str, tuple[dict[str, Any], bool]] = {
+    "any host for anybody": ({"non_aws": "tunnel"}, True),
+    "any host for who is known": ({"non_aws": "tunnel", "tunnels": {"callers": "known"}}, False),
+    "no host but those of rules": ({"non_aws": "refuse"}, False),
+}
+
+
+@pytest.mark.parametrize(("settings", "relays"), RELAY.values(), ids=RELAY)
+def test_it_is_no_way_into_the_network_for_anybody(settings: dict[str, Any], relays: bool) -> None:
+    check_places(spec(**settings), ["127.0.0.1"])
+    for more in OPEN:
+        if not relays:
+            check_places(spec(**settings, **more), ["0.0.0.0"])
+            continue
+        with pytest.raises(SetupError, match="could tunnel through the gateway to any host"):
+            check_places(spec(**settings, **more), ["0.0.0.0"])
 
 
 def test_a_host_without_tls_of_its_own_says_who_has_it() -> None:

@@ -2,7 +2,9 @@
 
 What a client says to the proxy before TLS begins inside CONNECT (the host it wants, the
 password of a tunnel) anybody on the way can read, and change. So on an address that other
-machines reach the proxy speaks TLS itself, unless the operator says otherwise. Pure.
+machines reach the proxy speaks TLS itself, unless the operator says otherwise. And there
+it opens no tunnel to just any host for just anybody: that would be a way into its network.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,13 +21,26 @@ def is_open_to_others(spec: GatewaySpec) -> bool:
     return spec.tls or spec.plain_public
 
 
+def is_open_relay(spec: GatewaySpec) -> bool:
+    """True if whoever reaches the port may tunnel anywhere."""
+    return spec.non_aws == "tunnel" and spec.tunnels.callers == "anybody"
+
+
 def check_places(spec: GatewaySpec, hosts: Iterable[str]) -> None:
-    """Refuse to listen in plain where other machines reach it. Raises ``SetupError``.
+    """Refuse to be open to other machines in a way that nobody wants. Raises ``SetupError``.
 
     ``hosts`` are the addresses it would listen on; empty: all of them.
     """
     public = [host or "all addresses" for host in hosts if not is_loopback(host)]
-    if public and not is_open_to_others(spec):
+    if not public:
+        return
+    if is_open_relay(spec):
+        raise SetupError(
+            f"other machines reach {', '.join(public)}, and anybody there could tunnel through "
+            "the gateway to any host",
+            hint="set non_aws: refuse in kind: gateway, or tunnels: {callers: known}",
+        )
+    if not is_open_to_others(spec):
         raise SetupError(
             f"other machines reach {', '.join(public)}, and the gateway would not speak TLS there",
             hint="set tls: true in kind: gateway (and names: what clients call it), or listen "
