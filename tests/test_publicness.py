@@ -30,9 +30,12 @@ def test_others_may_not_and_the_error_says_what_to_do(host: str) -> None:
     with pytest.raises(SetupError) as caught:
         check_places(spec(), ["127.0.0.1", host])
 
-    assert f"other machines reach {host or 'all addresses'}, and" in caught.value.message
-    for setting in ("tls: true", "names:", "127.0.0.1", "plain_public: true"):
-        assert setting in caught.value.hint
+    assert caught.value.message == f"other machines reach {host or 'all addresses'}"
+    (fault,) = caught.value.faults
+    assert "would not speak TLS there" in fault
+    for setting in ("tls: true", "names:", "plain_public: true"):
+        assert setting in fault
+    assert "127.0.0.1" in caught.value.hint
 
 
 @pytest.mark.parametrize("host", PUBLIC)
@@ -56,8 +59,17 @@ def test_it_is_no_way_into_the_network_for_anybody(settings: dict[str, Any], rel
         if not relays:
             check_places(spec(**settings, **more), ["0.0.0.0"])
             continue
-        with pytest.raises(SetupError, match="could tunnel through the gateway to any host"):
+        with pytest.raises(SetupError) as caught:
             check_places(spec(**settings, **more), ["0.0.0.0"])
+        (fault,) = caught.value.faults
+        assert "could tunnel through it to any host: set non_aws: refuse" in fault
+
+
+def test_all_that_is_wrong_is_said_at_once() -> None:
+    with pytest.raises(SetupError) as caught:
+        check_places(GatewaySpec(), ["0.0.0.0"])
+
+    assert len(caught.value.faults) == 2
 
 
 def test_a_host_without_tls_of_its_own_says_who_has_it() -> None:

@@ -34,17 +34,22 @@ def check_places(spec: GatewaySpec, hosts: Iterable[str]) -> None:
     public = [host or "all addresses" for host in hosts if not is_loopback(host)]
     if not public:
         return
-    if is_open_relay(spec):
-        raise SetupError(
-            f"other machines reach {', '.join(public)}, and anybody there could tunnel through "
-            "the gateway to any host",
-            hint="set non_aws: refuse in kind: gateway, or tunnels: {callers: known}",
-        )
+    faults = []
     if not is_open_to_others(spec):
+        faults.append(
+            "the proxy would not speak TLS there: set tls: true, and names: what clients call it "
+            "(or plain_public: true, which lets them in without)"
+        )
+    if is_open_relay(spec):
+        faults.append(
+            "anybody there could tunnel through it to any host: set non_aws: refuse, "
+            "or tunnels: {callers: known}"
+        )
+    if faults:
         raise SetupError(
-            f"other machines reach {', '.join(public)}, and the gateway would not speak TLS there",
-            hint="set tls: true in kind: gateway (and names: what clients call it), or listen "
-            "on 127.0.0.1; plain_public: true lets them in without TLS",
+            f"other machines reach {', '.join(public)}",
+            hint="change kind: gateway, or listen on 127.0.0.1",
+            faults=tuple(faults),
         )
 
 

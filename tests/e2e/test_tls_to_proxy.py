@@ -355,8 +355,9 @@ def test_in_plain_it_does_not_start_where_others_reach_it(folder: Path, command:
     )
 
     assert done.returncode == 2
-    assert "other machines reach 0.0.0.0, and the gateway would not speak TLS" in done.stderr
-    assert "awsgate: hint: set tls: true in kind: gateway" in done.stderr
+    assert "awsgate: error: other machines reach 0.0.0.0\n" in done.stderr
+    assert "the proxy would not speak TLS there: set tls: true" in done.stderr
+    assert "awsgate: hint: change kind: gateway, or listen on 127.0.0.1" in done.stderr
 
 
 def test_by_choice_it_does_and_warns(strict: StrictAws, folder: Path) -> None:
