@@ -312,7 +312,7 @@ async def test_a_handshake_that_fails_leaves_nothing_behind(
 
 
 async def test_one_byte_sets_little_memory_aside(certificate: ServerCertificate) -> None:
-    """asyncio's own is 256 KiB a connection, for whoever connects."""
+    """Asyncio's own is 256 KiB a connection, for whoever connects."""
     async with stage_of(certificate) as stage:
         _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
         writer.write(b"\x16")
