@@ -48,6 +48,10 @@ def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001 -
     return rsa.generate_private_key(65537, bits)
 
 
+NOW = int(time.time())
+"""One moment for all that a test makes: what is made when tests are collected is old later."""
+
+
 @dataclass(frozen=True)
 class Signer:
     """A key with its name, and the algorithm that it signs with."""

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,6 +58,8 @@ class Stored:
     tunnel_auth: bool = False
     """The gateway wants to know who opens a tunnel."""
     stored_at: int = 0
+    how: str = ""
+    """Options that it was made with, as a shell reads them; no secret."""
 
     def has_ended(self, now: float) -> bool:
         """True if it is of no more use."""
@@ -66,8 +67,7 @@ class Stored:
 
     def again(self) -> str:
         """Give the command that logs in there again."""
-        who = f" --user {shlex.quote(self.user)}" if self.connector == "local" else ""
-        return f"awsgate login --gateway {self.gateway}{who}"
+        return f"awsgate login --gateway {self.gateway}" + (f" {self.how}" if self.how else "")
 
 
 def gateway_url(text: str) -> str:

@@ -313,6 +313,31 @@ def test_where_a_browser_can_be_seen(environment: dict[str, str], there: bool) -
     assert ways.has_display(environment) is there
 
 
+AGAIN: dict[str, tuple[tuple[str, ...], str]] = {
+    "a password": (("--user", "bob"), " --user bob"),
+    "a code": (("--device",), " --device"),
+    "a token in a file": (("--id-token-file", "FILE"), " --id-token-file FILE"),
+}
+
+
+@pytest.mark.parametrize(("words", "line"), AGAIN.values(), ids=AGAIN)
+def test_how_to_log_in_again_is_known(
+    gateway: Serving,
+    clean: Run,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    line: str,
+) -> None:
+    piped(monkeypatch, "correct horse", "123456")
+
+    assert clean(*at(gateway), *(token if word == "FILE" else word for word in words)).code == 0
+
+    stored = load(gateway.url)
+    assert stored is not None
+    assert stored.again() == f"awsgate login --gateway {gateway.url}" + line.replace("FILE", token)
+
+
 # --- whom it trusts ---------------------------------------------------------------------
 
 
