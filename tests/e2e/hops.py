@@ -151,7 +151,9 @@ def two_hops(
     control = f"https://{name}:{port}"
     more = spec.strip().removeprefix("{").removesuffix("}")
     own = f"control: {{listen: '{at}:{port}', url: '{control}'}}, names: [{name}]"
-    own += jump_spec if fronted else f", tls: true{jump_spec}"
+    # With both it may listen where others reach it.
+    known = "" if "tunnels" in jump_spec else ", tunnels: {callers: known}"
+    own += jump_spec if fronted else f", tls: true{known}{jump_spec}"
     text = policy.format(role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}, {more}}}")
     with (
         ExitStack() as held,
