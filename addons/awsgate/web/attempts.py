@@ -35,7 +35,7 @@ class Attempts:
 
     def wait_s(self, address: str) -> float:
         """Count one attempt; give 0, or how many seconds to wait for the next that passes."""
-        whom, own = _whom(address)
+        whom, own = whose(address)
         most = self._per_minute * (OWN_FACTOR if own else 1)
         each_s = 60.0 / most
         now = self._clock()
@@ -49,8 +49,11 @@ class Attempts:
         return 0.0
 
 
-def _whom(address: str) -> tuple[str, bool]:
-    """Give who has the bucket: of IPv6 a network of 64 bits, which is one customer's at least."""
+def whose(address: str) -> tuple[str, bool]:
+    """Give whose an address is, and if it is this machine's own.
+
+    Of IPv6 it is a network of 64 bits, which is one customer's at least.
+    """
     try:
         found = ip_address(address)
     except ValueError:
