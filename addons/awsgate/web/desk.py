@@ -24,7 +24,7 @@ from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
 from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
 from awsgate.policy.decide import ALLOWED, roles_of
-from awsgate.policy.fields import ACCOUNT_LABEL, is_name
+from awsgate.policy.fields import ACCOUNT_LABEL, is_name, same_name
 from awsgate.policy.locks import LockBook
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.policy.rolemapping import traits_named
@@ -269,7 +269,7 @@ def _check_name(policy: Policy, identity: Identity) -> None:
                 "the policy has no such user",
                 hint="the operator of the gateway adds a kind: user document",
             )
-    elif user in policy.users:
+    elif same_name(user) in map(same_name, policy.users):
         raise LoginRefused(
             "taken",
             f"{user} is the name of a user of the gateway's own",
