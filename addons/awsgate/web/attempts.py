@@ -1,5 +1,8 @@
 """How often one address may try to log in: a bucket each, filled again with time. Bounded.
 
+And how many logins one user may have at a time: a logout is a file until its login would
+have ended, which all processes look at, so there must not be any number of them.
+
 Guessing is bounded elsewhere (what is guessed is 256 bits, or a password with a lockout of
 its own). This keeps one address from taking the time of the gateway and of the providers.
 
@@ -9,15 +12,20 @@ and share one bucket, so it is a larger one.
 
 from __future__ import annotations
 
+import heapq
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from cachetools import LRUCache
 
 MAX_ADDRESSES = 20_000
+MAX_LOGINS = 1_000
+"""Of one user, that have not ended, logged out or not. For one gateway process."""
 OWN_FACTOR = 10
 """Of the bucket of this machine's own addresses, over that of another one."""
+_CLEAR_EVERY_S = 600
 
 
 class Attempts:
@@ -47,6 +55,35 @@ class Attempts:
                 return (1.0 - left) * each_s
             self._buckets[whom] = left - 1.0, now
         return 0.0
+
+
+class LiveLogins:
+    """Counts the logins of each user that have not ended. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._ends: defaultdict[str, list[int]] = defaultdict(list)
+        """User -> the ends of their logins, as a heap."""
+        self._lock = threading.Lock()
+        self._cleared_at = 0
+
+    def begin(self, user: str, *, ends_at: int, now: int) -> bool:
+        """Count one more. False: there are as many as there may be."""
+        with self._lock:
+            self._clear(now)
+            ends = self._ends[user]
+            while ends and ends[0] <= now:
+                heapq.heappop(ends)
+            if len(ends) >= MAX_LOGINS:
+                return False
+            heapq.heappush(ends, ends_at)
+            return True
+
+    def _clear(self, now: int) -> None:
+        """Forget, once in a while, who has none any more."""
+        if abs(now - self._cleared_at) >= _CLEAR_EVERY_S:
+            self._cleared_at = now
+            for user in [user for user, ends in self._ends.items() if max(ends) <= now]:
+                del self._ends[user]
 
 
 def whose(address: str) -> tuple[str, bool]:

@@ -38,6 +38,7 @@ from awsgate.session import (
     open_session,
 )
 from awsgate.standing import policy_with
+from awsgate.web.attempts import MAX_LOGINS, LiveLogins
 from awsgate.web.problems import AMBIGUOUS, NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
@@ -94,6 +95,7 @@ class Desk:
     ) -> None:
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
+        self._live = LiveLogins()
 
     @property
     def policy(self) -> Policy:
@@ -130,6 +132,12 @@ class Desk:
         if lock is not None:
             refusal = locked(lock)
             raise LoginRefused("locked", refusal.message, hint=refusal.hint)
+        if not self._live.begin(login.user, ends_at=login.expires_at, now=now):
+            raise LoginRefused(
+                "too-many-logins",
+                f"{login.user} has begun {MAX_LOGINS} logins that have not ended by themselves",
+                hint="log in once for many commands; a shorter login_ttl helps too",
+            )
         return login
 
     def token(self, login: Login) -> str:
