@@ -127,6 +127,37 @@ async def test_userinfo_adds_claims_and_overrides_none(
     assert identity.roles == ("admin",)
 
 
+@pytest.mark.parametrize(
+    ("token", "userinfo", "name"),
+    [
+        ({"email": "a@x.example"}, {"email": "b@x.example", "email_verified": True}, ""),
+        ({"email": "a@x.example"}, {"email_verified": True}, ""),
+        ({"email_verified": True}, {"email": "b@x.example"}, ""),
+        ({"email_verified": True}, {"email": "b@x.example", "email_verified": False}, ""),
+        ({"email": "a@x.example"}, {"email": "a@x.example", "email_verified": True}, "a"),
+        ({"email": "a@x.example", "email_verified": True}, {"email": "b@x.example"}, "a"),
+        ({}, {"email": "b@x.example", "email_verified": True}, "b"),
+    ],
+)
+async def test_that_one_address_is_verified_says_nothing_of_another(
+    issuer: Issuer,
+    connect: Connect,
+    log_in: LogIn,
+    token: dict[str, Any],
+    userinfo: dict[str, Any],
+    name: str,
+) -> None:
+    issuer.person = {"sub": "ann-1", "groups": ["admins"], **token}
+    issuer.userinfo = {"sub": "ann-1", **userinfo}
+
+    if name:
+        assert (await log_in(connect())).user == f"{name}@x.example"
+        return
+    with pytest.raises(LoginRefused) as caught:
+        await log_in(connect())
+    assert caught.value.reason == "email-not-verified"
+
+
 async def test_nested_claims_give_roles_by_their_dotted_name(
     issuer: Issuer, connect: Connect, log_in: LogIn
 ) -> None:
