@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awsgate.policy import parse_policy
 from awsgate.policy.connectors import ClaimToRoles, TeamToRoles
-from awsgate.policy.rolemapping import MAX_ROLES, roles_by_claims, roles_by_teams, traits_named
+from awsgate.policy.rolemapping import (
+    MAX_ROLES,
+    _fit_glob,
+    roles_by_claims,
+    roles_by_teams,
+    traits_named,
+)
 
 # id -> (rows, claims, roles)
 CASES: dict[str, tuple[list[dict[str, object]], dict[str, tuple[str, ...]], tuple[str, ...]]] = {
@@ -131,3 +140,28 @@ def test_the_traits_that_roles_ask_for() -> None:
     role = {"kind": "role", "version": "v5", "metadata": {"name": "r"}, "spec": {"allow": allow}}
 
     assert traits_named(parse_policy([("role", role)])) == {"team", "stage", "mail"}
+
+
+@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=12))
+@example("a*a", "a")
+@example("**", "")
+@example("ab*ba", "aba")
+def test_a_glob_finds_what_a_regular_expression_finds(pattern: str, value: str) -> None:
+    expression = "(.*)".join(map(re.escape, pattern.split("*")))
+    match = re.compile(expression, re.DOTALL).fullmatch(value)
+
+    found = _fit_glob(tuple(pattern.split("*")), value)
+
+    assert (found is not None) == (match is not None)
+    if found is not None and match is not None:
+        assert found.groups == (match[0], *match.groups())
+        assert found.some == bool(match.groups())
+
+
+def test_whoever_chooses_a_value_does_not_choose_how_long_it_takes() -> None:
+    """The issuers of CI give tokens to anybody, with branches of any name in them."""
+    row = ClaimToRoles(claim="ref", value="*-*-*-*-*-x", roles=("r",))
+
+    began = time.process_time()
+    assert roles_by_claims([row], {"ref": ("-" * 1024,)}) == ()
+    assert time.process_time() - began < 1
