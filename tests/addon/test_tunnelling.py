@@ -15,7 +15,7 @@ import pytest
 from mitmproxy import http
 from mitmproxy.test import tflow
 
-from awsgate.addon import tripwire
+from awsgate.addon import tripwire, tunnelling
 from awsgate.addon.tickets import MAX_ADDRESSES, MAX_OF_ONE, Ticket, TicketBook, waiting
 from awsgate.errors import Code
 from awsgate.gate import Gate
@@ -200,6 +200,23 @@ async def test_the_control_api_needs_no_caller(rig: Rig) -> None:
     assert flow.response is None
     rig.hooks.cut_locked()
     assert rig.cut == []  # type: ignore[attr-defined]
+
+
+async def test_one_address_does_not_fill_the_control_api(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 2)
+    rig.gateway.control_address = "127.0.0.1:9443"
+    opened = [await asked(rig, connect("awsgate.internal")) for _ in range(2)]
+
+    assert [flow.response for flow in opened] == [None, None]
+    over = await asked(rig, connect("awsgate.internal"))
+    assert refusal_of(over) == (503, Code.THROTTLED)
+    other = await asked(rig, connect("awsgate.internal", address="192.0.2.8"))
+    assert other.response is None
+    for flow in (over, opened[0]):
+        rig.hooks.client_disconnected(flow.client_conn)
+    assert (await asked(rig, connect("awsgate.internal"))).response is None
 
 
 async def test_other_hosts_need_one_too(rig: Rig) -> None:
