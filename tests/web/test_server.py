@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
 import pytest
 
@@ -93,6 +94,25 @@ def test_who_never_begins_with_tls_counts_as_well(
         for one in silent:
             one.close()
     assert lets_in_again(shared)
+
+
+def test_no_answer_waits_for_the_acknowledgement_of_another(
+    shared: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+    before = server._Connection.connection_made
+
+    def made(self: Any, transport: Any) -> None:
+        sock = transport.get_extra_info("socket")
+        seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        before(self, transport)
+
+    monkeypatch.setattr(server._Connection, "connection_made", made)
+    with connected(shared) as wrapped:
+        wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200")
+
+    assert seen == [1]
 
 
 def lets_in_again(served: Served) -> bool:
