@@ -13,6 +13,7 @@ from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
 from awsgate.policy import parse_policy
 from awsgate.policy.locks import LockBook
 from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
+from awsgate.standing import policy_with
 from calls import GOOD, KEYS, NOW_S, READER, Call
 from calls import POLICY as LOCAL_POLICY
 from signers import WHEN
@@ -112,6 +113,11 @@ def test_certificates_vouch_for_nobody_once_the_policy_has_no_issuer_of_them() -
     run(replace(GOOD, keys=host), taken)
 
     assert "the user is not known" in refused(replace(GOOD, keys=host)).message
+
+
+def test_the_policy_of_a_login_holds_nobody_else() -> None:
+    """It is kept for thousands of logins, and a policy may have thousands of users."""
+    assert set(policy_with(POLICY, "carol", LOGIN).users) == {"carol"}
 
 
 def test_two_users_of_connectors_are_two() -> None:

@@ -54,15 +54,13 @@ def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     """
     if login.of_policy:
         return policy
-    users = dict(policy.users)
-    users.pop(user, None)
     trusted = (
         bool(policy.gateway.control.client_ca)
         if login.connector == CERTIFICATE
         else login.connector in policy.connectors
     )
-    if trusted:
-        users[user] = user_of(user, login)
+    # Nobody else stands in it: it is kept for each login, and a policy may have thousands.
+    users = {user: user_of(user, login)} if trusted else {}
     return replace(policy, users=MappingProxyType(users))
 
 
