@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from awsgate.connect.ways import LoginRefused
-from oidcissuer import CLIENT_ID, CLIENT_SECRET, Issuer, Signer, b64, half_hash, rsa_key
+from oidcissuer import CLIENT_ID, CLIENT_SECRET, NOW, Issuer, Signer, b64, half_hash, rsa_key
 from oidclogin import REDIRECT, STATE, Connect, LogIn
 
 
@@ -187,7 +187,7 @@ async def test_an_unverified_address_gives_no_role_under_another_name(
 async def test_an_identity_within_the_leeway_has_an_end_that_is_not_past(
     issuer: Issuer, connect: Connect, log_in: LogIn
 ) -> None:
-    now = int(time.time())
+    now = int(NOW)
     issuer.change = {"exp": now - 30}
 
     identity = await log_in(connect())

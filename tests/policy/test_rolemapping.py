@@ -13,6 +13,7 @@ from awsgate.policy import parse_policy
 from awsgate.policy.connectors import ClaimToRoles, TeamToRoles
 from awsgate.policy.rolemapping import (
     MAX_ROLES,
+    TooMany,
     _fit_glob,
     roles_by_claims,
     roles_by_teams,
@@ -113,11 +114,26 @@ def test_no_claim_gives_a_role_that_no_row_names(claims: dict[str, tuple[str, ..
     assert roles_by_claims(rows, claims) == (("r",) if "x" in claims.get("g", ()) else ())
 
 
-def test_thousands_of_groups_make_a_bounded_number_of_roles() -> None:
-    rows = [ClaimToRoles.model_validate({"claim": "g", "value": "*", "roles": ["r-$1"]})]
-    claims = {"g": tuple(str(n) for n in range(10_000))}
+def test_a_role_is_not_pushed_out_by_groups_of_ones_own() -> None:
+    """The last one may be the one that denies."""
+    rows = [
+        ClaimToRoles(claim="g", value="team-*", roles=("$1",)),
+        ClaimToRoles(claim="g", value="contractors", roles=("deny-prod",)),
+    ]
+    few, many = (tuple(f"team-{n}" for n in range(number)) for number in (MAX_ROLES - 1, MAX_ROLES))
 
-    assert len(roles_by_claims(rows, claims)) == MAX_ROLES
+    assert "deny-prod" in roles_by_claims(rows, {"g": (*few, "contractors")})
+    with pytest.raises(TooMany, match="over 64 roles"):
+        roles_by_claims(rows, {"g": (*many, "contractors")})
+
+
+def test_what_would_have_to_be_tried_is_bounded() -> None:
+    row = ClaimToRoles(claims={"a": "*", "b": "*"}, roles=("r",))
+    claims = {"a": tuple(map(str, range(64))), "b": tuple(map(str, range(65)))}
+
+    with pytest.raises(TooMany, match="'a', 'b'"):
+        roles_by_claims([row], claims)
+    assert roles_by_claims([row], claims | {"b": claims["b"][1:]}) == ("r",)
 
 
 def test_teams_of_github_know_no_case() -> None:

@@ -20,7 +20,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from itertools import islice, product
+from itertools import product
+from math import prod
 from typing import Any, Protocol
 
 from pydantic import BaseModel
@@ -30,11 +31,19 @@ from awsgate.policy.resources import Policy
 from awsgate.policy.templates import Groups, expand_references, traits_in
 
 MAX_ROLES = 64
-"""Of one identity: more are left out, so that a login fits in its token."""
+"""Of one identity, so that a login fits in its token."""
 _MAX_TRIED = 4096
 _MAX_VALUE_CHARS = 1024
 
 type Values = Mapping[str, tuple[str, ...]]
+
+
+class TooMany(ValueError):
+    """An identity would have more roles than can be. For people.
+
+    None is left out instead: it may be the one that denies, and who may make groups of any
+    name could push it out with others.
+    """
 
 
 class Row(Protocol):
@@ -52,13 +61,16 @@ class Row(Protocol):
 
 
 def roles_by_claims(rows: Sequence[Row], claims: Values) -> tuple[str, ...]:
-    """Give the roles of whoever has these claims, each once, in the order of the rows."""
+    """Give the roles of whoever has these claims, each once, in the order of the rows.
+
+    Raises ``TooMany``.
+    """
     found: dict[str, None] = {}
     for row in rows:
         for role in _given(row, claims):
             found.setdefault(role)
-            if len(found) == MAX_ROLES:
-                return tuple(found)
+            if len(found) > MAX_ROLES:
+                raise TooMany(f"the identity gives over {MAX_ROLES} roles")
     return tuple(found)
 
 
@@ -67,11 +79,14 @@ def roles_by_teams(
 ) -> tuple[str, ...]:
     """Give the roles of a member of these teams, pairs of organisation and slug.
 
-    GitHub's names know no case.
+    GitHub's names know no case. Raises ``TooMany``.
     """
     known = {(organization.lower(), team.lower()) for organization, team in teams}
     matched = (row for row in rows if (row.organization.lower(), row.team.lower()) in known)
-    return tuple(dict.fromkeys(role for row in matched for role in row.roles))[:MAX_ROLES]
+    found = tuple(dict.fromkeys(role for row in matched for role in row.roles))
+    if len(found) > MAX_ROLES:
+        raise TooMany(f"the teams give over {MAX_ROLES} roles")
+    return found
 
 
 def traits_named(policy: Policy) -> frozenset[str]:
@@ -101,7 +116,10 @@ def _given(row: Row, claims: Values) -> Iterator[str]:
         matches.append([found for v in values if (found := fit(v)) is not None])
         if not matches[-1]:
             return
-    for combination in islice(product(*matches), _MAX_TRIED):
+    if prod(map(len, matches)) > _MAX_TRIED:
+        names = ", ".join(map(repr, row.wanted))
+        raise TooMany(f"the claims {names[:200]} have over {_MAX_TRIED} values together that fit")
+    for combination in product(*matches):
         for role in row.roles:
             # The groups of the first claim that has any: where several are named, one is.
             with_groups = (found for found in combination if found.some)

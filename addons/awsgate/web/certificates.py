@@ -16,7 +16,7 @@ import re
 from cryptography import x509
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from awsgate.connect.ways import LoginRefused
+from awsgate.connect.ways import LoginRefused, roles_given
 from awsgate.login import Identity
 from awsgate.policy.rolemapping import roles_by_claims
 from awsgate.policy.settings import ControlSpec
@@ -45,7 +45,7 @@ def identity_of(der: bytes, spec: ControlSpec) -> Identity:
             hint="it needs a URI or an email address as subject alternative name, or a common name "
             "that looks like neither",
         )
-    roles = roles_by_claims(spec.certificate_to_roles, {"subject": (name,)})
+    roles = roles_given(lambda: roles_by_claims(spec.certificate_to_roles, {"subject": (name,)}))
     if not roles:
         raise LoginRefused(
             "no-role",
