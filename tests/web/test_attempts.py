@@ -113,6 +113,16 @@ def test_what_is_put_back_ends_when_it_would_have() -> None:
     assert waiting.take("gone") is None
 
 
+def test_whoever_has_many_networks_has_no_more_than_ten_of_them() -> None:
+    bucket = Attempts(per_minute=6, clock=Ticks())
+
+    of_one = [bucket.wait_s(f"2001:db8:1:{net:x}::1") for net in range(100)]
+
+    assert of_one.count(0.0) == 60
+    assert of_one[-1] == pytest.approx(1.0)
+    assert bucket.wait_s("2001:db8:2::1") == 0.0
+
+
 def test_one_user_has_a_bounded_number_of_logins(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(attempts, "MAX_LOGINS", 3)
     live = LiveLogins()

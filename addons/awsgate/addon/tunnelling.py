@@ -40,8 +40,7 @@ from awsgate.web.attempts import whose
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
-MAX_TO_CONTROL = 50
-"""Tunnels of one address to the control API: whoever has many leaves room for others there."""
+MAX_TO_CONTROL = 50  # tunnels of one address: there is to be room for others
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
@@ -65,8 +64,7 @@ class Tunnel:
     end: asyncio.TimerHandle | None = None
     refusal: Refusal | None = None
     """Why it was cut."""
-    comes_from: str = ""
-    """Whose address, of a tunnel to the control API."""
+    comes_from: str = ""  # of a tunnel to the control API: whose address
 
     @property
     def user(self) -> str:
@@ -237,12 +235,8 @@ class Tunnelling:
             )
         comes_from = whose(str(client.peername[0]))[0] if route.reason == CONTROL else ""
         if comes_from and not self._to_control.enter(comes_from, limit=MAX_TO_CONTROL):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",
-                hint="close some of them, and try again",
-            )
-        # Before what may fail: with it is kept what ``_forget`` gives back.
+            what = f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already"
+            raise Refusal(Code.THROTTLED, what, hint="close some of them, and try again")
         self._tunnels[client.id] = Tunnel(client, route, caller, comes_from=comes_from)
         ahead = self._through(route)
         if ahead is not None:

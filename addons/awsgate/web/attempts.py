@@ -25,6 +25,8 @@ MAX_LOGINS = 1_000
 """Of one user, that have not ended, logged out or not. For one gateway process."""
 OWN_FACTOR = 10
 """Of the bucket of this machine's own addresses, over that of another one."""
+WIDE_FACTOR = 10
+"""Of the bucket that networks of 64 bits share which are one of 48: one customer may have all."""
 _CLEAR_EVERY_S = 600
 
 
@@ -44,16 +46,21 @@ class Attempts:
     def wait_s(self, address: str) -> float:
         """Count one attempt; give 0, or how many seconds to wait for the next that passes."""
         whom, own = whose(address)
-        most = self._per_minute * (OWN_FACTOR if own else 1)
+        wide = _wide(whom)
+        with self._lock:
+            waits = self._take(whom, OWN_FACTOR if own else 1)
+            return waits or (self._take(wide, WIDE_FACTOR) if wide else 0.0)
+
+    def _take(self, whom: str, factor: int) -> float:
+        most = self._per_minute * factor
         each_s = 60.0 / most
         now = self._clock()
-        with self._lock:
-            left, then = self._buckets.get(whom, (float(most), now))
-            left = min(float(most), left + (now - then) / each_s)
-            if left < 1.0:
-                self._buckets[whom] = left, now
-                return (1.0 - left) * each_s
-            self._buckets[whom] = left - 1.0, now
+        left, then = self._buckets.get(whom, (float(most), now))
+        left = min(float(most), left + (now - then) / each_s)
+        if left < 1.0:
+            self._buckets[whom] = left, now
+            return (1.0 - left) * each_s
+        self._buckets[whom] = left - 1.0, now
         return 0.0
 
 
@@ -100,3 +107,10 @@ def whose(address: str) -> tuple[str, bool]:
     if isinstance(found, IPv6Address) and not found.is_loopback:
         return str(IPv6Network((int(found), 64), strict=False)), False
     return ("own", True) if found.is_loopback else (str(found), False)
+
+
+def _wide(whom: str) -> str:
+    """Give the network of 48 bits that an IPv6 network is of; empty: it is none."""
+    if not whom.endswith("/64"):
+        return ""
+    return str(IPv6Network(whom).supernet(new_prefix=48))
