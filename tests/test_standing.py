@@ -9,10 +9,11 @@ import pytest
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.lockout import may_stay
-from awsgate.login import LOCAL, LoginFacts
+from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
 from awsgate.policy import parse_policy
 from awsgate.policy.locks import LockBook
 from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
+from awsgate.standing import policy_with
 from calls import GOOD, KEYS, NOW_S, READER, Call
 from calls import POLICY as LOCAL_POLICY
 from signers import WHEN
@@ -101,6 +102,22 @@ def test_a_connector_that_was_taken_out_of_the_policy_vouches_for_nobody() -> No
 
     assert "the user is not known" in refused(call, at).message
     assert refused(replace(GOOD, keys=credentials("alice")), at).code is Code.DENIED
+
+
+def test_certificates_vouch_for_nobody_once_the_policy_has_no_issuer_of_them() -> None:
+    host = credentials("build", replace(LOGIN, connector=CERTIFICATE))
+    control = POLICY.gateway.control.model_copy(update={"client_ca": "/etc/awsgate/clients.pem"})
+    spec = POLICY.gateway.model_copy(update={"control": control})
+    taken = Gate(policy=replace(POLICY, gateway=spec), open_session=SessionOpener(KEYS))
+
+    run(replace(GOOD, keys=host), taken)
+
+    assert "the user is not known" in refused(replace(GOOD, keys=host)).message
+
+
+def test_the_policy_of_a_login_holds_nobody_else() -> None:
+    """It is kept for thousands of logins, and a policy may have thousands of users."""
+    assert set(policy_with(POLICY, "carol", LOGIN).users) == {"carol"}
 
 
 def test_two_users_of_connectors_are_two() -> None:
@@ -196,8 +213,25 @@ def test_credentials_for_reading_alone_read() -> None:
             b"&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2FAdmin",
         ),
         replace(GET, host="sqs.eu-central-1.amazonaws.com", service="sqs", target="/?Action=No"),
+        Call(
+            method="POST",
+            host="api.ecr.eu-central-1.amazonaws.com",
+            service="ecr",
+            target="/",
+            headers=(
+                ("Content-Type", "application/x-amz-json-1.1"),
+                ("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"),
+            ),
+            body=b"{}",
+        ),
+        Call(
+            method="POST",
+            host="codeartifact.eu-central-1.amazonaws.com",
+            service="codeartifact",
+            target="/v1/authorization-token?domain=corp",
+        ),
     ],
-    ids=["put", "delete", "assume a role", "what nobody knows"],
+    ids=["put", "delete", "assume a role", "what nobody knows", "pass of ECR", "of CodeArtifact"],
 )
 def test_credentials_for_reading_alone_do_nothing_else(call: Call) -> None:
     found = refused(replace(call, keys=credentials(bounds=READ_ONLY)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.addon import tripwire
+from awsgate.addon import tripwire, tunnelling
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.session import SessionKeys
@@ -138,6 +138,23 @@ async def test_the_control_api_needs_no_caller(rig: TunnelRig) -> None:
     assert flow.response is None
     rig.hooks.cut_locked()
     assert rig.cut == []
+
+
+async def test_one_address_does_not_fill_the_control_api(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 2)
+    rig.gateway.control_address = "127.0.0.1:9443"
+    opened = [await asked(rig, connect("awsgate.internal")) for _ in range(2)]
+
+    assert [flow.response for flow in opened] == [None, None]
+    over = await asked(rig, connect("awsgate.internal"))
+    assert refusal_of(over) == (503, Code.THROTTLED)
+    other = await asked(rig, connect("awsgate.internal", address="192.0.2.8"))
+    assert other.response is None
+    for flow in (over, opened[0]):
+        rig.hooks.client_disconnected(flow.client_conn)
+    assert (await asked(rig, connect("awsgate.internal"))).response is None
 
 
 async def test_other_hosts_need_one_too(rig: TunnelRig) -> None:

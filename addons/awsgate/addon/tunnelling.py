@@ -36,9 +36,11 @@ from awsgate.tunnelpass import (
     read_basic,
 )
 from awsgate.usage import InFlight
+from awsgate.web.attempts import whose
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
+MAX_TO_CONTROL = 50  # tunnels of one address: there is to be room for others
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
@@ -62,6 +64,7 @@ class Tunnel:
     end: asyncio.TimerHandle | None = None
     refusal: Refusal | None = None
     """Why it was cut."""
+    comes_from: str = ""  # of a tunnel to the control API: whose address
 
     @property
     def user(self) -> str:
@@ -111,6 +114,7 @@ class Tunnelling:
         self._asking: set[str] = set()
         """Connections whose CONNECT is not answered yet."""
         self._count = InFlight()
+        self._to_control = InFlight()
 
     # --- CONNECT -----------------------------------------------------------------------
 
@@ -229,10 +233,14 @@ class Tunnelling:
                 f"{limit} tunnels of {caller.user} are open already",
                 hint="close some of them, and try again",
             )
+        comes_from = whose(str(client.peername[0]))[0] if route.reason == CONTROL else ""
+        if comes_from and not self._to_control.enter(comes_from, limit=MAX_TO_CONTROL):
+            what = f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already"
+            raise Refusal(Code.THROTTLED, what, hint="close some of them, and try again")
+        self._tunnels[client.id] = Tunnel(client, route, caller, comes_from=comes_from)
         ahead = self._through(route)
         if ahead is not None:
             ahead.check()
-        self._tunnels[client.id] = Tunnel(client, route, caller)
         flow.metadata[TUNNELLED] = True
         if ahead is not None:  # it is asked for the host as it was named
             request.host, request.port = route.host, route.port
@@ -302,6 +310,8 @@ class Tunnelling:
             tunnel.end.cancel()
         if tunnel.caller is not None:
             self._count.leave(tunnel.caller.user)
+        if tunnel.comes_from:
+            self._to_control.leave(tunnel.comes_from)
         if tunnel.opened:
             self.gateway.metrics.tunnel_closed(label=tunnel.label)
             self._recorder.closed_tunnel(
@@ -369,6 +379,7 @@ class Tunnelling:
     def inherit(self, older: Tunnelling) -> None:
         """Go on where another instance of the script left off."""
         self.tickets, self._count = older.tickets, older._count
+        self._to_control = older._to_control
         self._routes.take_over(older._routes)
         for client_id, tunnel in older._tunnels.items():
             if tunnel.end is not None:
