@@ -12,8 +12,11 @@ from pathlib import Path
 import pytest
 
 from awsgate.addon import tripwire
+from awsgate.addon.tunnelling import MAX_TO_CONTROL
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
+from awsgate.nextgateway import NextGateway
+from awsgate.policy import UpstreamGateway
 from awsgate.session import SessionKeys
 from calls import READER, WHEN
 from hooking import refusal_of
@@ -138,6 +141,37 @@ async def test_the_control_api_needs_no_caller(rig: TunnelRig) -> None:
     assert flow.response is None
     rig.hooks.cut_locked()
     assert rig.cut == []
+
+
+async def test_an_address_has_so_many_to_the_control_api(rig: TunnelRig) -> None:
+    """Or one client without credentials keeps all others from logging in that way."""
+    rig.gateway.control_address = "127.0.0.1:9443"
+    opened = [await asked(rig, connect("awsgate.internal")) for _ in range(MAX_TO_CONTROL)]
+    assert [flow.response for flow in opened] == [None] * MAX_TO_CONTROL
+
+    more = await asked(rig, connect("awsgate.internal"))
+    anothers = await asked(rig, connect("awsgate.internal", address="192.0.2.8"))
+    rig.hooks.client_disconnected(opened[0].client_conn)
+    again = await asked(rig, connect("awsgate.internal"))
+
+    assert refusal_of(more) == (503, Code.THROTTLED)
+    assert anothers.response is None
+    assert again.response is None
+
+
+async def test_a_tunnel_that_the_gateway_ahead_cannot_have_does_not_count(rig: TunnelRig) -> None:
+    """Nobody has logged in there yet. Then somebody does, and has all of their tunnels."""
+    set_spec(rig, tunnels={"callers": KNOWN}, limits={"max_tunnels_per_user": 1})
+    spec = UpstreamGateway(url="https://jump.example.com:8443")
+    rig.gateway.ahead = NextGateway(spec, rig.gateway.settings.state)
+    for _ in range(2):
+        refused = await asked(rig, connect(SSM, basic(session())))
+        assert refusal_of(refused) == (503, Code.UPSTREAM_FAILED)
+        rig.hooks.client_disconnected(refused.client_conn)
+
+    rig.gateway.ahead = None
+
+    assert (await asked(rig, connect(SSM, basic(session())))).response is None
 
 
 async def test_other_hosts_need_one_too(rig: TunnelRig) -> None:

@@ -22,7 +22,7 @@ from mitmproxy import connection, http
 
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import Recorder, Trace
-from awsgate.addon.tickets import CALLS, REASON, Ticket, TicketBook, Tickets, waiting
+from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
@@ -41,6 +41,8 @@ from awsgate.wiring import Gateway
 NAME = b"proxy-authorization"
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
+MAX_TO_CONTROL = 20
+"""Tunnels of one address to the control API, in one process: a command has one, for a moment."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
 _CHALLENGE = {"Proxy-Authenticate": 'Basic realm="awsgate"'}
 _HINT = (
@@ -68,24 +70,10 @@ class Tunnel:
         """Give whose it is; empty: nobody's."""
         return self.caller.user if self.caller is not None else ""
 
-
-class LocalTickets:
-    """Tickets of a gateway that is one process."""
-
-    def __init__(self) -> None:
-        self._book = TicketBook()
-
-    def put(self, address: str, key_id: str, password: str) -> None:
-        """See ``Tickets``."""
-        self._book.put(address, key_id, password, now=time())
-
-    async def of(self, address: str) -> Sequence[Ticket]:
-        """See ``Tickets``."""
-        return self._book.of(address)
-
-    def used(self, address: str, number: int) -> None:
-        """See ``Tickets``."""
-        self._book.used(address, number)
+    @property
+    def address(self) -> str:
+        """Give whence it comes, without the port."""
+        return str(self.client.peername[0])
 
 
 class Tunnelling:
@@ -111,6 +99,8 @@ class Tunnelling:
         self._asking: set[str] = set()
         """Connections whose CONNECT is not answered yet."""
         self._count = InFlight()
+        self._to_control = InFlight()
+        """By address: nobody there has a name yet."""
 
     # --- CONNECT -----------------------------------------------------------------------
 
@@ -222,17 +212,10 @@ class Tunnelling:
     def _let(self, flow: http.HTTPFlow, route: Route, caller: TunnelCaller | None) -> None:
         client, request = flow.client_conn, flow.request.data
         self._forget(client.id)  # an earlier CONNECT that came to nothing
-        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
-        if caller is not None and not self._count.enter(caller.user, limit=limit):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{limit} tunnels of {caller.user} are open already",
-                hint="close some of them, and try again",
-            )
         ahead = self._through(route)
         if ahead is not None:
             ahead.check()
-        self._tunnels[client.id] = Tunnel(client, route, caller)
+        self._admit(Tunnel(client, route, caller))
         flow.metadata[TUNNELLED] = True
         if ahead is not None:  # it is asked for the host as it was named
             request.host, request.port = route.host, route.port
@@ -243,6 +226,26 @@ class Tunnelling:
             self._wire.approve(client, (host, port), "")
         self._routes.put(client.id, route)
         flow.metadata[tripwire.ROUTED] = True
+
+    def _admit(self, tunnel: Tunnel) -> None:
+        """Count it, unless its user has enough: from here on it is forgotten with its client."""
+        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
+        if tunnel.caller is not None and not self._count.enter(tunnel.user, limit=limit):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{limit} tunnels of {tunnel.user} are open already",
+                hint="close some of them, and try again",
+            )
+        # The control API cannot tell who comes this way: to it, all are this machine.
+        if tunnel.route.reason == CONTROL and not self._to_control.enter(
+            tunnel.address, limit=MAX_TO_CONTROL
+        ):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",
+                hint="close some of them, and try again",
+            )
+        self._tunnels[tunnel.client.id] = tunnel
 
     def _refuse(self, flow: http.HTTPFlow, route: Route, exc: Exception) -> None:
         refusal = exc
@@ -302,6 +305,8 @@ class Tunnelling:
             tunnel.end.cancel()
         if tunnel.caller is not None:
             self._count.leave(tunnel.caller.user)
+        if tunnel.route.reason == CONTROL:
+            self._to_control.leave(tunnel.address)
         if tunnel.opened:
             self.gateway.metrics.tunnel_closed(label=tunnel.label)
             self._recorder.closed_tunnel(
@@ -369,6 +374,7 @@ class Tunnelling:
     def inherit(self, older: Tunnelling) -> None:
         """Go on where another instance of the script left off."""
         self.tickets, self._count = older.tickets, older._count
+        self._to_control = older._to_control
         self._routes.take_over(older._routes)
         for client_id, tunnel in older._tunnels.items():
             if tunnel.end is not None:
