@@ -246,6 +246,7 @@ class Tunnelling:
                 hint="close some of them, and try again",
             )
         self._tunnels[tunnel.client.id] = tunnel
+        self._end_with_session(tunnel)  # already: whatever fails later, it does not outlive that
 
     def _refuse(self, flow: http.HTTPFlow, route: Route, exc: Exception) -> None:
         refusal = exc
@@ -262,7 +263,7 @@ class Tunnelling:
     # --- its life ------------------------------------------------------------------------
 
     def connected(self, flow: http.HTTPFlow) -> None:
-        """Count and record a tunnel once it is open; from here on its end is due."""
+        """Count and record a tunnel once it is open."""
         tunnel = self._tunnels.get(flow.client_conn.id)
         if tunnel is None or tunnel.opened:
             return
@@ -273,7 +274,6 @@ class Tunnelling:
             user=tunnel.user, reason=tunnel.route.reason
         )
         self._recorder.opened_tunnel(tunnel.client, tunnel.route, self._clock(), tunnel.caller)
-        self._end_with_session(tunnel)
 
     def _end_with_session(self, tunnel: Tunnel) -> None:
         if tunnel.caller is None:
@@ -380,8 +380,7 @@ class Tunnelling:
             if tunnel.end is not None:
                 tunnel.end.cancel()
             self._tunnels[client_id] = tunnel
-            if tunnel.opened:
-                self._end_with_session(tunnel)
+            self._end_with_session(tunnel)
 
 
 def _only(values: Sequence[bytes]) -> bytes:
