@@ -10,7 +10,7 @@ whatever the policy says, in report mode too. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
@@ -43,11 +43,36 @@ def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     """
     if login.of_policy:
         return policy
-    users = dict(policy.users)
-    users.pop(user, None)
-    if login.connector in policy.connectors or login.connector == CERTIFICATE:
-        users[user] = user_of(user, login)
-    return replace(policy, users=MappingProxyType(users))
+    known = login.connector in policy.connectors or login.connector == CERTIFICATE
+    users = _Users(policy.users, user, user_of(user, login) if known else None)
+    return replace(policy, users=users)
+
+
+class _Users(Mapping[str, User]):
+    """The users of a policy, but for one name: who that is, or that it is nobody.
+
+    No copy: each login has a policy, and a policy may have thousands of users.
+    """
+
+    __slots__ = ("_name", "_others", "_who")
+
+    def __init__(self, others: Mapping[str, User], name: str, who: User | None) -> None:
+        self._others, self._name, self._who = others, name, who
+
+    def __getitem__(self, name: str) -> User:
+        if name != self._name:
+            return self._others[name]
+        if self._who is None:
+            raise KeyError(name)
+        return self._who
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (name for name in self._others if name != self._name)
+        if self._who is not None:
+            yield self._name
+
+    def __len__(self) -> int:
+        return len(self._others) - (self._name in self._others) + (self._who is not None)
 
 
 @dataclass(frozen=True, slots=True)
