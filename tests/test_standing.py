@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
+from awsgate import standing
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.lockout import may_stay
@@ -261,3 +264,71 @@ def test_bounds_hold_in_report_mode() -> None:
     at = Gate(policy=report, open_session=SessionOpener(KEYS))
 
     assert refused(replace(GOOD, keys=credentials(bounds=READ_ONLY)), at).code is Code.DENIED
+
+
+# --- what is remembered ---------------------------------------------------------------
+
+
+class Many(Mapping[str, User]):
+    """A policy's users, of whom there are so many that nobody should go over all of them."""
+
+    def __getitem__(self, name: str) -> User:
+        return LOCAL_POLICY.users[name]
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all users were gone over")
+
+    def __len__(self) -> int:
+        raise AssertionError("all users were gone over")
+
+
+def test_a_login_costs_no_copy_of_all_users() -> None:
+    """Each login has a policy of its own, and the gate remembers thousands of them."""
+    found = run(replace(GET, keys=credentials()), Gate(
+        policy=replace(POLICY, users=Many()), open_session=SessionOpener(KEYS),
+    ))  # fmt: skip
+
+    assert found.decision is not None
+    assert found.decision.allowed
+
+
+def test_the_users_of_a_login_are_those_of_the_policy_but_for_its_own() -> None:
+    others = LOCAL_POLICY.users
+    own = standing.policy_with(POLICY, "alice", LOGIN).users
+    nobody = standing.policy_with(POLICY, "alice", replace(LOGIN, connector="oidc/gone")).users
+    new = standing.policy_with(POLICY, "carol", LOGIN).users
+
+    assert dict(own) == {**others, "alice": standing.user_of("alice", LOGIN)}
+    assert list(own) == [*(name for name in others if name != "alice"), "alice"]
+    assert dict(nobody) == {name: user for name, user in others.items() if name != "alice"}
+    assert dict(new) == {**others, "carol": standing.user_of("carol", LOGIN)}
+    assert [len(each) for each in (own, nobody, new)] == [
+        len(others), len(others) - 1, len(others) + 1,
+    ]  # fmt: skip
+    assert "alice" not in nobody
+    assert nobody.get("alice") is None
+
+
+def test_what_aws_is_told_of_one_login_is_not_told_of_another_of_the_same_name() -> None:
+    """One gate, in every order: the policy's alice, and two of a connector."""
+    role = LOCAL_POLICY.roles["read"]
+    options = role.spec.options.model_copy(
+        update={"aws_session_tags": {"team": "{{internal.team}}"}}
+    )
+    tagged = role.model_copy(update={"spec": role.spec.model_copy(update={"options": options})})
+    user = standing.user_of("alice", replace(LOGIN, traits=(("team", ("ops",)),)))
+    policy = replace(POLICY, roles={**POLICY.roles, "read": tagged}, users={"alice": user})
+    logins = {
+        "ops": None,
+        "red": replace(LOGIN, traits=(("team", ("red",)),)),
+        "blue": replace(LOGIN, id="cd" * 10, traits=(("team", ("blue",)),)),
+    }
+    for order in permutations(logins):
+        at = Gate(policy=policy, open_session=SessionOpener(KEYS))
+        for _ in range(2):
+            for team in order:
+                keys = credentials("alice", logins[team], seed=9 + list(logins).index(team))
+                review = Review(replace(GET, keys=keys).facts())
+                at.receive(review, WHEN)
+                plan = at.authorise(review, b"", WHEN)
+                assert plan.handoff.tags == (("team", team),)

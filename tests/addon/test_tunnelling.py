@@ -14,6 +14,8 @@ import pytest
 from awsgate.addon import tripwire, tunnelling
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
+from awsgate.nextgateway import NextGateway
+from awsgate.policy import UpstreamGateway
 from awsgate.session import SessionKeys
 from calls import READER, WHEN
 from hooking import refusal_of
@@ -236,6 +238,28 @@ async def test_a_tunnel_ends_with_its_session(
     assert rig.cut == [flow.client_conn.id]
     rig.hooks.client_disconnected(flow.client_conn)
     assert rig.records()[-1]["code"] == "session-expired"
+
+
+@pytest.mark.parametrize("fails", ["the metrics", "the audit", "the hook"])
+async def test_it_ends_with_its_session_also_if_nobody_could_note_it(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("canary")
+
+    if fails == "the metrics":
+        monkeypatch.setattr(rig.gateway.metrics, "tunnel_opened", fail)
+    if fails == "the audit":
+        monkeypatch.setattr(rig.hooks.recorder, "opened_tunnel", fail)
+    flow = connect(SSM, basic(session(age_s=3599)))
+    rig.hooks.http_connect(flow)
+    if fails != "the hook":
+        with pytest.raises(RuntimeError, match="canary"):  # the host logs it, and goes on
+            rig.hooks.http_connected(flow)
+
+    await asyncio.sleep(1.2)
+
+    assert rig.cut == [flow.client_conn.id]
 
 
 async def test_a_policy_that_takes_the_role_away_cuts(rig: TunnelRig) -> None:

@@ -61,9 +61,9 @@ def test_a_head_without_end_is_refused(shared: Served) -> None:
     with connected(shared) as wrapped:
         try:
             wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nX: " + b"x" * 100_000)
+            answer = wrapped.recv(100)
         except OSError:
             return
-        answer = wrapped.recv(100)
     assert answer.startswith(b"HTTP/1.1 400") or answer == b""
 
 
@@ -124,6 +124,36 @@ def lets_in_again(served: Served) -> bool:
         except OSError:
             time.sleep(0.1)
     return False
+
+
+def test_a_connection_counts_before_its_handshake(
+    shared: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A byte begins TLS, and TLS costs memory: whoever connects could have it all."""
+    monkeypatch.setattr(server, "OWN_FACTOR", 1)
+    monkeypatch.setattr(server, "MAX_OF_ONE_ADDRESS", 5)
+    host, _, port = shared.stage.address.rpartition(":")
+    half = [socket.create_connection((host, int(port)), 5) for _ in range(8)]
+    try:
+        ended = 0
+        for sock in half:
+            sock.settimeout(0.5)
+            try:
+                sock.sendall(b"\x16\x03\x01")
+                ended += sock.recv(1) == b""
+            except TimeoutError:
+                pass
+            except OSError:
+                ended += 1
+    finally:
+        for sock in half:
+            sock.close()
+
+    assert ended == 3
+    monkeypatch.setattr(server, "MAX_OF_ONE_ADDRESS", 200)
+    with connected(shared) as wrapped:
+        wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_it_speaks_nothing_older_than_tls_1_2(shared: Served) -> None:

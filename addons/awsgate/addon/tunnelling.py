@@ -22,7 +22,7 @@ from mitmproxy import connection, http
 
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import Recorder, Trace
-from awsgate.addon.tickets import CALLS, REASON, Ticket, TicketBook, Tickets, waiting
+from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
@@ -43,6 +43,8 @@ NAME = b"proxy-authorization"
 MAX_TO_CONTROL = 50  # tunnels of one address: there is to be room for others
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
+MAX_TO_CONTROL = 20
+"""Tunnels of one address to the control API, in one process: a command has one, for a moment."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
 _CHALLENGE = {"Proxy-Authenticate": 'Basic realm="awsgate"'}
 _HINT = (
@@ -71,24 +73,10 @@ class Tunnel:
         """Give whose it is; empty: nobody's."""
         return self.caller.user if self.caller is not None else ""
 
-
-class LocalTickets:
-    """Tickets of a gateway that is one process."""
-
-    def __init__(self) -> None:
-        self._book = TicketBook()
-
-    def put(self, address: str, key_id: str, password: str) -> None:
-        """See ``Tickets``."""
-        self._book.put(address, key_id, password, now=time())
-
-    async def of(self, address: str) -> Sequence[Ticket]:
-        """See ``Tickets``."""
-        return self._book.of(address)
-
-    def used(self, address: str, number: int) -> None:
-        """See ``Tickets``."""
-        self._book.used(address, number)
+    @property
+    def address(self) -> str:
+        """Give whence it comes, without the port."""
+        return str(self.client.peername[0])
 
 
 class Tunnelling:
@@ -252,6 +240,27 @@ class Tunnelling:
         self._routes.put(client.id, route)
         flow.metadata[tripwire.ROUTED] = True
 
+    def _admit(self, tunnel: Tunnel) -> None:
+        """Count it, unless its user has enough: from here on it is forgotten with its client."""
+        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
+        if tunnel.caller is not None and not self._count.enter(tunnel.user, limit=limit):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{limit} tunnels of {tunnel.user} are open already",
+                hint="close some of them, and try again",
+            )
+        # The control API cannot tell who comes this way: to it, all are this machine.
+        if tunnel.route.reason == CONTROL and not self._to_control.enter(
+            tunnel.address, limit=MAX_TO_CONTROL
+        ):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",
+                hint="close some of them, and try again",
+            )
+        self._tunnels[tunnel.client.id] = tunnel
+        self._end_with_session(tunnel)  # already: whatever fails later, it does not outlive that
+
     def _refuse(self, flow: http.HTTPFlow, route: Route, exc: Exception) -> None:
         refusal = exc
         if not isinstance(refusal, Refusal):
@@ -267,7 +276,7 @@ class Tunnelling:
     # --- its life ------------------------------------------------------------------------
 
     def connected(self, flow: http.HTTPFlow) -> None:
-        """Count and record a tunnel once it is open; from here on its end is due."""
+        """Count and record a tunnel once it is open."""
         tunnel = self._tunnels.get(flow.client_conn.id)
         if tunnel is None or tunnel.opened:
             return
@@ -278,7 +287,6 @@ class Tunnelling:
             user=tunnel.user, reason=tunnel.route.reason
         )
         self._recorder.opened_tunnel(tunnel.client, tunnel.route, self._clock(), tunnel.caller)
-        self._end_with_session(tunnel)
 
     def _end_with_session(self, tunnel: Tunnel) -> None:
         if tunnel.caller is None:
@@ -385,8 +393,7 @@ class Tunnelling:
             if tunnel.end is not None:
                 tunnel.end.cancel()
             self._tunnels[client_id] = tunnel
-            if tunnel.opened:
-                self._end_with_session(tunnel)
+            self._end_with_session(tunnel)
 
 
 def _only(values: Sequence[bytes]) -> bytes:
