@@ -13,7 +13,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.lockout import may_stay
 from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
-from awsgate.policy import parse_policy
+from awsgate.policy import User, parse_policy
 from awsgate.policy.locks import LockBook
 from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
 from awsgate.standing import policy_with
@@ -290,23 +290,6 @@ def test_a_login_costs_no_copy_of_all_users() -> None:
 
     assert found.decision is not None
     assert found.decision.allowed
-
-
-def test_the_users_of_a_login_are_those_of_the_policy_but_for_its_own() -> None:
-    others = LOCAL_POLICY.users
-    own = standing.policy_with(POLICY, "alice", LOGIN).users
-    nobody = standing.policy_with(POLICY, "alice", replace(LOGIN, connector="oidc/gone")).users
-    new = standing.policy_with(POLICY, "carol", LOGIN).users
-
-    assert dict(own) == {**others, "alice": standing.user_of("alice", LOGIN)}
-    assert list(own) == [*(name for name in others if name != "alice"), "alice"]
-    assert dict(nobody) == {name: user for name, user in others.items() if name != "alice"}
-    assert dict(new) == {**others, "carol": standing.user_of("carol", LOGIN)}
-    assert [len(each) for each in (own, nobody, new)] == [
-        len(others), len(others) - 1, len(others) + 1,
-    ]  # fmt: skip
-    assert "alice" not in nobody
-    assert nobody.get("alice") is None
 
 
 def test_what_aws_is_told_of_one_login_is_not_told_of_another_of_the_same_name() -> None:

@@ -14,8 +14,6 @@ import pytest
 from awsgate.addon import tripwire, tunnelling
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
-from awsgate.nextgateway import NextGateway
-from awsgate.policy import UpstreamGateway
 from awsgate.session import SessionKeys
 from calls import READER, WHEN
 from hooking import refusal_of
@@ -212,6 +210,9 @@ async def test_a_lock_cuts_the_tunnels_of_whom_it_names_and_no_other(rig: Tunnel
 
 async def test_a_logout_cuts_the_tunnels_of_that_login_and_no_other(rig: TunnelRig) -> None:
     """A logout is a lock on the id of the login (``web.revoking``)."""
+    rows = [{"subject": "*", "roles": ["read"]}]
+    control = {"client_ca": "/ca.pem", "certificate_to_roles": rows}
+    set_spec(rig, tunnels={"callers": KNOWN}, control=control)
     flows = []
     for number in (1, 2):
         facts = LoginFacts(f"{number:020x}", CERTIFICATE, ("read",))

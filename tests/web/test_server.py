@@ -126,36 +126,6 @@ def lets_in_again(served: Served) -> bool:
     return False
 
 
-def test_a_connection_counts_before_its_handshake(
-    shared: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A byte begins TLS, and TLS costs memory: whoever connects could have it all."""
-    monkeypatch.setattr(server, "OWN_FACTOR", 1)
-    monkeypatch.setattr(server, "MAX_OF_ONE_ADDRESS", 5)
-    host, _, port = shared.stage.address.rpartition(":")
-    half = [socket.create_connection((host, int(port)), 5) for _ in range(8)]
-    try:
-        ended = 0
-        for sock in half:
-            sock.settimeout(0.5)
-            try:
-                sock.sendall(b"\x16\x03\x01")
-                ended += sock.recv(1) == b""
-            except TimeoutError:
-                pass
-            except OSError:
-                ended += 1
-    finally:
-        for sock in half:
-            sock.close()
-
-    assert ended == 3
-    monkeypatch.setattr(server, "MAX_OF_ONE_ADDRESS", 200)
-    with connected(shared) as wrapped:
-        wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-        assert wrapped.recv(100).startswith(b"HTTP/1.1 200")
-
-
 def test_it_speaks_nothing_older_than_tls_1_2(shared: Served) -> None:
     host, _, port = shared.stage.address.rpartition(":")
     context = ssl.create_default_context(cafile=str(shared.stage.root))

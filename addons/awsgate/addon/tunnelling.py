@@ -40,7 +40,6 @@ from awsgate.web.attempts import whose
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
-MAX_TO_CONTROL = 50  # tunnels of one address: there is to be room for others
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
 MAX_TO_CONTROL = 20
@@ -66,7 +65,6 @@ class Tunnel:
     end: asyncio.TimerHandle | None = None
     refusal: Refusal | None = None
     """Why it was cut."""
-    comes_from: str = ""  # of a tunnel to the control API: whose address
 
     @property
     def user(self) -> str:
@@ -74,9 +72,10 @@ class Tunnel:
         return self.caller.user if self.caller is not None else ""
 
     @property
-    def address(self) -> str:
-        """Give whence it comes, without the port."""
-        return str(self.client.peername[0])
+    def comes_from(self) -> str:
+        """Give whose address opened a tunnel to the control API; empty: it leads elsewhere."""
+        to_control = self.route.reason == CONTROL
+        return whose(str(self.client.peername[0]))[0] if to_control else ""
 
 
 class Tunnelling:
@@ -214,21 +213,10 @@ class Tunnelling:
     def _let(self, flow: http.HTTPFlow, route: Route, caller: TunnelCaller | None) -> None:
         client, request = flow.client_conn, flow.request.data
         self._forget(client.id)  # an earlier CONNECT that came to nothing
-        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
-        if caller is not None and not self._count.enter(caller.user, limit=limit):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{limit} tunnels of {caller.user} are open already",
-                hint="close some of them, and try again",
-            )
-        comes_from = whose(str(client.peername[0]))[0] if route.reason == CONTROL else ""
-        if comes_from and not self._to_control.enter(comes_from, limit=MAX_TO_CONTROL):
-            what = f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already"
-            raise Refusal(Code.THROTTLED, what, hint="close some of them, and try again")
-        self._tunnels[client.id] = Tunnel(client, route, caller, comes_from=comes_from)
         ahead = self._through(route)
         if ahead is not None:
             ahead.check()
+        self._admit(Tunnel(client, route, caller))
         flow.metadata[TUNNELLED] = True
         if ahead is not None:  # it is asked for the host as it was named
             request.host, request.port = route.host, route.port
@@ -250,9 +238,8 @@ class Tunnelling:
                 hint="close some of them, and try again",
             )
         # The control API cannot tell who comes this way: to it, all are this machine.
-        if tunnel.route.reason == CONTROL and not self._to_control.enter(
-            tunnel.address, limit=MAX_TO_CONTROL
-        ):
+        whom = tunnel.comes_from
+        if whom and not self._to_control.enter(whom, limit=MAX_TO_CONTROL):
             raise Refusal(
                 Code.THROTTLED,
                 f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",

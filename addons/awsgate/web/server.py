@@ -24,13 +24,11 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from awsgate.address import is_loopback
 from awsgate.errors import SetupError
-from awsgate.tlsmemory import keep_small, let_go
+from awsgate.tlsmemory import keep_small
 from awsgate.web.app import CERTIFICATE
 from awsgate.web.attempts import whose
 
-BACKLOG = 1_024
 MAX_CONNECTIONS = 1_000
 MAX_OF_ONE_ADDRESS = 200
 MAX_OF_OWN_ADDRESSES = 500
@@ -43,8 +41,6 @@ KEEP_ALIVE_S = 15
 log = logging.getLogger("awsgate")
 
 START_TIMEOUT_S = 10.0
-_PAUSE_S = 0.5
-"""Before the next try, if a connection cannot be taken: there may be no files left."""
 STOP_TIMEOUT_S = 5.0
 
 
@@ -164,7 +160,7 @@ class _Guest(socket.socket):
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's, with bounds on TLS handshakes, and word of its start."""
+    """uvicorn's, with a time-out for TLS handshakes, and word of its start."""
 
     def __init__(self, config: uvicorn.Config, context: ssl.SSLContext) -> None:
         super().__init__(config)
@@ -173,88 +169,27 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections of the sockets."""
+        keep_small()
         await self.lifespan.startup()
+        loop = asyncio.get_running_loop()
 
         def connection() -> asyncio.Protocol:
             return _Connection(
                 config=self.config, server_state=self.server_state, app_state=self.lifespan.state
             )
 
-        keep_small()
-        held = self.server_state.connections
-        taking: list[Any] = [
-            _Taking(sock, self._context, connection, held) for sock in sockets or ()
-        ]
-        self.servers = taking
-        self.started = True
-        self.begun.set()
-
-
-class _Taking:
-    """Takes connections of a socket; one counts from its first moment, TLS or not."""
-
-    def __init__(
-        self,
-        sock: socket.socket,
-        context: ssl.SSLContext,
-        connection: Callable[[], asyncio.Protocol],
-        held: Collection[object],
-    ) -> None:
-        self._context, self._connection, self._held = context, connection, held
-        self._greeting: Counter[str] = Counter()
-        self._tasks: set[asyncio.Task[None]] = set()
-        sock.setblocking(False)
-        sock.listen(BACKLOG)
-        self._task = asyncio.ensure_future(self._take(sock))
-
-    def close(self) -> None:
-        """Take no more."""
-        self._task.cancel()
-
-    async def _take(self, listening: socket.socket) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            try:
-                sock, peer = await loop.sock_accept(listening)
-            except OSError:
-                await asyncio.sleep(_PAUSE_S)
-                continue
-            host = str(peer[0])
-            if self._greeting.total() + len(self._held) >= MAX_CONNECTIONS or self._greeting[
-                host
-            ] + count_of(host, self._held) >= most_of(host):
-                sock.close()
-            else:
-                self._greeting[host] += 1
-                task = asyncio.ensure_future(self._greet(sock, host))
-                self._tasks.add(task)
-                task.add_done_callback(self._tasks.discard)
-            await asyncio.sleep(0)  # what waits is taken without a breath otherwise
-
-    async def _greet(self, sock: socket.socket, host: str) -> None:
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._connection,
-                sock,
+        self.servers = [
+            await loop.create_server(
+                connection,
+                sock=sock,
                 ssl=self._context,
                 ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S,
                 ssl_shutdown_timeout=HANDSHAKE_TIMEOUT_S,
             )
-        except OSError as exc:  # of TLS as well; the socket is closed
-            let_go(exc)
-        finally:
-            self._greeting[host] -= 1
-            self._greeting += Counter()  # of whom there is nobody, nothing stays
-
-
-def most_of(host: str) -> int:
-    """Give how many connections an address may have."""
-    return MAX_OF_ONE_ADDRESS * (OWN_FACTOR if host and is_loopback(host) else 1)
-
-
-def count_of(host: str, held: Collection[object]) -> int:
-    """Give how many of these connections are of one address."""
-    return sum(1 for one in held if (getattr(one, "client", None) or ("",))[0] == host)
+            for sock in sockets or ()
+        ]
+        self.started = True
+        self.begun.set()
 
 
 class _Connection(H11Protocol):
