@@ -6,11 +6,12 @@
 
 So STS is asked once for each role and session, however many workers there are. Each
 worker keeps what it was given in a cache of its own; when it is time to renew, it asks
-again. The messages are JSON, one a line, over a socket pair that only these two hold.
+again, and says when those end that it has: the parent waits for later ones then. The
+messages are JSON, one a line, over a socket pair that only these two hold.
 
-    {"id": 1, "ask": {<RoleRequest>}}        {"id": 1, "keys": {<AwsCredentials>}}
-    {"forget": [role_arn, session_name]}     {"id": 1, "refusal": {code, message, ...}}
-    {"ready": true}
+    {"id": 1, "ask": {<RoleRequest>}, "has_until": 0.0}
+    {"forget": [role_arn, session_name]}     {"id": 1, "keys": {<AwsCredentials>}}
+    {"ready": true}                          {"id": 1, "refusal": {code, message, ...}}
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from cachetools import LRUCache
+
 from awsgate.credentials import (
     PER_REQUEST,
     AwsCredentials,
@@ -38,6 +41,7 @@ from awsgate.policy.handoff import Handoff
 from awsgate.telling import Telling
 
 MAX_LINE_BYTES = 256 * 1024  # a session policy has 2,048 characters, fifty tags 20 KiB
+MAX_GIVEN = 1024
 ANSWER_TIMEOUT_S = 60.0  # longer than the parent waits for STS
 
 
@@ -49,6 +53,8 @@ class BrokerAssumer:
         self._sending = threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._next = 0
+        self._given: LRUCache[RoleRequest, float] = LRUCache(MAX_GIVEN)
+        """When those end that were given last."""
         self._gone = False
         self._on_gone: Callable[[], object] = _nothing
         threading.Thread(target=self._read, name="awsgate-broker", daemon=True).start()
@@ -60,8 +66,9 @@ class BrokerAssumer:
             self._next += 1
             number = self._next
             self._waiting[number] = answer
+            has_until = self._given.get(request, 0.0)
         try:
-            self._send({"id": number, "ask": asdict(request)})
+            self._send({"id": number, "ask": asdict(request), "has_until": has_until})
             if self._gone:  # since before it was asked: nobody reads any more
                 answer.set_exception(OSError())
             said = answer.result(ANSWER_TIMEOUT_S)
@@ -73,7 +80,10 @@ class BrokerAssumer:
             self._waiting.pop(number, None)
         if "refusal" in said:
             raise Refusal(**{**said["refusal"], "code": Code(said["refusal"]["code"])})
-        return AwsCredentials(**said["keys"])
+        given = AwsCredentials(**said["keys"])
+        with self._sending:
+            self._given[request] = given.expires_at
+        return given
 
     def missing(self) -> list[str]:
         """The parent has looked already."""
@@ -81,6 +91,8 @@ class BrokerAssumer:
 
     def forget(self, role_arn: str | None, session_name: str | None) -> None:
         """Have the parent drop credentials too."""
+        with self._sending:
+            self._given.clear()
         self._send({"forget": [role_arn, session_name]})
 
     def ready(self) -> None:
@@ -166,7 +178,7 @@ class Broker:
     async def _answer(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         answer: dict[str, Any] = {"id": said["id"]}
         try:
-            held = await self._credentials.get(request_of(said["ask"]))
+            held = await self._credentials.later(request_of(said["ask"]), said["has_until"])
         except Refusal as exc:
             self._telling.tell(exc, time.time())
             answer["refusal"] = {
