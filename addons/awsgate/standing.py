@@ -11,7 +11,7 @@ whatever the policy says, in report mode too. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from cachetools import LRUCache
@@ -20,6 +20,7 @@ from awsgate.aws.call import Call
 from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy import Policy, User
 from awsgate.policy.resources import Metadata, UserSpec
+from awsgate.policy.standing import Standings
 from awsgate.session import Bounds, Session
 
 READ_ONLY = "session/read-only"
@@ -64,22 +65,35 @@ def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     return replace(policy, users=MappingProxyType(users))
 
 
-class Standings:
-    """``policy_of`` with a bounded memory, for one policy."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """A policy as it is for some sessions, and the standings that it gives."""
+
+    policy: Policy
+    standings: Standings
+
+
+class Views:
+    """``policy_of`` with a bounded memory, for one policy.
+
+    Users of connectors have each a view of their own: what was found for one login says
+    nothing of another, whatever its user is called.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._known: LRUCache[tuple[str, LoginFacts], Policy] = LRUCache(4096)
+        self._common = View(policy, Standings(policy))
+        self._known: LRUCache[tuple[str, LoginFacts], View] = LRUCache(4096)
 
-    def __call__(self, session: Session) -> Policy:
-        """Give the policy that decides on a session."""
-        login = session.login
+    def of(self, user: str, login: LoginFacts | None) -> View:
+        """Give the policy that decides on a session of a user."""
         if login is None or login.of_policy:
-            return self._policy
-        about = (session.user, login)
-        if about not in self._known:
-            self._known[about] = policy_with(self._policy, session.user, login)
-        return self._known[about]
+            return self._common
+        about = (user, login)
+        found = self._known.get(about)
+        if found is None:
+            policy = policy_with(self._common.policy, user, login)
+            found = self._known[about] = View(policy, Standings(policy))
+        return found
 
 
 def user_of(user: str, login: LoginFacts) -> User:
