@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from mitmproxy import flow as mflow
+from mitmproxy import http
 
 from awsgate.addon import tripwire
 from awsgate.addon.record import TRACE, Trace
@@ -33,6 +34,30 @@ async def test_an_allowed_call_is_signed_as_the_role_and_stamped(rig: Rig, call:
     assert flow.request.data.path == call.target.encode(), "the path is as it came"
     assert rig.wire.sni_for(flow.client_conn, (call.host, 443)) == call.host
     assert [request.role_arn for request in rig.sts.calls] == [READER]
+
+
+@pytest.mark.parametrize("fails", ["tunnelling", "ahead"])
+async def test_what_fails_at_the_head_of_an_answer_does_not_let_the_token_through(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """A service that does not take our signature repeats what it was asked with."""
+
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(getattr(rig.hooks, fails), "note", fail)
+    flow = rig.flow(INVOKE)
+    await rig.pass_through(flow)
+    flow.response = http.Response.make(403, b"x-amz-security-token:canary-role-token")
+
+    with pytest.raises(RuntimeError):  # the host logs it, and calls the next hook
+        rig.hooks.responseheaders(flow)
+    rig.wire.responseheaders(flow)
+    rig.hooks.response(flow)
+    rig.wire.response(flow)
+
+    assert not flow.response.stream
+    assert b"canary" not in (flow.response.content or b"")
 
 
 async def test_a_body_that_is_hashed_in_its_head_streams_at_once(rig: Rig) -> None:

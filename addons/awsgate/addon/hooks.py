@@ -244,17 +244,17 @@ class Hooks:
             # Taken for the answer, it would leave the answer to the next request.
             flow.kill()
             return
-        self.tunnelling.note(flow, trace)
         plan = trace.plan
+        # First whether it is held: what fails after that lets nothing through.
+        if plan is None or not (plan.issues or plan.order):
+            if self.answers.may_echo(flow, trace):
+                flow.metadata[tripwire.ISSUES] = True
+            else:
+                flow.response.stream = trace.count_out
+        self.tunnelling.note(flow, trace)
         self.ahead.note(flow, trace)
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
-        if plan is not None and (plan.issues or plan.order):
-            return
-        if self.answers.may_echo(flow, trace):
-            flow.metadata[tripwire.ISSUES] = True
-        else:
-            flow.response.stream = trace.count_out
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Record a request that was answered, once its answer may go."""
