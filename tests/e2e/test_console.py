@@ -146,7 +146,7 @@ def test_it_is_recorded_without_the_url(home: Path, aws: EmbeddedAws) -> None:
     assert str(done["access_key_id"]).startswith("ASIA")
     assert (refused["event"], refused["decision"], refused["rule"]) == (
         "console",
-        "denied",
+        "refused",
         "role/narrow",
     )
     token = parse_qs(urlsplit(result.stdout.strip()).query)["SigninToken"][0]

@@ -40,6 +40,7 @@ from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.server import serve
+from consoleway import FakeConsole
 
 READ = "arn:aws:iam::111122223333:role/read"
 WRITE = "arn:aws:iam::111122223333:role/write"
@@ -254,6 +255,7 @@ class Served:
     """The one in force."""
     fakes: dict[str, FakeConnector]
     folder: Path
+    console: FakeConsole
     store: LockStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -378,6 +380,7 @@ def served_on(
         return mint_tunnel_pass(state.session_keys, session, entropy=secrets.token_bytes(32))
 
     revoking = Revoking(LockStore(state.locks_folder))
+    console = FakeConsole()
     api = Api(
         desk=Desk(state.session_keys, lambda: current[0], revoking, tunnel_pass, clock),
         revoking=revoking,
@@ -391,6 +394,7 @@ def served_on(
             bundles=lambda: (stage.ca.bundle.read_bytes(), stage.ca.root_cert.read_bytes()),
         ),
         local=FakeLocal() if local else None,
+        console=console,
         logins_per_minute=logins_per_minute,
         ticks=ticks,
         clock=clock,
@@ -398,7 +402,17 @@ def served_on(
     before, stage.app = stage.app, build(api)
     try:
         yield Served(
-            stage, state, state.audit_path, metrics, api, clock, ticks, current, fakes, folder
+            stage,
+            state,
+            state.audit_path,
+            metrics,
+            api,
+            clock,
+            ticks,
+            current,
+            fakes,
+            folder,
+            console,
         )
     finally:
         stage.app = before

@@ -38,6 +38,7 @@ from awsgate.state import State, open_state
 from awsgate.wiring import (
     Settings,
     base_assumer,
+    console_desk,
     lost_ca,
     metrics_address,
     new_metrics,
@@ -223,6 +224,7 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
             local=LocalUsers(made.state.users_folder),
             users_folder=made.state.users_folder,
+            console=console_desk(lambda: live.policy, made.settings),
         )
     )
 

@@ -41,7 +41,7 @@ from awsgate.web.problems import (
     broken,
     problem_of,
 )
-from awsgate.web.records import CREDENTIALS, LOGOUT
+from awsgate.web.records import CONSOLE, CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
 from awsgate.web.table import OPERATIONS
 
@@ -56,6 +56,7 @@ CERTIFICATE = "client_certificate"
 """Of ``request.state``: what TLS has verified, as DER."""
 _RECORDED = {
     "credentials": CREDENTIALS,
+    "console": CONSOLE,
     "logout": LOGOUT,
     "addLock": "lock.add",  # those that are added, the proxy records
     "removeLock": "lock.remove",
@@ -106,7 +107,7 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
                     _check_attempts(api, _client(request)[0])
                 except Problem as too_many:
                     return _said(too_many)
-            if operation.name in _RECORDED:
+            if operation.name in _RECORDED and not problem.recorded:
                 problem = await _recorded(api, operation, request, problem, login)
             return _said(problem)
         status = next(

@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from awsgate.policy import Policy
+from awsgate.consoledesk import SignedIn, Wanted
+from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
 from awsgate.web.connectors import Connectors
 from awsgate.web.desk import Caller, Desk
@@ -34,6 +35,18 @@ class LocalWay(Protocol):
 
     async def accept(self, token: str, password: str) -> tuple[str, str]:
         """Take an invitation: give the user, and the URI of their TOTP secret."""
+        ...
+
+
+class ConsoleWay(Protocol):
+    """Into AWS's console: ``consoledesk``."""
+
+    def look(self, policy: Policy, wanted: Wanted) -> Decision:
+        """Say whether the policy lets somebody in."""
+        ...
+
+    def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
+        """Give the way in. Raises ``Refusal``. Blocks."""
         ...
 
 
@@ -93,12 +106,15 @@ class Api:
         records: Records,
         info: Info,
         local: LocalWay | None,
+        console: ConsoleWay | None = None,
         logins_per_minute: int,
         ticks: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.desk, self.revoking, self.connectors = desk, revoking, connectors
         self.records, self.info, self.local = records, info, local
+        self.console = console
+        """None: this gateway has no way into the console."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(

@@ -221,6 +221,14 @@ class Desk:
             ) from None
         return Issued(session, keys, proxy_password, rule)
 
+    def meant(self, caller: Caller, app: str, role: str) -> tuple[str, str]:
+        """Give app and role ARN of what is asked for. Raises ``Problem``, ``Refusal``."""
+        name, role_arn, _ = _pair(caller, Asked(app, role))
+        lock = self._lock_on(caller, app=name, role_arn=role_arn)
+        if lock is not None:
+            raise locked(lock)
+        return name, role_arn
+
     def end(self, login: Login) -> None:
         """End a login and all its sessions. Raises ``SetupError``."""
         self._revoking.end(login, now=datetime.fromtimestamp(self._clock(), UTC))

@@ -26,13 +26,13 @@ from awsgate.session import Session, SessionKeys
 from awsgate.state import USERS_NAME
 from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
 from awsgate.web.app import build
-from awsgate.web.calls import Api, Info, LocalWay
+from awsgate.web.calls import Api, ConsoleWay, Info, LocalWay
 from awsgate.web.connectors import Connectors, maker, new_http
 from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.server import ControlServer, serve
-from awsgate.wiring import Gateway
+from awsgate.wiring import Gateway, console_desk
 
 _ANY = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
@@ -56,6 +56,8 @@ class Parts:
     local: LocalWay | None = None
     users_folder: Path | None = None
     """Of the gateway's own users, who are ``local``; None: there are some."""
+    console: ConsoleWay | None = None
+    """None: there is no way into AWS's console."""
 
 
 def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
@@ -72,6 +74,7 @@ def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
         proxy_port=proxy_port,
         local=LocalUsers(users),
         users_folder=users,
+        console=console_desk(lambda: gateway.policy, gateway.settings),
     )
 
 
@@ -103,6 +106,7 @@ def start_control(parts: Parts) -> ControlServer:
                 bundles=lambda: (parts.ca.bundle.read_bytes(), parts.ca.root_cert.read_bytes()),
             ),
             local=parts.local,
+            console=parts.console,
             logins_per_minute=spec.control.logins_per_minute,
         )
         return serve(build(api), sock, joined(host, port), context, at_end=http.aclose)
