@@ -36,7 +36,7 @@ class FakeSignin(Federation):
     """Gives one token."""
 
     def token(self, host: str, keys: SigningKeys, signin_s: int | None) -> str:
-        assert host.endswith(".amazonaws.cn") or host.endswith(".amazon.com")
+        assert host.endswith((".amazonaws.cn", ".amazon.com"))
         assert signin_s is None or signin_s >= 900
         assert keys.secret_access_key == "canary-secret"
         return TOKEN

@@ -95,6 +95,8 @@ class Gateway:
     warnings: list[str] = field(default_factory=list)
     control_address: str = ""
     """``host:port`` of the control API, with its real port; empty: off."""
+    faults: tuple[str, ...] = ()
+    """Why the policy's files are not in force as they are now; empty: they are."""
 
     @property
     def metrics_address(self) -> str:

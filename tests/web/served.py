@@ -34,7 +34,7 @@ from awsgate.session import Session
 from awsgate.state import State, open_state
 from awsgate.tunnelpass import mint_tunnel_pass
 from awsgate.web.app import build
-from awsgate.web.calls import Api, Info
+from awsgate.web.calls import Api, Info, Insight
 from awsgate.web.connectors import Connectors
 from awsgate.web.desk import Desk
 from awsgate.web.records import Records
@@ -395,6 +395,13 @@ def served_on(
         ),
         local=FakeLocal() if local else None,
         console=console,
+        insight=Insight(
+            audit=state.audit_path,
+            pin="sha256:" + "ab" * 32,
+            certificates=lambda: [("the CA", stage.ca.not_after)],
+            figures=metrics.registry.collect,
+            faults=lambda: (),
+        ),
         logins_per_minute=logins_per_minute,
         ticks=ticks,
         clock=clock,

@@ -225,6 +225,8 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             local=LocalUsers(made.state.users_folder),
             users_folder=made.state.users_folder,
             console=console_desk(lambda: live.policy, made.settings),
+            figures=lambda: shared_registry().collect(),
+            faults=lambda: live.faults,
         )
     )
 
@@ -234,9 +236,12 @@ class _Live:
     """The policy in force, for the control API; the workers read it themselves."""
 
     policy: Policy
+    faults: tuple[str, ...] = ()
+    """Why the files are not in force as they are now."""
 
 
 def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
+    live.faults = () if outcome.fault is None else (outcome.fault.message, *outcome.fault.faults)
     if outcome.fault is None:
         made.last_good.keep()
     if isinstance(outcome.value, Reading):
