@@ -30,6 +30,7 @@ from awsgate.web.problems import Problem
 
 LOGIN, VISIT, BEGUN = "__Host-awsgate", "__Host-awsgate-visit", "__Host-awsgate-begun"
 _PART_CHARS = 2500  # browsers keep 4096 bytes of a cookie, its name and attributes included
+_TOLD_S = 86400
 _PARTS = -(-MAX_TOKEN_CHARS // _PART_CHARS)
 _LOGINS = tuple(LOGIN + (f"-{part}" if part else "") for part in range(_PARTS))
 FIELD = "form_token"
@@ -116,10 +117,10 @@ def login_of(request: Request) -> str:
 
 
 def keep_login(answer: Response, token: str, *, life_s: int) -> None:
-    """Let the browser keep a login until it ends."""
+    """Let the browser keep a login until it ends, and a day more: so it can be told."""
     for part, name in enumerate(_LOGINS):
         piece = token[part * _PART_CHARS : (part + 1) * _PART_CHARS]
-        _set(answer, name, piece, max_age=life_s if piece else 0)
+        _set(answer, name, piece, max_age=life_s + _TOLD_S if piece else 0)
     _set(answer, VISIT, "", max_age=0)
     forget_begun(answer)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,6 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.responses import Response
 
 from awsgate.aws.signin import CONSOLES
@@ -75,6 +77,14 @@ def _moment(epoch_s: float) -> str:
     return datetime.fromtimestamp(epoch_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
+_JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[-_./@:])(?=[^-_./@:])")
+
+
+def _breakable(text: str) -> Markup:
+    """Give a name that a narrow column may break where its words end."""
+    return Markup("<wbr>").join(_JOINT.split(text))
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -84,7 +94,7 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"duration": _duration, "moment": _moment}
+    made.filters |= {"duration": _duration, "moment": _moment, "breakable": _breakable}
     made.globals |= {"version": __version__, "navigation": NAVIGATION}
     return made
 
