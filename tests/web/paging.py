@@ -53,8 +53,9 @@ class Browser:
     ) -> httpx.Response:
         cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
         given = {"Host": HOST, **({"Cookie": cookie} if cookie else {}), **headers}
-        with self._served.client() as http:
-            answer = http.request(method, path, headers=given, **more)  # type: ignore[arg-type]
+        http = self._served.stage.http
+        answer = http.request(method, path, headers=given, **more)  # type: ignore[arg-type]
+        http.cookies.clear()
         for line in answer.headers.get_list("set-cookie"):
             pair, _, attributes = line.partition(";")
             name, _, value = pair.partition("=")
@@ -68,7 +69,9 @@ class Browser:
 
 def words_of(answer: httpx.Response) -> str:
     """Give the text of a page."""
-    text = re.sub(r"<(head|script|style)\b.*?</\1>", " ", answer.text, flags=re.DOTALL)
+    text = re.sub(
+        r"<(head|script|style)\b.*?</\1>", " ", answer.text.replace("<wbr>", ""), flags=re.DOTALL
+    )
     return " ".join(unescape(re.sub(r"<[^>]+>", " ", text)).split())
 
 

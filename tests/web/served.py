@@ -339,12 +339,17 @@ class Stage:
         self._server = serve(
             self._answer, sock, self.address, certificate.context(), at_end=_nothing
         )
+        self.http = httpx.Client(
+            base_url=f"https://{self.address}", verify=self.trust, trust_env=False, timeout=10
+        )
+        """For whoever sends all that a request says; it keeps connections, and no cookies."""
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.app is not None
         await self.app(scope, receive, send)
 
     def close(self) -> None:
+        self.http.close()
         self._server.close()
 
 

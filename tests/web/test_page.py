@@ -109,7 +109,7 @@ def test_who_may_not_is_told_why_on_a_page(own: Served) -> None:
     away = browser.send("/launch", app="main", role=READ)
 
     assert denied.status_code == 403
-    assert "Not allowed Alice may have no role in main as" in words_of(denied)
+    assert "Not allowed alice may have no role in main as" in words_of(denied)
     assert away.status_code == 502
     assert "Not available now STS gave no answer" in words_of(away)
     for answer in (denied, away):
@@ -137,7 +137,7 @@ def test_the_locked_are_told_what_the_lock_says(own: Served) -> None:
     answer = browser.get("/")
 
     assert answer.status_code == 403
-    assert "You are locked out Talk to security" in words_of(answer)
+    assert "You are locked out Talk to security." in words_of(answer)
 
 
 def test_my_login_shows_its_end_and_ends(own: Served) -> None:
@@ -173,7 +173,7 @@ def test_calls_are_the_users_own_with_why_one_was_refused(own: Served) -> None:
     words = words_of(answer)
 
     assert "s3:GetObject allowed status 200 31 ms" in words
-    assert "s3:PutObject refused status 403 0 ms no rule allows <this> denied" in words
+    assert "s3:PutObject refused status 403 no rule allows <this> denied" in words
     assert words.index("s3:PutObject") < words.index("s3:GetObject")
     assert "kms" not in words
     assert "iam" not in words
@@ -197,7 +197,7 @@ def test_calls_come_live_from_where_the_page_ended(own: Served) -> None:
             if line.startswith("id: "):
                 seen.append(line)
             assert "kms" not in line
-            if seen[-1:] == ["id: 4"] and "sqs:SendMessage" in line:
+            if seen[-1:] == ["id: 4"] and "SendMessage" in line.replace("<wbr>", ""):
                 break
 
     assert seen == ["id: 2", "id: 4"]

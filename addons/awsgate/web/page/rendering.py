@@ -85,6 +85,18 @@ def _breakable(text: str) -> Markup:
     return Markup("<wbr>").join(_JOINT.split(text))
 
 
+def _sentence(text: str, user: str = "") -> str:
+    """Give a message as a sentence. Names keep their small letter."""
+    first = text.partition(" ")[0]
+    if first not in (user, "awsgate") and first.rstrip(",:;").isalpha():
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?")) or not text else f"{text}."
+
+
+def _counted(number: int, what: str) -> str:
+    return what if number == 1 else f"{what}s"
+
+
 def _environment() -> Environment:
     made = Environment(
         loader=FileSystemLoader(HERE / "templates"),
@@ -94,7 +106,13 @@ def _environment() -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    made.filters |= {"duration": _duration, "moment": _moment, "breakable": _breakable}
+    made.filters |= {
+        "duration": _duration,
+        "moment": _moment,
+        "breakable": _breakable,
+        "sentence": _sentence,
+        "counted": _counted,
+    }
     made.globals |= {"version": __version__, "navigation": NAVIGATION}
     return made
 
