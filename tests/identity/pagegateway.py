@@ -13,6 +13,8 @@ from identity.gateway import Gateway, document, gateway_with, role
 from identity.provider import CLIENT, Provider
 
 OTHER = "555566667777"
+LOCAL = "carol@example.com"
+"""A user of the gateway's own."""
 CONSOLE = "https://console.aws.amazon.com/"
 ROWS = [
     {"claim": "groups", "value": "admins", "roles": ["power", "read", "ops", "narrow", "reports"]},
@@ -42,6 +44,7 @@ def documents(idp: Provider, *, brief: bool = False) -> list[dict[str, Any]]:
         one["spec"]["allow"]["app_labels"] = {"team": "finance"}
     return [
         document("oidc", "corp", people),
+        document("user", LOCAL, {"roles": ["read"]}),
         role("ops", READ_ONLY_ROLE, gateway_admin=True),
         narrow,
         reports,

@@ -25,7 +25,7 @@ from e2e.signin_server import signin_server
 from identity.awsconsole import AwsConsole, aws_console
 from identity.browser import Browser, browsing
 from identity.gateway import Gateway
-from identity.pagegateway import gateway_with_page
+from identity.pagegateway import LOCAL, gateway_with_page
 from identity.provider import CLIENT, PASSWORD, Provider, log_in, provider
 from identity.viewing import (
     back_to,
@@ -220,8 +220,15 @@ def test_every_page_is_fit_to_be_seen_and_heard(path: str, here: Place, window: 
 
 def test_signing_in_and_what_goes_wrong_is_fit_to_be_seen(here: Place, window: Window) -> None:
     browser = window(here)
+    policy = str(here.gateway.process.policy)
+    here.gateway.operator("users", "add", LOCAL, "--policy", policy)
     browser.go(here.gateway.url)
     look_at(browser, "signin")
+    browser.fill("[name=user]", LOCAL)
+    browser.fill("[name=password]", "not the password")
+    browser.click("form button")
+    browser.wait_for("User, password or code is wrong")
+    look_at(browser, "signin-wrong")
     sign_in(browser, here, "bob")
     script(
         browser,

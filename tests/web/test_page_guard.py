@@ -81,7 +81,15 @@ def test_all_names_of_the_gateway_are_its_own(host: str, shared: Served) -> None
     assert signed_in(shared).get("/", {"Host": host}).status_code == 200
 
 
-PAGES = ("/", "/login", "/calls", "/gateway", "/signed-out", "/sign-in/provider?connector=no")
+PAGES = (
+    "/",
+    "/login",
+    "/calls",
+    "/gateway",
+    "/sign-in",
+    "/signed-out",
+    "/sign-in/provider?connector=no",
+)
 
 
 @pytest.mark.parametrize("path", PAGES)

@@ -241,7 +241,9 @@ class _Live:
 
 
 def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
-    live.faults = () if outcome.fault is None else (outcome.fault.message, *outcome.fault.faults)
+    if outcome.source == "policy":
+        fault = outcome.fault
+        live.faults = () if fault is None else (fault.message, *fault.faults)
     if outcome.fault is None:
         made.last_good.keep()
     if isinstance(outcome.value, Reading):

@@ -35,6 +35,7 @@ def page_routes(site: Site) -> list[Route]:
         route("/gateway/live", overview.live, "admin"),
         route("/gateway/locks", overview.add_lock, "admin", "POST"),
         route("/gateway/locks/remove", overview.remove_lock, "admin", "POST"),
+        route("/sign-in", signing_in.sign_in),
         route("/sign-in/provider", signing_in.begin),
         route("/sign-in/password", signing_in.password, "", "POST"),
         route("/sign-out", signing_in.sign_out, "token", "POST"),

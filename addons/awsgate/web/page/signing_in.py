@@ -17,6 +17,11 @@ from awsgate.web.receiving import check_attempts
 from awsgate.web.shapes import PasswordAsked
 
 
+async def sign_in(site: Site, visit: Visit) -> Response:
+    """Show the ways in, also to whoever is signed in: for more time, or as somebody else."""
+    return await site.sign_in_page(visit.request)
+
+
 async def begin(site: Site, visit: Visit) -> Response:
     """Send the browser to a provider, with a verifier in a cookie that only it has.
 

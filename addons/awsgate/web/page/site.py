@@ -108,7 +108,7 @@ class Site:
     def _frame(self, request: Request, token: str, who: Caller | None) -> dict[str, Any]:
         now = self.api.clock()
         return {
-            "here": request.url.path,
+            "here": request.scope["path"],
             "gateway": next(iter(self.api.policy.gateway.names), "awsgate"),
             "user": who.login.user if who is not None else "",
             "admin": who is not None and self.api.desk.is_admin(who),
@@ -158,7 +158,7 @@ class Site:
             Code.UNKNOWN_KEY.value: "This gateway does not know your login any more. Sign in.",
         }
         notice = notices.get(problem.code, "")
-        status = 200 if request.url.path == "/" and not notice else 401
+        status = 200 if request.scope["path"] == "/" and not notice else 401
         answer = await self.sign_in_page(request, status, notice=notice)
         if problem.code in _LOGIN_ENDED:
             guard.forget_login(answer)

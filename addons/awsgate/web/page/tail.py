@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -78,23 +79,37 @@ class Follower:
         self._file = -1
         self._place = 0
         self._rest = b""
+        self._turn = threading.Lock()
+        """Who looks on may go while a thread still reads."""
+        self._closed = False
         self._open(at_end=True)
 
     def more(self) -> list[bytes]:
         """Give the whole lines that have come. Raises ``SetupError``."""
-        try:
-            lines = self._read()
-            if self._is_replaced():
-                lines += self._read()  # what came between the look and the new file
-                self.close()
-                self._open(at_end=False)
-                lines += self._read()
-        except OSError as exc:
-            raise SetupError(f"cannot read the audit log: {exc.strerror}") from exc
-        return lines
+        with self._turn:
+            if self._closed:
+                return []
+            try:
+                return self._more()
+            except OSError as exc:
+                raise SetupError(f"cannot read the audit log: {exc.strerror}") from exc
 
     def close(self) -> None:
         """Close the file. Harmless if it is closed."""
+        with self._turn:
+            self._closed = True
+            self._drop()
+
+    def _more(self) -> list[bytes]:
+        lines = self._read()
+        if self._is_replaced():
+            lines += self._read()  # what came between the look and the new file
+            self._drop()
+            self._open(at_end=False)
+            lines += self._read()
+        return lines
+
+    def _drop(self) -> None:
         if self._file >= 0:
             os.close(self._file)
             self._file = -1

@@ -27,7 +27,10 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 2000);
 });
 
-document.addEventListener("htmx:afterSwap", (event) => showCopies(event.target));
+document.addEventListener("htmx:afterSwap", (event) => {
+  showCopies(event.target);
+  if (event.target.id === "apps") say(event.target.querySelector("[data-count]").textContent);
+});
 
 // --- time left
 
