@@ -24,11 +24,11 @@ from mitmproxy.test import taddons
 
 from awsgate.addon import flows, tripwire
 from awsgate.addon.ahead import Ahead
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.tunnels import Route, Routes, Way
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import ensure_ca
 from awsgate.errors import Refusal
-from awsgate.server.connection import Hooks
 from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import IDLE_S, Pool
 from awsgate.server.core.site import Site

@@ -274,6 +274,12 @@ FAULTS = {
         {"upstreams": [{"hosts": ["*.amazonaws.com"], "url": "http://127.0.0.1:1"}],
          "upstream_gateway": {"url": "https://jump.example.com"}},
         "upstreams and upstream_gateway"),
+    "a plain control api": (
+        {"upstream_gateway": {"url": "https://j.example.com", "control": "http://localhost:1"}},
+        "is not https, a host and a port alone"),
+    "a path of a control api": (
+        {"upstream_gateway": {"url": "https://j.example.com", "control": "https://j:1/v1"}},
+        "is not https, a host and a port alone"),
     "with a control api": (
         {"control": {"listen": "127.0.0.1:3081"},
          "upstream_gateway": {"url": "https://jump.example.com"}}, "control and upstream_gateway"),

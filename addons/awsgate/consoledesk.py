@@ -196,7 +196,7 @@ def record_of(wanted: Wanted, became: SignedIn | Refusal) -> AuditRecord:
     )
     if isinstance(became, Refusal):
         record.decision, record.code, record.reason = "refused", became.code.value, became.message
-        record.rule = became.detail if became.detail.startswith("role/") else ""
+        record.rule = became.detail if became.detail.startswith(("role/", "lock/")) else ""
         return record
     record.decision, record.rule = "allowed", became.rule
     record.access_key_id, record.session_name = became.access_key_id, became.session_name

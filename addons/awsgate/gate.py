@@ -41,9 +41,10 @@ from awsgate.policy import (
     denied_by,
     restricts_resources,
 )
-from awsgate.policy.decide import DENIED, DENIED_CALL
+from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
+from awsgate.policy.standing import DENIED
 from awsgate.proof import (
     announces_body,
     check_express,
@@ -58,7 +59,7 @@ from awsgate.proof import (
 from awsgate.review import Review as Review
 from awsgate.review import denied, passed
 from awsgate.session import OpenedSession, Session, check_time
-from awsgate.standing import WORDS, Standings, beyond
+from awsgate.standing import WORDS, Views, beyond
 from awsgate.tunnelpass import TunnelCaller
 
 
@@ -85,7 +86,7 @@ class Gate:
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
-    _policy_of: Standings = field(init=False, repr=False, compare=False)
+    _views: Views = field(init=False, repr=False, compare=False)
     _handoffs: LRUCache[tuple[object, ...], Handoff] = field(
         init=False, repr=False, compare=False, default_factory=lambda: LRUCache(4096)
     )
@@ -95,7 +96,7 @@ class Gate:
         # Indexed once a reload: a request must not pay for each lock.
         books = self.locks, LockBook(self.policy.locks.values())
         object.__setattr__(self, "_books", tuple(filter(None, books)))
-        object.__setattr__(self, "_policy_of", Standings(self.policy))
+        object.__setattr__(self, "_views", Views(self.policy))
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
@@ -103,8 +104,10 @@ class Gate:
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
-        policy = self._policy_of(caller.proved)
-        return lockout.lock_of_caller(self._books, policy, caller, now)
+        return lockout.lock_of_caller(self._books, self._policy_of(caller.proved), caller, now)
+
+    def _policy_of(self, session: Session) -> Policy:
+        return self._views.of(session.user, session.login).policy
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
@@ -172,16 +175,18 @@ class Gate:
             external_id=decision.external_id,
             user=decision.user,
             issued=issued,
+            handoff=self._handoff(decision, found.partition, session)
+            if issued is None
+            else NOTHING,
         )
         if self._ahead is not None:
             plan = onward.onward(plan, self._ahead, session)
             if orders.is_order(found, facts.target):
                 return plan
-        handoff = self._handoff(decision, plan, session)
         if order is not None:
-            return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
+            return replace(plan, handoff=artefacts.narrowed(plan.handoff, order), order=order)
         return chaining.hold(
-            replace(plan, handoff=handoff),
+            plan,
             found,
             facts.target,
             review.call or Call(found.service),
@@ -270,18 +275,18 @@ class Gate:
         review.call, review.also = order.call, order.also
         return order
 
-    def _handoff(self, decision: Decision, plan: Plan, session: Session | None) -> Handoff:
+    def _handoff(self, decision: Decision, partition: str, session: Session | None) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
-        if session is None or plan.issued is not None:
+        if session is None:
             return NOTHING
-        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-        user = self._policy_of(session).users.get(decision.user)
-        if role is None or user is None:
-            return NOTHING
-        about = (decision.rule, decision.user, session.login, plan.partition)
+        about = (decision.rule, decision.user, session.login, partition)
         if about not in self._handoffs:
+            role = self.policy.roles.get(decision.rule.removeprefix("role/"))
+            user = self._policy_of(session).users.get(decision.user)
+            if role is None or user is None:
+                return NOTHING
             enforce = self.policy.gateway.mode == "enforce"
-            made = make_handoff(role, user, partition=plan.partition, enforce=enforce)
+            made = make_handoff(role, user, partition=partition, enforce=enforce)
             self._handoffs[about] = made
         return self._handoffs[about]
 
@@ -313,15 +318,16 @@ class Gate:
                 self.policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
         call = self._call_facts(review, session, now)
-        policy = self._policy_of(session)
+        view = self._views.of(session.user, session.login)
         decision = decide(
-            policy,
+            view.policy,
             user=session.user,
             app=session.app,
             role_arn=session.role_arn,
             endpoint_service=found.service,
             tenant_controlled=found.tenant_controlled,
             call=call,
+            standings=view.standings,
         )
         decision = self._within_bounds(decision, session, call)
         if not decision.allowed:

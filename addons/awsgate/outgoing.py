@@ -117,6 +117,7 @@ def make_plan(
     external_id: str,
     user: str,
     issued: IssuedKeys | None,
+    handoff: Handoff = NOTHING,
 ) -> Plan:
     """Give the plan of a request that the policy allows."""
     query = facts.target.partition(b"?")[2]
@@ -157,6 +158,7 @@ def make_plan(
         region_set=claim.region_set if claim is not None else "",
         upgrade=upgrade,
         issued=issued,
+        handoff=handoff,
     )
 
 

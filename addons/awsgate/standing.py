@@ -11,7 +11,7 @@ whatever the policy says, in report mode too. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from cachetools import LRUCache
@@ -20,11 +20,24 @@ from awsgate.aws.call import Call
 from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy import Policy, User
 from awsgate.policy.resources import Metadata, UserSpec
+from awsgate.policy.standing import Standings
 from awsgate.session import Bounds, Session
 
 READ_ONLY = "session/read-only"
 MAX_REQUESTS = "session/max-requests"
 _READING = frozenset({"Read", "List"})
+_PASSES = frozenset(
+    {
+        *("ecr:GetAuthorizationToken", "ecr-public:GetAuthorizationToken"),
+        *("codeartifact:GetAuthorizationToken", "sts:GetServiceBearerToken"),
+        *("connect:GetFederationToken", "quicksight:GetAuthCode"),
+        *("quicksight:GetSessionEmbedUrl", "quicksight:GetDashboardEmbedUrl"),
+        *("gamelift:GetComputeAuthToken", "gamelift:GetInstanceAccess"),
+    }
+)
+"""Of the level Read, and answered by what lets in for hours and to write, where the gateway
+sees nothing of it: with ECR's, images are pushed. IAM's "Actions, resources, and condition
+keys" of these services."""
 
 
 def policy_of(policy: Policy, session: Session) -> Policy:
@@ -37,34 +50,50 @@ def policy_of(policy: Policy, session: Session) -> Policy:
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     """Give the policy in which ``user`` is who the login says.
 
-    Nobody, if the policy has its connector no more: whoever takes a connector out does not
-    trust what it said.
+    Nobody, if the policy has its connector no more (of certificates: ``client_ca``): whoever
+    takes a connector out does not trust what it said.
     """
     if login.of_policy:
         return policy
-    users = dict(policy.users)
-    users.pop(user, None)
-    if login.connector in policy.connectors or login.connector == CERTIFICATE:
-        users[user] = user_of(user, login)
+    trusted = (
+        bool(policy.gateway.control.client_ca)
+        if login.connector == CERTIFICATE
+        else login.connector in policy.connectors
+    )
+    # Nobody else stands in it: it is kept for each login, and a policy may have thousands.
+    users = {user: user_of(user, login)} if trusted else {}
     return replace(policy, users=MappingProxyType(users))
 
 
-class Standings:
-    """``policy_of`` with a bounded memory, for one policy."""
+@dataclass(frozen=True, slots=True)
+class View:
+    """A policy as it is for some sessions, and the standings that it gives."""
+
+    policy: Policy
+    standings: Standings
+
+
+class Views:
+    """``policy_of`` with a bounded memory, for one policy.
+
+    Users of connectors have each a view of their own: what was found for one login says
+    nothing of another, whatever its user is called.
+    """
 
     def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._known: LRUCache[tuple[str, LoginFacts], Policy] = LRUCache(4096)
+        self._common = View(policy, Standings(policy))
+        self._known: LRUCache[tuple[str, LoginFacts], View] = LRUCache(4096)
 
-    def __call__(self, session: Session) -> Policy:
-        """Give the policy that decides on a session."""
-        login = session.login
+    def of(self, user: str, login: LoginFacts | None) -> View:
+        """Give the policy that decides on a session of a user."""
         if login is None or login.of_policy:
-            return self._policy
-        about = (session.user, login)
-        if about not in self._known:
-            self._known[about] = policy_with(self._policy, session.user, login)
-        return self._known[about]
+            return self._common
+        about = (user, login)
+        found = self._known.get(about)
+        if found is None:
+            policy = policy_with(self._common.policy, user, login)
+            found = self._known[about] = View(policy, Standings(policy))
+        return found
 
 
 def user_of(user: str, login: LoginFacts) -> User:
@@ -83,7 +112,9 @@ def beyond(bounds: Bounds, call: Call, requests: int) -> str:
     if bounds.max_requests and requests > bounds.max_requests:
         return MAX_REQUESTS
     # What a call is may not be known; its level is then that of a write.
-    if bounds.read_only and not _READING.issuperset(call.access_levels):
+    if bounds.read_only and not (
+        _READING.issuperset(call.access_levels) and _PASSES.isdisjoint(call.actions)
+    ):
         return READ_ONLY
     return ""
 

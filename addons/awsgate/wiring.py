@@ -32,6 +32,7 @@ from awsgate.policy import GatewaySpec, Policy
 from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
+from awsgate.publicness import is_open_relay
 from awsgate.resolver import GuardedDialer
 from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
@@ -366,6 +367,8 @@ def _warnings(settings: Settings, policy: Policy) -> list[str]:
     spec = policy.gateway
     if spec.tls and not (spec.names or spec.certificate) and not is_loopback(host_of(spec.listen)):
         found.append("spec.names of kind: gateway is empty: clients elsewhere cannot verify it")
+    if not is_loopback(host_of(spec.listen)) and is_open_relay(spec):
+        found.append("whoever reaches the gateway may tunnel anywhere: set non_aws: refuse")
     if spec.plain_public and not spec.tls:
         found.append("plain_public: what clients say to the proxy itself is in the clear")
     if policy.warnings:

@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 
 from awsgate.errors import SetupError
-from awsgate.policy.decide import (
+from awsgate.policy.decide import DENIED_CALL, NO_ALLOW, NO_CALL, NO_TENANT_ENDPOINT, decide
+from awsgate.policy.standing import (
     DENIED,
-    DENIED_CALL,
-    NO_ALLOW,
     NO_APP,
-    NO_CALL,
     NO_ROLE_ARN,
-    NO_TENANT_ENDPOINT,
     NO_USER,
     OTHER_ACCOUNT,
     OTHER_PARTITION,
-    decide,
 )
 from awsgate.policyfile import load_policy
 

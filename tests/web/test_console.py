@@ -87,6 +87,15 @@ def test_the_denied_the_locked_and_the_ended_get_none(own: Served) -> None:
     assert [line["decision"] for line in lines] == ["refused"] * 3
 
 
+def test_a_lock_that_cannot_be_read_opens_no_console(own: Served) -> None:
+    (own.state.locks_folder / "l.json").write_text('{"kind": "lock", "spec": {"target": {"user"')
+    status, said = ask(own, "alice")
+
+    assert (status, said["error"]["code"]) == (403, "locked")
+    assert "cannot be read" in said["error"]["message"]
+    assert own.console.wanted == []
+
+
 def test_a_gateway_that_hands_its_calls_on_has_none(own: Served) -> None:
     own.api.console = None
     status, said = ask(own, "alice")

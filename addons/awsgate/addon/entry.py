@@ -177,6 +177,7 @@ class AwsGate:
             if not await server.servers.update([mode_specs.ProxyMode.parse(mode)]):
                 _give_up(SetupError(f"cannot listen on {mode.partition('@')[2]}"))
         host.slim(ctx.master)
+        host.settle()
         _announce(hooks.gateway, server)
         # In a thread: an instance role is asked for over the network.
         say(*warned_of(await asyncio.to_thread(hooks.gateway.assumer.missing)))

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -213,7 +212,8 @@ class Hooks:
             route.port if route is not None else 443,
             secured=self.secured,
         )
-        trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
+        # A flow's id is a random UUID already.
+        trace = Trace(gates.Review(facts), request_id=flow.id, started=perf_counter())
         flow.metadata[TRACE] = trace
         before = self._current.get(flow.client_conn.id)
         if before is not None:  # mitmproxy let it go without a word
@@ -262,8 +262,8 @@ class Hooks:
         if trace is not None and trace.refusal is None and flow.metadata.get(tripwire.ISSUES):
             self.answers.rewrite(flow, trace)
         if trace is not None and self.answers.relays(flow):
+            self._end_with_session(flow, trace)  # first: whatever fails, it does not outlive that
             self.recorder.opened_websocket(flow, trace, self.clock())
-            self._end_with_session(flow, trace)
         else:
             self._finish(flow)
 
@@ -327,7 +327,7 @@ class Hooks:
         review, gate, now = trace.review, self.gateway.gate, self.clock()
         gate.receive(review, now)
         self.recorder.check_writable()
-        size = flows.body_size(flow)
+        size = flows.body_size(review.headers)
         if size == 0 or not review.streams:
             if size is not None and size > self.gateway.policy.gateway.limits.max_body_bytes:
                 raise self.answers.too_large()

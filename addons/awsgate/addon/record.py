@@ -34,7 +34,7 @@ TRACE = "awsgate.trace"
 """Flow metadata: the ``Trace`` of the request."""
 
 # AWS puts its request id under one of these, by protocol.
-_REQUEST_IDS = ("x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id")
+_REQUEST_IDS = (b"x-amzn-requestid", b"x-amz-request-id", b"x-amz-cf-id")
 
 
 @dataclass(slots=True)
@@ -376,8 +376,10 @@ def _region(review: gates.Review) -> str:
 def _aws_request_id(flow: http.HTTPFlow) -> str:
     if flow.response is None:
         return ""
+    # Of the raw fields: mitmproxy's lookup goes over all of them for each name.
+    found = {name.lower(): value for name, value in reversed(flow.response.data.headers.fields)}
     for name in _REQUEST_IDS:
-        value = flow.response.headers.get(name)
+        value = found.get(name)
         if value:
-            return str(value)[:128]
+            return value[:128].decode("utf-8", "surrogateescape")
     return ""

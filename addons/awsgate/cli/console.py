@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awsgate.cli.choice import Choice, choose
+from awsgate.cli.choice import choose
 from awsgate.cli.durations import duration_of, seconds_of
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.no import No, saying_no
@@ -38,7 +38,7 @@ from awsgate.cli.options import (
 from awsgate.cli.terminal import printable
 from awsgate.cli.where import gateway_meant
 from awsgate.consoledesk import SignedIn, Wanted, record_of
-from awsgate.errors import Refusal, SetupError
+from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policyfile import load_policy
 
 if TYPE_CHECKING:
@@ -135,7 +135,6 @@ def _here(
     """Sign in by the policy, the state and the AWS credentials of this machine."""
     rules = load_policy(at)
     choice = choose(rules, *who)
-    _check_locks(rules, folder, choice)
     wanted = Wanted(
         *(choice.user, choice.app, choice.role_arn),
         *(asked["service"], asked["region"], asked["destination"]),
@@ -163,22 +162,33 @@ def _give(way: _Way, *, switch: bool, show: bool, as_json: bool) -> None:
         print(url)
 
 
-def _check_locks(rules: Policy, state: Path, choice: Choice) -> None:
+def _check_locks(rules: Policy, state: Path, wanted: Wanted) -> None:
+    """Refuse who is locked, and all while a lock cannot be read. Raises ``Refusal``.
+
+    Nothing ends a console session afterwards, and who is meant by such a lock nobody knows.
+    """
     from awsgate.lockout import clause_of, lock_among, rule_of
 
-    books, _ = lock_books(rules, state)
+    books, faults = lock_books(rules, state)
     lock = lock_among(
         books,
         rules,
-        user=choice.user,
-        app=choice.app,
+        user=wanted.user,
+        app=wanted.app,
         session="",
-        role_arn=choice.role_arn,
+        role_arn=wanted.role_arn,
         came_by=(),
         now=datetime.now(UTC),
     )
     if lock is not None:
-        raise No(f"{choice.user} is {clause_of(lock)} ({rule_of(lock)})")
+        rule = rule_of(lock)
+        raise Refusal(Code.LOCKED, f"{wanted.user} is {clause_of(lock)} ({rule})", detail=rule)
+    if faults:
+        raise Refusal(
+            Code.LOCKED,
+            faults[0],
+            hint="awsgate lock ls shows the locks; awsgate lock rm NAME takes one away",
+        )
 
 
 def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
@@ -190,6 +200,7 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
     if desk is None:
         raise No("the policy here hands calls on: log in at the gateway ahead (awsgate login)")
     try:
+        _check_locks(rules, state, wanted)
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
         _write(rules, state, record_of(wanted, exc))

@@ -229,6 +229,9 @@ class UpstreamGateway(Model):
                 f"url {self.url!r} is plain HTTP to another machine: what it carries could be "
                 "sent again by whoever reads it, so it must be https"
             )
+        control = urlsplit(self.control)
+        if self.control and (control.scheme != "https" or control.path.strip("/") or control.query):
+            raise ValueError(f"control {self.control!r} is not https, a host and a port alone")
         return self
 
 

@@ -23,6 +23,7 @@ from mitmproxy.utils import asyncio_utils
 
 from awsgate.policy.settings import Limits
 from awsgate.servercert import ServerCertificate, context_of
+from awsgate.tlsmemory import keep_small, let_go
 
 BACKLOG = 4096
 SHUTDOWN_S = 2.0
@@ -30,6 +31,7 @@ SHUTDOWN_S = 2.0
 _LINGER_S = 1.0
 _LINGER_BYTES = 256 * 1024
 _PAUSE_S = 1.0  # asyncio's own, when there are no files left
+_MOMENT_S = 0.01  # a client that has gone again; never in a circle without a breath
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TLS_RECORD = 0x16
 _WORDS = b"awsgate: this port speaks TLS: the proxy's URL begins with https://\n"
@@ -65,6 +67,7 @@ class Door:
     ) -> None:
         self._context, self._front = context, front
         self._limits, self._held, self._on_failure = limits, held, on_failure
+        keep_small()
         self.sockets: Sequence[socket.socket] = ()
         self._taking: list[asyncio.Task[None]] = []
         self._greeting: set[asyncio.Task[None]] = set()
@@ -90,18 +93,20 @@ class Door:
             try:
                 sock, _ = await loop.sock_accept(listening)
             except OSError as exc:
-                if exc.errno in _NO_FILES:
-                    await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_PAUSE_S if exc.errno in _NO_FILES else _MOMENT_S)
                 continue
             limits = self._limits()
             if len(self._greeting) + self._held() >= limits.max_connections:
                 sock.close()
+                await asyncio.sleep(0)
                 continue
             task = asyncio_utils.create_task(
                 self._greet(sock, limits.head_timeout_s), name="awsgate TLS", keep_ref=False
             )
             self._greeting.add(task)
             task.add_done_callback(self._greeting.discard)
+            # Else what waits would be taken without a breath: by one worker, all of it.
+            await asyncio.sleep(0)
 
     async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
         end = monotonic() + timeout_s
@@ -130,12 +135,12 @@ class Door:
                 ssl_handshake_timeout=timeout_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
-        except ssl.SSLError:
-            return HANDSHAKE
-        except ConnectionAbortedError:  # asyncio's word for a handshake that takes too long
-            return TIMEOUT
-        except OSError:
-            return CLOSED
+        except OSError as exc:
+            let_go(exc)
+            if isinstance(exc, ssl.SSLError):
+                return HANDSHAKE
+            # asyncio's word for a handshake that takes too long
+            return TIMEOUT if isinstance(exc, ConnectionAbortedError) else CLOSED
         return ""
 
 

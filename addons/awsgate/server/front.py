@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from mitmproxy import ctx
 from mitmproxy.addons import disable_h2c, next_layer, proxyserver
 
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.hooks import Hooks as GateHooks
 from awsgate.addon.tunnels import cut_client
 from awsgate.server.certificates import Certificates
-from awsgate.server.connection import Hooks
 from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import Pool
 from awsgate.server.core.site import Site

@@ -23,11 +23,12 @@ from awsgate.lockout import lock_among, locked
 from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
 from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
-from awsgate.policy.decide import ALLOWED, roles_of
-from awsgate.policy.fields import ACCOUNT_LABEL, is_name
+from awsgate.policy.decide import ALLOWED
+from awsgate.policy.fields import ACCOUNT_LABEL, is_name, same_name
 from awsgate.policy.locks import LockBook
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.policy.rolemapping import traits_named
+from awsgate.policy.standing import roles_of
 from awsgate.session import (
     ENTROPY_BYTES,
     Bounds,
@@ -38,6 +39,7 @@ from awsgate.session import (
     open_session,
 )
 from awsgate.standing import policy_with
+from awsgate.web.attempts import MAX_LOGINS, LiveLogins
 from awsgate.web.problems import AMBIGUOUS, NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
@@ -94,6 +96,7 @@ class Desk:
     ) -> None:
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
+        self._live = LiveLogins()
 
     @property
     def policy(self) -> Policy:
@@ -130,6 +133,12 @@ class Desk:
         if lock is not None:
             refusal = locked(lock)
             raise LoginRefused("locked", refusal.message, hint=refusal.hint)
+        if not self._live.begin(login.user, ends_at=login.expires_at, now=now):
+            raise LoginRefused(
+                "too-many-logins",
+                f"{login.user} has begun {MAX_LOGINS} logins that have not ended by themselves",
+                hint="log in once for many commands; a shorter login_ttl helps too",
+            )
         return login
 
     def token(self, login: Login) -> str:
@@ -222,11 +231,20 @@ class Desk:
         return Issued(session, keys, proxy_password, rule)
 
     def meant(self, caller: Caller, app: str, role: str) -> tuple[str, str]:
-        """Give app and role ARN of what is asked for. Raises ``Problem``, ``Refusal``."""
+        """Give app and role ARN for a console. Raises ``Problem``, ``Refusal``, ``SetupError``.
+
+        Nothing ends a console session afterwards, so a lock that cannot be read holds all.
+        """
         name, role_arn, _ = _pair(caller, Asked(app, role))
         lock = self._lock_on(caller, app=name, role_arn=role_arn)
         if lock is not None:
             raise locked(lock)
+        if self._revoking.unknown():
+            raise Refusal(
+                Code.LOCKED,
+                "a lock of this gateway cannot be read, so nobody is let into the console",
+                hint="tell the operator of the gateway: awsgate lock ls shows which it is",
+            )
         return name, role_arn
 
     def end(self, login: Login) -> None:
@@ -277,7 +295,7 @@ def _check_name(policy: Policy, identity: Identity) -> None:
                 "the policy has no such user",
                 hint="the operator of the gateway adds a kind: user document",
             )
-    elif user in policy.users:
+    elif same_name(user) in map(same_name, policy.users):
         raise LoginRefused(
             "taken",
             f"{user} is the name of a user of the gateway's own",

@@ -26,10 +26,9 @@ from typing import cast
 from mitmproxy import connection, http
 from mitmproxy.utils import asyncio_utils
 
-from awsgate.addon.answers import place_of
+from awsgate.addon.dispatch import call, call_on, place_of
 from awsgate.addon.patched_bounds import MAX_AHEAD_BYTES
 from awsgate.addon.tunnels import Way
-from awsgate.server.connection import call, call_on
 from awsgate.server.core.exchange import Exchange
 from awsgate.server.core.flow import connect_flow, flow_of
 from awsgate.server.core.framing import Broken, Reader, reader_of

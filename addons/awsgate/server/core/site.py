@@ -9,8 +9,8 @@ from mitmproxy import connection
 
 from awsgate.addon.ahead import Ahead
 from awsgate.addon.answers import Answers
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.tunnels import Routes
-from awsgate.server.connection import Hooks
 from awsgate.server.core.pool import Asker, Pool
 from awsgate.server.core.through import open_through
 from awsgate.server.core.tls import Leaves

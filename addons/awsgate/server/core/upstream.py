@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from mitmproxy import connection
 
-from awsgate.addon.answers import place_of
+from awsgate.addon.dispatch import place_of
 from awsgate.addon.patched_bounds import MAX_ANSWER_HEAD_BYTES, MAX_INTERIM
 from awsgate.server.core.framing import Broken, Reader, reader_of
 from awsgate.server.core.head import TO_THE_END, AnswerHead, Unreadable, end_of_head, read_answer
