@@ -341,9 +341,13 @@ class Stage:
             self._answer, sock, self.address, certificate.context(), at_end=_nothing
         )
         self.http = httpx.Client(
-            base_url=f"https://{self.address}", verify=self.trust, trust_env=False, timeout=10
+            base_url=f"https://{self.address}",
+            verify=self.trust,
+            trust_env=False,
+            timeout=10,
+            limits=httpx.Limits(max_keepalive_connections=0),  # other tests count connections
         )
-        """For whoever sends all that a request says; it keeps connections, and no cookies."""
+        """For whoever sends all that a request says; it keeps neither connections nor cookies."""
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.app is not None
