@@ -33,6 +33,7 @@ from awsgate.state import open_state
 from awsgate.web import connectors
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
+from consoleway import FakeConsole
 
 READ = "arn:aws:iam::123456789012:role/ReadOnly"
 POWER = "arn:aws:iam::123456789012:role/Power"
@@ -212,6 +213,7 @@ def _serving(folder: Path, more: str) -> Iterator[Serving]:
             certs=certs,
             proxy_port=lambda: 8443,
             local=FakeLocal(),
+            console=FakeConsole(),
         )
     )
     port = server.address.rpartition(":")[2]

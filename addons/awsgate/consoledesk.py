@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Protocol
 
+from awsgate.auditline import AuditRecord
 from awsgate.aws import signin
 from awsgate.aws.call import Call
 from awsgate.credentials import Assumer, RoleRequest
@@ -28,6 +29,7 @@ from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.session import session_name_for
 from awsgate.sts import sts_region
 
+EVENT = "console"
 _COUNTLESS = 1 << 62
 
 
@@ -87,6 +89,10 @@ class ConsoleDesk:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._assumer, self._federation, self._clock = assumer, federation, clock
+
+    def look(self, policy: Policy, wanted: Wanted) -> Decision:
+        """Say whether the policy lets somebody in, and why not."""
+        return self._decide(policy, wanted)
 
     def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
         """Give the way in. Raises ``Refusal``; locks are the caller's business."""
@@ -175,6 +181,27 @@ class ConsoleDesk:
             account=decision.account,
             handoff=_handoff(policy, decision, partition),
         )
+
+
+def record_of(wanted: Wanted, became: SignedIn | Refusal) -> AuditRecord:
+    """Give the audit line of an attempt, but for its time and id. No URL or token is in it."""
+    record = AuditRecord(
+        event=EVENT,
+        user=wanted.user,
+        app=wanted.app,
+        role_arn=wanted.role_arn,
+        account=wanted.role_arn.split(":")[4],
+        service="signin",
+        region=wanted.region,
+    )
+    if isinstance(became, Refusal):
+        record.decision, record.code, record.reason = "refused", became.code.value, became.message
+        record.rule = became.detail if became.detail.startswith(("role/", "lock/")) else ""
+        return record
+    record.decision, record.rule = "allowed", became.rule
+    record.access_key_id, record.session_name = became.access_key_id, became.session_name
+    record.source_identity = became.source_identity
+    return record
 
 
 def _handoff(policy: Policy, decision: Decision, partition: str) -> Handoff:

@@ -321,6 +321,10 @@ class ControlClient:
         answer: IssuedAnswer = self._asked(issued_of, "POST", "/v1/credentials", body)
         return answer
 
+    def console(self, asked: Mapping[str, Any]) -> dict[str, Any]:
+        """Ask for a way into AWS's console."""
+        return dict(self._asked(object_of, "POST", "/v1/console", asked))
+
     def logout(self) -> None:
         """End the login, and all its sessions."""
         self._call("POST", "/v1/logout", {})

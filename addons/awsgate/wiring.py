@@ -96,6 +96,8 @@ class Gateway:
     warnings: list[str] = field(default_factory=list)
     control_address: str = ""
     """``host:port`` of the control API, with its real port; empty: off."""
+    faults: tuple[str, ...] = ()
+    """Why the policy's files are not in force as they are now; empty: they are."""
 
     @property
     def metrics_address(self) -> str:
@@ -301,11 +303,20 @@ def sts_assumer(policy: Policy, settings: Settings) -> StsAssumer:
     return StsAssumer(spec.sts.endpoint_url or settings.upstream, spec.sts.regional, profiles)
 
 
-def console_desk(policy: Policy, settings: Settings) -> ConsoleDesk:
-    """Give what signs users in to AWS's console."""
-    upstreams = upstreams_of(policy.gateway, settings.upstream)
-    federation = Federation(lambda host: upstreams.for_aws(host, 443).url)
-    return ConsoleDesk(sts_assumer(policy, settings), federation)
+def console_desk(policy: Callable[[], Policy], settings: Settings) -> ConsoleDesk | None:
+    """Give what signs users in to AWS's console; None: the gateway ahead has AWS's keys.
+
+    ``policy`` gives the one in force.
+    """
+    now = policy()
+    if now.gateway.upstream_gateway is not None:
+        return None
+
+    def server_of(host: str) -> str:
+        upstreams = upstreams_of(policy().gateway, settings.upstream)
+        return upstreams.for_aws(host, 443).url
+
+    return ConsoleDesk(sts_assumer(now, settings), Federation(server_of))
 
 
 def metrics_address(policy: Policy, settings: Settings) -> str:

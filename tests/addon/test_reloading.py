@@ -255,9 +255,11 @@ def test_a_fault_is_said_once_and_each_attempt_counted(
     assert said.count("error: bad") == said.count("error: worse") == 1
 
     assert bench.rig.gateway.policy is before
+    assert bench.rig.gateway.faults == ("worse",)
     assert bench.reloads() == {"failed": 5.0}
     assert bench.events() == [("policy.reload", "refused", "")] * 5
     bench.policy(POLICY)
+    assert bench.rig.gateway.faults == ()
     assert bench.events()[-1] == ("policy.reload", "allowed", ""), "it was mended"
 
 

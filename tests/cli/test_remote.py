@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -549,3 +549,22 @@ def test_status_says_that_a_login_has_ended(gateway: Serving, here: Run) -> None
 
 def test_status_without_a_login_says_nothing_of_logins(run: Run) -> None:
     assert "login" not in json.loads(run("status", "--json").out)
+
+
+# --- the console ------------------------------------------------------------------------
+
+
+def test_the_gateway_gives_the_way_into_the_console(gateway: Serving, here: Run) -> None:
+    result = here("console", "--print", "--service", "s3", "--region", "eu-west-1")
+
+    assert result.code == 0, result.err
+    assert result.out.startswith("https://eu-west-1.signin.aws.amazon.com/federation?Action=login&")
+    assert f"alice as {READ}, for " in result.err
+    assert "Issuer=" + quote(f"{gateway.url}/", safe="") in result.out
+
+
+def test_somebody_elses_console_is_not_asked_for(here: Run) -> None:
+    result = here("console", "--print", "--user", "bob")
+
+    assert (result.code, result.out) == (1, "")
+    assert "is that of alice, not bob" in result.err

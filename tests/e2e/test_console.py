@@ -147,7 +147,7 @@ def test_it_is_recorded_without_the_url(home: Path, aws: EmbeddedAws) -> None:
     assert str(done["access_key_id"]).startswith("ASIA")
     assert (refused["event"], refused["decision"], refused["rule"]) == (
         "console",
-        "denied",
+        "refused",
         "role/narrow",
     )
     token = parse_qs(urlsplit(result.stdout.strip()).query)["SigninToken"][0]
@@ -187,7 +187,7 @@ def test_a_lock_that_cannot_be_read_opens_no_console(home: Path, aws: EmbeddedAw
     assert (result.returncode, result.stdout) == (1, "")
     assert "cannot be read" in result.stderr
     (line,) = records(home / "state/audit.jsonl")
-    assert (line["event"], line["decision"], line["code"]) == ("console", "denied", "locked")
+    assert (line["event"], line["decision"], line["code"]) == ("console", "refused", "locked")
 
 
 @pytest.mark.parametrize(

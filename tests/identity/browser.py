@@ -24,8 +24,8 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
     "--disable-dev-shm-usage",
     "--no-proxy-server",
-    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost",
 )
+NOWHERE = "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1, EXCLUDE localhost"
 WAIT_S = 20.0
 
 
@@ -130,9 +130,15 @@ def _port(log: Path, process: subprocess.Popen[bytes]) -> str:
 
 
 @contextmanager
-def browsing(http: httpx.Client, folder: Path, *, trusted: str = "") -> Iterator[Browser]:
-    """Open a browser that knows nothing, and close it with the block."""
-    flags = [*FLAGS, f"--user-data-dir={folder}"]
+def browsing(
+    http: httpx.Client, folder: Path, *, trusted: str = "", names: str = ""
+) -> Iterator[Browser]:
+    """Open a browser that knows nothing, and close it with the block.
+
+    ``names`` are rules for names that lead to servers of the test's.
+    """
+    rules = f"{names}, {NOWHERE}" if names else NOWHERE
+    flags = [*FLAGS, f"--user-data-dir={folder}", f"--host-resolver-rules={rules}"]
     if trusted:
         flags.append(f"--ignore-certificate-errors-spki-list={trusted}")
     wanted = {"alwaysMatch": {"goog:chromeOptions": {"args": flags, "binary": _chromium()}}}

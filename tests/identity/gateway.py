@@ -181,14 +181,20 @@ def gateway_with(
     *,
     control: int = 0,
     workers: int = 0,
+    spec: Mapping[str, Any] | None = None,
 ) -> Iterator[Gateway]:
-    """Run a gateway with these connectors. Its roles are ``power`` and ``read``."""
+    """Run a gateway with these connectors. Its roles are ``power`` and ``read``.
+
+    ``connectors`` may be any documents; ``spec`` is more of ``kind: gateway``.
+    """
     folder.mkdir(exist_ok=True)
     control = control or free_port()
     policy = folder / "policy.yaml"
     labels = {"aws_account_id": ACCOUNT}
     documents = [
-        document("gateway", "gateway", {"control": {"listen": f"127.0.0.1:{control}"}}),
+        document(
+            "gateway", "gateway", {"control": {"listen": f"127.0.0.1:{control}"}, **(spec or {})}
+        ),
         document("app", APP, {"uri": "https://console.aws.amazon.com/"}, labels=labels),
         *ROLES,
         *connectors,

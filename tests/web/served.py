@@ -34,12 +34,13 @@ from awsgate.session import Session
 from awsgate.state import State, open_state
 from awsgate.tunnelpass import mint_tunnel_pass
 from awsgate.web.app import build
-from awsgate.web.calls import Api, Info
+from awsgate.web.calls import Api, Info, Insight
 from awsgate.web.connectors import Connectors
 from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.server import serve
+from consoleway import FakeConsole
 
 READ = "arn:aws:iam::111122223333:role/read"
 WRITE = "arn:aws:iam::111122223333:role/write"
@@ -255,6 +256,7 @@ class Served:
     """The one in force."""
     fakes: dict[str, FakeConnector]
     folder: Path
+    console: FakeConsole
     store: LockStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -338,12 +340,21 @@ class Stage:
         self._server = serve(
             self._answer, sock, self.address, certificate.context(), at_end=_nothing
         )
+        self.http = httpx.Client(
+            base_url=f"https://{self.address}",
+            verify=self.trust,
+            trust_env=False,
+            timeout=10,
+            limits=httpx.Limits(max_keepalive_connections=0),  # other tests count connections
+        )
+        """For whoever sends all that a request says; it keeps neither connections nor cookies."""
 
     async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
         assert self.app is not None
         await self.app(scope, receive, send)
 
     def close(self) -> None:
+        self.http.close()
         self._server.close()
 
 
@@ -379,6 +390,7 @@ def served_on(
         return mint_tunnel_pass(state.session_keys, session, entropy=secrets.token_bytes(32))
 
     revoking = Revoking(LockStore(state.locks_folder))
+    console = FakeConsole()
     api = Api(
         desk=Desk(state.session_keys, lambda: current[0], revoking, tunnel_pass, clock),
         revoking=revoking,
@@ -392,6 +404,14 @@ def served_on(
             bundles=lambda: (stage.ca.bundle.read_bytes(), stage.ca.root_cert.read_bytes()),
         ),
         local=FakeLocal() if local else None,
+        console=console,
+        insight=Insight(
+            audit=state.audit_path,
+            pin="sha256:" + "ab" * 32,
+            certificates=lambda: [("the CA", stage.ca.not_after)],
+            figures=metrics.registry.collect,
+            faults=lambda: (),
+        ),
         logins_per_minute=logins_per_minute,
         ticks=ticks,
         clock=clock,
@@ -399,7 +419,17 @@ def served_on(
     before, stage.app = stage.app, build(api)
     try:
         yield Served(
-            stage, state, state.audit_path, metrics, api, clock, ticks, current, fakes, folder
+            stage,
+            state,
+            state.audit_path,
+            metrics,
+            api,
+            clock,
+            ticks,
+            current,
+            fakes,
+            folder,
+            console,
         )
     finally:
         stage.app = before

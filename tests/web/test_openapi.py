@@ -78,7 +78,7 @@ def test_who_needs_a_login_is_described(document: dict[str, Any]) -> None:
     }
 
     assert needing == {
-        *("/v1/whoami", "/v1/roles", "/v1/credentials", "/v1/logout"),
+        *("/v1/whoami", "/v1/roles", "/v1/credentials", "/v1/console", "/v1/logout"),
         *("/v1/locks", "/v1/locks/{name}", "/v1/status"),
     }
 
@@ -115,6 +115,8 @@ def answers(served: Served) -> list[tuple[str, str, httpx.Response]]:
         ask(http, "GET", "/v1/roles")
         ask(http, "POST", "/v1/credentials", {})
         ask(http, "POST", "/v1/credentials", {"app": "side"})
+        ask(http, "POST", "/v1/console", {})
+        ask(http, "POST", "/v1/console", {"region": "cn-north-1"})
         ask(http, "POST", "/v1/credentials", {"read_onyl": True})
         target = {"name": "one", "target": {"user": "x"}, "ttl_s": 60}
         ask(http, "POST", "/v1/locks", target)

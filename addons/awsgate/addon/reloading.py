@@ -82,6 +82,7 @@ class Reloader:
         faults = max(1, len(fault.faults))
         counted = f"{faults} fault{'s' * (faults > 1)}"
         if source == "policy":
+            self.gateway.faults = (fault.message, *fault.faults)
             self._note(POLICY_RELOAD, "refused", f"{counted}; {self._in_force()}")
         else:
             self._note(LOCKS_RELOAD, "refused", counted)
@@ -91,6 +92,7 @@ class Reloader:
 
     def _take_policy(self, read: Reading, *, asked: bool) -> None:
         mended = self._faults.pop("policy", None) is not None
+        self.gateway.faults = ()
         if read.policy == self._policy_on_disk and not asked and not mended:
             return
         waiting = self.gateway.take_policy(read)

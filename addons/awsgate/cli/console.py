@@ -2,6 +2,7 @@
 
 The URL is worth a session there to whoever opens it, so it is handed to the browser, or
 printed on stdout alone. What is done leaves an audit line, before the URL is given.
+With a login at a gateway that one is asked; else the policy here, and AWS.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ import sys
 import time
 import uuid
 import webbrowser
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from awsgate.cli.choice import Choice, choose
+from awsgate.cli.choice import choose
 from awsgate.cli.durations import duration_of, seconds_of
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import (
     AppOption,
+    GatewayOption,
     JsonOption,
     PolicyOption,
     RoleOption,
@@ -33,14 +35,16 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
-from awsgate.consoledesk import ConsoleDesk, SignedIn, Wanted
-from awsgate.errors import Code, Refusal
+from awsgate.cli.terminal import printable
+from awsgate.cli.where import gateway_meant
+from awsgate.consoledesk import SignedIn, Wanted, record_of
+from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policyfile import load_policy
 
 if TYPE_CHECKING:
+    from awsgate.audit import AuditRecord
     from awsgate.policy import Policy
 
-EVENT = "console"
 ISSUER = "https://awsgate.internal/"
 """Where AWS sends a person whose session has ended, if the gateway has no page."""
 
@@ -70,31 +74,90 @@ def console(
     as_json: JsonOption = False,
     policy: PolicyOption = None,
     state: StateOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """Open AWS's console in the browser, signed in as a role; exit 1 if the policy says no.
 
     Example: awsgate console --app awsconsole-test --role ExampleReadOnlyAccess --service s3
     """
-    rules = load_policy(policy_path(policy))
-    folder = state_folder(state)
+    asked = {"service": service, "region": region, "destination": destination}
+    seconds = seconds_of(duration) if duration else 0
     with saying_no():
-        choice = choose(rules, user, app, role)
-        wanted = Wanted(
-            choice.user,
-            choice.app,
-            choice.role_arn,
-            service=service,
-            region=region,
-            destination=destination,
-            duration_s=seconds_of(duration) if duration else 0,
-            issuer=ISSUER,
-        )
-        signed_in = _sign_in(rules, policy_path(policy), folder, wanted)
-    url = signed_in.switching_url if switch else signed_in.url
+        url = gateway_meant(gateway, policy, state)
+        if url:
+            way = _remotely(url, user, {"app": app, "role": role, **asked, "duration_s": seconds})
+        else:
+            way = _here(policy_path(policy), state_folder(state), (user, app, role), asked, seconds)
+    _give(way, switch=switch, show=show, as_json=as_json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """The way in, whoever gave it."""
+
+    user: str
+    role_arn: str
+    url: str = field(repr=False)
+    switching_url: str = field(repr=False)
+    page: str
+    seconds: int
+    because: str
+    session_name: str
+    account: str
+
+
+def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
+    """Ask the gateway where one is logged in. Raises ``No`` and ``SetupError``."""
+    from awsgate.cli.bounded import BACK, around
+    from awsgate.cli.remote import asking, check_user, client_at
+
+    if around() is not None:
+        raise No("the credentials of this environment are for less than the console", hints=BACK)
+    stored, client = client_at(url)
+    check_user(stored, user)
+    with asking(stored):
+        said = client.console(asked)
+    names = ("user", "role_arn", "url", "switching_url", "destination")
+    try:
+        user, role_arn, opened, switching, page = (str(said[name]) for name in names)
+        seconds, because = int(said["expires_in"]), str(said["limited_by"])
+        session, account = str(said["session_name"]), str(said["account"])
+    except (KeyError, TypeError, ValueError):
+        raise SetupError(f"what {stored.gateway} says of the console cannot be read") from None
+    if not (opened.startswith("https://") and switching.startswith("https://")):
+        raise SetupError(f"{stored.gateway} gives no https:// URL of the console")
+    return _Way(user, role_arn, opened, switching, page, seconds, because, session, account)
+
+
+def _here(
+    at: Path, folder: Path, who: tuple[str, str, str], asked: dict[str, str], seconds: int
+) -> _Way:
+    """Sign in by the policy, the state and the AWS credentials of this machine."""
+    rules = load_policy(at)
+    choice = choose(rules, *who)
+    wanted = Wanted(
+        *(choice.user, choice.app, choice.role_arn),
+        *(asked["service"], asked["region"], asked["destination"]),
+        duration_s=seconds,
+        issuer=ISSUER,
+    )
+    found = _sign_in(rules, at, folder, wanted)
+    return _Way(
+        *(choice.user, choice.role_arn, found.url, found.switching_url, found.page),
+        *(found.seconds, found.because, found.session_name, found.account),
+    )
+
+
+def _give(way: _Way, *, switch: bool, show: bool, as_json: bool) -> None:
+    url = way.switching_url if switch else way.url
     if as_json:
-        print(json.dumps(_told(signed_in, url), indent=2))
+        print(json.dumps(_told(way, url), indent=2))
         return
-    _say(choice, signed_in)
+    because = f" ({way.because})" if way.because else ""
+    sys.stderr.write(
+        printable(f"awsgate: {way.user} as {way.role_arn}, for {duration_of(way.seconds)}{because}")
+        + "\n"
+    )
     if show or not webbrowser.open(url):
         print(url)
 
@@ -133,84 +196,43 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
     from awsgate.wiring import Settings, console_desk
 
     settings = Settings(policy=at, state=state, certs=certs_folder(None))
-    recorder = _Recorder(rules, state, wanted)
+    desk = console_desk(lambda: rules, settings)
+    if desk is None:
+        raise No("the policy here hands calls on: log in at the gateway ahead (awsgate login)")
     try:
         _check_locks(rules, state, wanted)
-        desk: ConsoleDesk = console_desk(rules, settings)
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
-        recorder.refused(exc)
+        _write(rules, state, record_of(wanted, exc))
         raise No(exc.message, hints=[exc.hint] if exc.hint else []) from None
-    recorder.done(signed_in)
+    _write(rules, state, record_of(wanted, signed_in))
     return signed_in
 
 
-@dataclass(frozen=True, slots=True)
-class _Recorder:
-    rules: Policy
-    state: Path
-    wanted: Wanted
+def _write(rules: Policy, state: Path, record: AuditRecord) -> None:
+    from awsgate.audit import AuditLog, AuditUnavailable
+    from awsgate.errors import SetupError
+    from awsgate.state import open_state
+    from awsgate.timestamps import utc_millis
 
-    def done(self, signed_in: SignedIn) -> None:
-        self._write(
-            decision="allowed",
-            rule=signed_in.rule,
-            access_key_id=signed_in.access_key_id,
-            session_name=signed_in.session_name,
-            source_identity=signed_in.source_identity,
-        )
-
-    def refused(self, refusal: Refusal) -> None:
-        self._write(
-            decision="denied",
-            rule=refusal.detail if refusal.detail.startswith(("role/", "lock/")) else "",
-            code=refusal.code.value,
-            reason=refusal.message,
-        )
-
-    def _write(self, **more: str) -> None:
-        from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable
-        from awsgate.errors import SetupError
-        from awsgate.state import open_state
-        from awsgate.timestamps import utc_millis
-
-        wanted, arn = self.wanted, self.wanted.role_arn
-        record = AuditRecord(
-            time=utc_millis(datetime.fromtimestamp(time.time(), UTC)),
-            id=str(uuid.uuid4()),
-            event=EVENT,
-            user=wanted.user,
-            app=wanted.app,
-            role_arn=arn,
-            account=arn.split(":")[4],
-            service="signin",
-            region=wanted.region,
-            **more,  # type: ignore[arg-type]  # names of fields that hold text
-        )
-        log = AuditLog(open_state(self.state).audit_path)
-        try:
-            log.write(record)
-        except AuditUnavailable as exc:
-            if self.rules.gateway.audit.on_failure == "refuse":
-                raise SetupError(f"the audit log cannot be written: {exc}") from exc
-        finally:
-            log.close()
+    record.time = utc_millis(datetime.fromtimestamp(time.time(), UTC))
+    record.id = str(uuid.uuid4())
+    log = AuditLog(open_state(state).audit_path)
+    try:
+        log.write(record)
+    except AuditUnavailable as exc:
+        if rules.gateway.audit.on_failure == "refuse":
+            raise SetupError(f"the audit log cannot be written: {exc}") from exc
+    finally:
+        log.close()
 
 
-def _told(signed_in: SignedIn, url: str) -> dict[str, object]:
+def _told(way: _Way, url: str) -> dict[str, object]:
     return {
         "url": url,
-        "destination": signed_in.page,
-        "expires_in": signed_in.seconds,
-        "limited_by": signed_in.because,
-        "session_name": signed_in.session_name,
-        "account": signed_in.account,
+        "destination": way.page,
+        "expires_in": way.seconds,
+        "limited_by": way.because,
+        "session_name": way.session_name,
+        "account": way.account,
     }
-
-
-def _say(choice: Choice, signed_in: SignedIn) -> None:
-    because = f" ({signed_in.because})" if signed_in.because else ""
-    sys.stderr.write(
-        f"awsgate: {choice.user} as {choice.role_arn}, for "
-        f"{duration_of(signed_in.seconds)}{because}\n"
-    )

@@ -38,7 +38,7 @@ LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
 def issue_remotely(wanted: Wanted) -> Issued:
     """Ask the gateway that is wanted. Raises ``No`` and ``SetupError``, as ``issue`` does."""
     stored, client = client_at(wanted.gateway)
-    _check_user(stored, wanted.user)
+    check_user(stored, wanted.user)
     with asking(stored):
         given = client.credentials(
             app=wanted.app,
@@ -106,7 +106,7 @@ def choices_at(stored: Stored, client: ControlClient, user: str) -> list[Choice]
     """Give all roles that the gateway lists for us. Raises ``No`` if that is not ``user``."""
     from awsgate.cli.choice import Choice
 
-    _check_user(stored, user)
+    check_user(stored, user)
     with asking(stored):
         found = client.roles()
     try:
@@ -115,7 +115,8 @@ def choices_at(stored: Stored, client: ControlClient, user: str) -> list[Choice]
         raise SetupError(f"what {stored.gateway} says of roles cannot be read") from None
 
 
-def _check_user(stored: Stored, user: str) -> None:
+def check_user(stored: Stored, user: str) -> None:
+    """Raise ``No`` if somebody is named who is not logged in there. Empty is nobody."""
     if user not in ("", stored.user):
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",

@@ -39,6 +39,7 @@ from awsgate.state import State, open_state
 from awsgate.wiring import (
     Settings,
     base_assumer,
+    console_desk,
     lost_ca,
     metrics_address,
     new_metrics,
@@ -230,6 +231,9 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
             local=LocalUsers(made.state.users_folder),
             users_folder=made.state.users_folder,
+            console=console_desk(lambda: live.policy, made.settings),
+            figures=lambda: shared_registry().collect(),
+            faults=lambda: live.faults,
         )
     )
 
@@ -239,9 +243,14 @@ class _Live:
     """The policy in force, for the control API; the workers read it themselves."""
 
     policy: Policy
+    faults: tuple[str, ...] = ()
+    """Why the files are not in force as they are now."""
 
 
 def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
+    if outcome.source == "policy":
+        fault = outcome.fault
+        live.faults = () if fault is None else (fault.message, *fault.faults)
     if outcome.fault is None:
         made.last_good.keep()
     if isinstance(outcome.value, Reading):

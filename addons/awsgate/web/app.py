@@ -4,58 +4,52 @@ For every call, in this order: the address has attempts left (where it is one), 
 JSON of the right shape and size, the bearer token is good. What goes wrong becomes an
 error in JSON; what nobody foresaw becomes one without a word of what it was.
 
-The Host header, Origin and X-Forwarded-For decide nothing. Bodies must say that they are
-JSON, so that no web page can send one unasked: for that a browser asks first (CORS), and
-here nobody answers.
+The Host header, Origin and X-Forwarded-For decide nothing, and cookies are not looked at.
+Bodies must say that they are JSON, so that no web page can send one unasked: for that a
+browser asks first (CORS), and here nobody answers. The page has rules of its own
+(``page.guard``).
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import traceback
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
-from urllib.parse import parse_qsl
 
 from pydantic import ValidationError
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from awsgate.address import joined
-from awsgate.connect.ways import LoginRefused
-from awsgate.errors import Refusal, SetupError
 from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.desk import Caller
 from awsgate.web.openapi import PATH, describe
-from awsgate.web.problems import (
-    NOT_FOUND,
-    TOO_MANY,
-    Problem,
-    bad_request,
-    broken,
-    problem_of,
+from awsgate.web.page.guard import begun_of
+from awsgate.web.page.routes import page_routes
+from awsgate.web.page.site import Site
+from awsgate.web.problems import NOT_FOUND, Problem, bad_request
+from awsgate.web.receiving import (
+    ANSWER_TIMEOUT_S,
+    MAX_BODY_BYTES,
+    body_of,
+    check_attempts,
+    client_of,
+    form_of,
+    problem_for,
 )
-from awsgate.web.records import CREDENTIALS, LOGOUT
+from awsgate.web.records import CONSOLE, CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
 from awsgate.web.table import OPERATIONS
 
-MAX_BODY_BYTES = 128 * 1024
-MAX_FORM_BYTES = 1024 * 1024
-"""Of an assertion in a form: those of a person in hundreds of groups are large."""
-MAX_FIELDS = 50
-BODY_TIMEOUT_S = 10.0
-ANSWER_TIMEOUT_S = 60.0
-"""Of a handler: providers are asked over the network."""
 CERTIFICATE = "client_certificate"
 """Of ``request.state``: what TLS has verified, as DER."""
 _RECORDED = {
     "credentials": CREDENTIALS,
+    "console": CONSOLE,
     "logout": LOGOUT,
     "addLock": "lock.add",  # those that are added, the proxy records
     "removeLock": "lock.remove",
@@ -66,8 +60,6 @@ _HEADERS = (
     (b"referrer-policy", b"no-referrer"),
     (b"x-content-type-options", b"nosniff"),
 )
-
-log = logging.getLogger("awsgate")
 
 type Endpoint = Callable[[Request], Awaitable[Response]]
 
@@ -85,6 +77,7 @@ def build(api: Api) -> ASGIApp:
         Route("/v1/callback", _callback(api), methods=["GET", "POST"]),
         Route("/v1/saml/acs/{name}", _callback(api), methods=["POST"]),
         Route(samlmetadata.PATH, _saml_metadata(api), methods=["GET"]),
+        *(page_routes(Site(api)) if api.insight is not None else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # it would believe the Host header
@@ -99,14 +92,14 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
                 call = await _call(api, operation, request, login)
                 found = await operation.handle(call)
         except Exception as exc:  # noqa: BLE001 - whatever it is, an answer goes out
-            problem = _problem(exc)
+            problem = problem_for(exc)
             if operation.needs and problem.status == HTTPStatus.UNAUTHORIZED:
                 # A try like any other: or anybody could fill the audit.
                 try:
-                    _check_attempts(api, _client(request)[0])
+                    check_attempts(api, client_of(request)[0])
                 except Problem as too_many:
                     return _said(too_many)
-            if operation.name in _RECORDED:
+            if operation.name in _RECORDED and not problem.recorded:
                 problem = await _recorded(api, operation, request, problem, login)
             return _said(problem)
         status = next(
@@ -120,9 +113,9 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
 
 async def _call(api: Api, operation: Operation, request: Request, login: list[Caller]) -> Call:
     """Read and check a request. ``login`` is filled as soon as it is known whose it is."""
-    address, client = _client(request)
+    address, client = client_of(request)
     if operation.attempt:
-        _check_attempts(api, address)
+        check_attempts(api, address)
     token = _bearer(request) if operation.needs else ""
     caller = None
     if operation.needs in ("login", "admin"):
@@ -147,14 +140,18 @@ def _callback(api: Api) -> Endpoint:
         name = request.path_params.get("name", "")
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                address, client = _client(request)
-                _check_attempts(api, address)
-                fields = await _form(request)
+                address, client = client_of(request)
+                check_attempts(api, address)
+                fields = await form_of(request)
                 call = Call(api, client, address, None, None, "", b"", request.path_params)
-                url = await callbacks.come_back(call, fields, saml=f"saml/{name}" if name else "")
+                saml = f"saml/{name}" if name else ""
+                found = await callbacks.come_back(call, fields, saml=saml, begun=begun_of(request))
+                if isinstance(found, str):
+                    return RedirectResponse(found, HTTPStatus.SEE_OTHER)
+                # Only the page begins such a login: there is one.
+                return await Site(api).landed(request, call, found)
         except Exception as exc:  # noqa: BLE001 - as above
-            return _told(_problem(exc))
-        return RedirectResponse(url, HTTPStatus.SEE_OTHER)
+            return _told(problem_for(exc))
 
     return answer
 
@@ -164,32 +161,13 @@ def _saml_metadata(api: Api) -> Endpoint:
         try:
             text = await samlmetadata.metadata(api, request.path_params["name"])
         except Exception as exc:  # noqa: BLE001 - as above
-            return _told(_problem(exc))
+            return _told(problem_for(exc))
         return Response(text, media_type=samlmetadata.CONTENT_TYPE)
 
     return answer
 
 
 # --- reading ------------------------------------------------------------------------
-
-
-def _client(request: Request) -> tuple[str, str]:
-    """Give the address, and address and port for the audit."""
-    if request.client is None:
-        return "", ""
-    return request.client.host, joined(request.client.host, request.client.port)
-
-
-def _check_attempts(api: Api, address: str) -> None:
-    wait_s = api.attempts.wait_s(address)
-    if wait_s:
-        raise Problem(
-            429,
-            TOO_MANY,
-            "too many attempts to log in from this address",
-            hint="wait, and try again",
-            retry_after_s=max(1, round(wait_s)),
-        )
 
 
 def _bearer(request: Request) -> str:
@@ -209,7 +187,7 @@ async def _asked(request: Request, model: type[Asked]) -> Asked:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
         raise Problem(415, "bad-request", "the body must be JSON, and say so in Content-Type")
-    raw = await _body(request, MAX_BODY_BYTES)
+    raw = await body_of(request, MAX_BODY_BYTES)
     try:
         return model.model_validate_json(raw)
     except ValidationError as exc:
@@ -226,59 +204,7 @@ def _faults(exc: ValidationError) -> str:
     return "; ".join(texts)[:1000]
 
 
-async def _form(request: Request) -> list[tuple[str, str]]:
-    """Give the fields of the query, or of a form. Raises ``Problem``."""
-    if request.method == "GET":
-        raw = request.scope["query_string"]
-    else:
-        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        if kind != "application/x-www-form-urlencoded":
-            raise Problem(415, "bad-request", "the body must be a form")
-        raw = await _body(request, MAX_FORM_BYTES)
-    try:
-        text = raw.decode("ascii")
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=MAX_FIELDS)
-    except ValueError:
-        raise bad_request("the fields cannot be read") from None
-
-
-async def _body(request: Request, most: int) -> bytes:
-    """Read a body of at most so many bytes. Raises ``Problem``."""
-    found = bytearray()
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            async for piece in request.stream():
-                found += piece
-                if len(found) > most:
-                    raise Problem(413, "body-too-large", f"the body is over {most} bytes")
-    except TimeoutError:
-        raise Problem(408, "bad-request", "the body did not come in time") from None
-    except ClientDisconnect:
-        raise bad_request("the body broke off") from None
-    return bytes(found)
-
-
 # --- answering ----------------------------------------------------------------------
-
-
-def _problem(exc: Exception) -> Problem:
-    """Give the answer for whatever went wrong."""
-    if isinstance(exc, Problem):
-        return exc
-    if isinstance(exc, LoginRefused | Refusal):
-        return problem_of(exc)
-    if isinstance(exc, SetupError):
-        log.error("control API: %s", exc.message)
-        return broken()
-    if isinstance(exc, TimeoutError):
-        return Problem(504, "provider-failed", "this took too long", hint="try again")
-    # No text of it: it may hold what the caller sent, or what a provider answered.
-    place = next(reversed(traceback.extract_tb(exc.__traceback__)), None)
-    where = f"{place.filename}:{place.lineno}" if place is not None else "?"
-    log.error("control API: %s at %s", type(exc).__name__, where)
-    return Problem(
-        500, "gateway-fault", "the gateway failed", hint="tell the operator of the gateway"
-    )
 
 
 async def _recorded(
@@ -287,7 +213,7 @@ async def _recorded(
     """Record what was refused. Gives the answer, which may have become another one."""
     whose = login[0].login if login else api.desk.known(_token_of(request))
     try:
-        client = _client(request)[1]
+        client = client_of(request)[1]
         await api.records.refused(_RECORDED[operation.name], problem, client, whose)
     except Problem as exc:
         return exc
@@ -321,7 +247,9 @@ def _with_headers(app: ASGIApp) -> ASGIApp:
     async def answer(scope: Scope, receive: Receive, send: Send) -> None:
         async def sending(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message.get("headers", ()), *_HEADERS]
+                own = message.get("headers", ())
+                said = {name for name, _ in own}
+                message["headers"] = [*own, *(one for one in _HEADERS if one[0] not in said)]
             await send(message)
 
         await app(scope, receive, sending)

@@ -1,28 +1,46 @@
 """Where browsers come back from the provider: /v1/callback, /v1/saml/acs/<name>.
 
-A browser is sent on to 127.0.0.1 and the port of the CLI that began, and nowhere else. What
-it carries is a code for that CLI alone, or why there is none.
+Of a login that a CLI began a browser is sent on to 127.0.0.1 and the port of that CLI, and
+nowhere else. What it carries is a code for that CLI alone, or why there is none.
+
+Of a login that began on the page the browser itself gets the login, if it is the one that
+began: it alone has the verifier, in a cookie (``page.guard``). Which of the two it is the
+gateway remembers; nothing that comes back can say so.
 """
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from urllib.parse import urlencode
 
 from awsgate.connect.ways import LoginRefused
-from awsgate.web.calls import Browsing, Call, Proved
-from awsgate.web.logins import admit, refuse, refusing
+from awsgate.login import Login
+from awsgate.web.calls import PAGE, Browsing, Call, Proved
+from awsgate.web.logins import admit, challenge_of, refuse, refusing
 from awsgate.web.problems import BUSY, UNKNOWN_LOGIN, Problem
 from awsgate.web.waiting import Full
 
 MAX_MESSAGE_CHARS = 300
 
 
-async def come_back(call: Call, answer: Sequence[tuple[str, str]], *, saml: str = "") -> str:
-    """Give the URL on 127.0.0.1 where the browser goes on.
+@dataclass(frozen=True, slots=True)
+class Landed:
+    """What became of a login that began on the page."""
 
-    ``answer`` is the query or the form, ``saml`` the connector whose own address it came to.
-    Raises ``Problem`` if no CLI is known that waits for it.
+    login: Login | None
+    problem: Problem | None = None
+
+
+async def come_back(
+    call: Call, answer: Sequence[tuple[str, str]], *, saml: str = "", begun: str = ""
+) -> str | Landed:
+    """Give the URL on 127.0.0.1 where the browser goes on, or what the page is to say.
+
+    ``answer`` is the query or the form, ``saml`` the connector whose own address it came to,
+    ``begun`` the verifier of the page that this browser has. Raises ``Problem`` if nobody is
+    known who waits for it.
     """
     fields = dict(answer)
     state = fields.get("RelayState" if saml else "state", "")
@@ -31,6 +49,8 @@ async def come_back(call: Call, answer: Sequence[tuple[str, str]], *, saml: str 
         raise _unknown()
     if waiting.connector.startswith("saml/") != bool(saml) or saml not in ("", waiting.connector):
         raise _unknown()
+    if waiting.port == PAGE:
+        return await _landed(call, waiting, fields, begun)
     try:
         return _back(waiting.port, {"code": await _finished(call, waiting, fields)})
     except Problem as exc:
@@ -38,18 +58,38 @@ async def come_back(call: Call, answer: Sequence[tuple[str, str]], *, saml: str 
         return _back(waiting.port, {"error": exc.code, "message": message[:MAX_MESSAGE_CHARS]})
 
 
+async def _landed(call: Call, waiting: Browsing, fields: Mapping[str, str], begun: str) -> Landed:
+    if not hmac.compare_digest(challenge_of(begun), waiting.challenge):
+        # Somebody was sent a link that another one began: nobody is to get their login.
+        wrong = Problem(
+            400,
+            UNKNOWN_LOGIN,
+            "this sign-in was begun in another browser",
+            hint="begin again on this page, and with no link that somebody sent",
+        )
+        return Landed(None, wrong)
+    try:
+        return Landed(await _proved(call, waiting, fields))
+    except Problem as exc:
+        return Landed(None, exc)
+
+
 async def _finished(call: Call, waiting: Browsing, fields: Mapping[str, str]) -> str:
+    login = await _proved(call, waiting, fields)
+    try:
+        return call.api.proved.put(Proved(waiting.challenge, login))
+    except Full:
+        raise Problem(503, BUSY, "too many logins wait to be fetched") from None
+
+
+async def _proved(call: Call, waiting: Browsing, fields: Mapping[str, str]) -> Login:
     api = call.api
     way = api.connectors.get(api.policy, waiting.connector).has("browser")
     identity = await refusing(call, waiting.connector, way.finish(fields, waiting.memory))
     if identity.connector != waiting.connector:
         wrong = LoginRefused("provider-failed", "the connector gave another one's identity")
         await refuse(call, waiting.connector, wrong)
-    login = await admit(call, identity)
-    try:
-        return api.proved.put(Proved(waiting.challenge, login))
-    except Full:
-        raise Problem(503, BUSY, "too many logins wait to be fetched") from None
+    return await admit(call, identity)
 
 
 def _back(port: int, query: Mapping[str, str]) -> str:

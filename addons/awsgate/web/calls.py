@@ -7,11 +7,16 @@ served, and what is served is described.
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from awsgate.policy import Policy
+from prometheus_client import Metric
+
+from awsgate.consoledesk import SignedIn, Wanted
+from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
 from awsgate.web.connectors import Connectors
 from awsgate.web.desk import Caller, Desk
@@ -37,6 +42,22 @@ class LocalWay(Protocol):
         ...
 
 
+class ConsoleWay(Protocol):
+    """Into AWS's console: ``consoledesk``."""
+
+    def look(self, policy: Policy, wanted: Wanted) -> Decision:
+        """Say whether the policy lets somebody in."""
+        ...
+
+    def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
+        """Give the way in. Raises ``Refusal``. Blocks."""
+        ...
+
+
+PAGE = 0
+"""The port of a login that the page began: no CLI can name it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Browsing:
     """A login whose browser is at the provider."""
@@ -44,6 +65,7 @@ class Browsing:
     connector: str
     challenge: str
     port: int
+    """Of the CLI on 127.0.0.1; ``PAGE``: there is none."""
     memory: Mapping[str, str] = field(repr=False)
 
 
@@ -64,6 +86,21 @@ class Device:
     interval_s: float
     next_at: float
     """When the provider may be asked again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Insight:
+    """What the page shows of the gateway beside what the API says."""
+
+    audit: Path
+    pin: str
+    """Of the gateway's certificate, for ``awsgate login --ca-pin``."""
+    certificates: Callable[[], Sequence[tuple[str, datetime]]]
+    """What each is, and when it ends."""
+    figures: Callable[[], Iterable[Metric]]
+    """All that is counted."""
+    faults: Callable[[], Sequence[str]]
+    """Why the policy's files are not in force as they are now; empty: they are."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +130,18 @@ class Api:
         records: Records,
         info: Info,
         local: LocalWay | None,
+        console: ConsoleWay | None = None,
+        insight: Insight | None = None,
         logins_per_minute: int,
         ticks: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.desk, self.revoking, self.connectors = desk, revoking, connectors
         self.records, self.info, self.local = records, info, local
+        self.console = console
+        """None: this gateway has no way into the console."""
+        self.insight = insight
+        """None: there is no page."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(

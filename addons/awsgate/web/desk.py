@@ -230,6 +230,23 @@ class Desk:
             ) from None
         return Issued(session, keys, proxy_password, rule)
 
+    def meant(self, caller: Caller, app: str, role: str) -> tuple[str, str]:
+        """Give app and role ARN for a console. Raises ``Problem``, ``Refusal``, ``SetupError``.
+
+        Nothing ends a console session afterwards, so a lock that cannot be read holds all.
+        """
+        name, role_arn, _ = _pair(caller, Asked(app, role))
+        lock = self._lock_on(caller, app=name, role_arn=role_arn)
+        if lock is not None:
+            raise locked(lock)
+        if self._revoking.unknown():
+            raise Refusal(
+                Code.LOCKED,
+                "a lock of this gateway cannot be read, so nobody is let into the console",
+                hint="tell the operator of the gateway: awsgate lock ls shows which it is",
+            )
+        return name, role_arn
+
     def end(self, login: Login) -> None:
         """End a login and all its sessions. Raises ``SetupError``."""
         self._revoking.end(login, now=datetime.fromtimestamp(self._clock(), UTC))

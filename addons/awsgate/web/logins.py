@@ -55,12 +55,18 @@ _EARLY_S = 0.5  # of a poll: clocks and networks are what they are
 
 
 async def browser(call: Call) -> Answer:
-    """Begin a login in a browser."""
-    api, asked = call.api, call.asked
-    known = api.connectors.get(api.policy, asked.connector)
+    """Begin a login in a browser, for a CLI."""
+    asked = call.asked
+    return BrowserBegun(url=await begin(call, asked.connector, asked.challenge, asked.port))
+
+
+async def begin(call: Call, connector: str, challenge: str, port: int) -> str:
+    """Give where a browser goes to log in. ``port``: of the CLI that waits, or ``PAGE``."""
+    api = call.api
+    known = api.connectors.get(api.policy, connector)
     way = known.has("browser")
     # The state names what is remembered, so its place is taken before the provider is asked.
-    waiting = Browsing(known.name, asked.challenge, asked.port, {})
+    waiting = Browsing(known.name, challenge, port, {})
     state = _put(api.browsing, waiting)
     try:
         began = way.begin(state=state, redirect_url=redirect_url(known.document, api.info.url))
@@ -69,7 +75,7 @@ async def browser(call: Call) -> Answer:
         api.browsing.take(state)
         raise
     api.browsing.amend(state, replace(waiting, memory=begun.memory))
-    return BrowserBegun(url=begun.url)
+    return begun.url
 
 
 async def code(call: Call) -> Answer:
@@ -91,7 +97,7 @@ async def code(call: Call) -> Answer:
             hint="log in again: awsgate login",
         )
         await refuse(call, login.facts.connector, refused, user=login.user)
-    return await _give(call, login)
+    return await give(call, login)
 
 
 def challenge_of(verifier: str) -> str:
@@ -153,7 +159,7 @@ async def poll(call: Call) -> Answer:
     return await finish(call, identity)
 
 
-async def password(call: Call) -> Answer:
+async def password(call: Call) -> LoggedIn:
     """Log in a user of the gateway's own."""
     asked, local = call.asked, call.api.local
     if local is None:
@@ -257,12 +263,13 @@ async def admit(call: Call, identity: Identity) -> Login:
         await refuse(call, identity.connector, exc, user=identity.user)
 
 
-async def finish(call: Call, identity: Identity) -> Answer:
+async def finish(call: Call, identity: Identity) -> LoggedIn:
     """Let an identity in, and give the login."""
-    return await _give(call, await admit(call, identity))
+    return await give(call, await admit(call, identity))
 
 
-async def _give(call: Call, login: Login) -> Answer:
+async def give(call: Call, login: Login) -> LoggedIn:
+    """Record a login, and give it with its token."""
     api = call.api
     token = api.desk.token(login)
     await api.records.logged_in(login, call.client)

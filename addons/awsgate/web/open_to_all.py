@@ -22,7 +22,7 @@ async def ping(call: Call) -> Answer:
     return Ping(
         version=__version__,
         name=operators.name_of(call),
-        connectors=list(_connectors(call)),
+        connectors=list(connectors(call)),
         proxy=call.api.info.proxy(),
         tunnel_auth=call.api.policy.gateway.tunnels.callers == "known",
         bundle_sha256=hashlib.sha256(bundle).hexdigest(),
@@ -35,7 +35,8 @@ async def ca(call: Call) -> Answer:
     return Ca(bundle=bundle.decode("ascii", "replace"), root=root.decode("ascii", "replace"))
 
 
-def _connectors(call: Call) -> Iterator[ConnectorInfo]:
+def connectors(call: Call) -> Iterator[ConnectorInfo]:
+    """Give the ways in."""
     for document in call.api.policy.connectors.values():
         yield ConnectorInfo(
             name=name_of(document),

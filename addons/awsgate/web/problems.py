@@ -41,6 +41,9 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "unknown-key": 401,
         "not-signed": 401,
         "gateway-fault": 503,
+        "unsupported": 400,
+        "role-unavailable": 502,
+        "upstream-failed": 502,
         UNKNOWN_CONNECTOR: 404,
         NO_SUCH_WAY: 400,
         UNKNOWN_LOGIN: 400,
@@ -69,6 +72,8 @@ class Problem(Exception):
         self.choices = tuple(choices)
         """What could have been asked for: app, account, role_arn, role."""
         self.retry_after_s = retry_after_s
+        self.recorded = False
+        """True: the audit has it already."""
 
     def __repr__(self) -> str:
         return f"Problem({self.status} {self.code}: {self.message})"

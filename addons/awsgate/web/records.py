@@ -22,6 +22,7 @@ from awsgate.web.desk import Issued
 from awsgate.web.problems import Problem
 
 LOGIN, LOGOUT, CREDENTIALS = "login", "logout", "credentials"
+CONSOLE = "console"
 OK = "ok"
 MAX_REASON_CHARS = 512
 
@@ -127,6 +128,11 @@ class Records:
                 status=200,
             )
         )
+
+    async def console(self, login: Login, record: AuditRecord, client: str) -> None:
+        """Record a way into the console, before it is given out; or why there is none."""
+        record.session, record.client = login.id, client
+        await self._write(record)
 
     async def refused(
         self, event: str, problem: Problem, client: str, login: Login | None = None

@@ -32,6 +32,7 @@ class Revoking:
     def __init__(self, store: LockStore) -> None:
         self._store = store
         self._book = LockBook()
+        self._unknown: tuple[str, ...] = ()
         self._turn = threading.Lock()
 
     def books(self) -> tuple[LockBook, ...]:
@@ -43,8 +44,15 @@ class Revoking:
         with self._turn:
             found = self._store.read()
             kept = [lock for lock in self._book if lock.metadata.name in found.unread]
+            known = {lock.metadata.name for lock in kept}
+            self._unknown = tuple(sorted(found.unread - known))
             self._book = LockBook([*found.locks, *kept]) if kept else found.locks
             return self._book
+
+    def unknown(self) -> tuple[str, ...]:
+        """Give the names of the locks that nobody could ever read. Raises as ``read`` does."""
+        self.read()
+        return self._unknown
 
     def end(self, login: Login, *, now: datetime) -> None:
         """Lock a login until its end, and take away what earlier logouts left. Idempotent."""

@@ -227,6 +227,37 @@ class Credentials(Answer):
     """With the access key id as user: Proxy-Authorization."""
 
 
+class ConsoleAsked(Asked):
+    """A way into AWS's console. What is left out is what is clear, or what the app says."""
+
+    app: Text = ""
+    role: Text = ""
+    service: Annotated[str, Field(max_length=40)] = ""
+    """Whose page to land on: s3, ec2."""
+    region: Annotated[str, Field(max_length=40)] = ""
+    destination: Annotated[str, Field(max_length=2048)] = ""
+    """A page of the console, by its URL, in place of a service."""
+    duration_s: Annotated[int, Field(ge=0, le=10**9)] = 0
+    """0: as long as may be."""
+
+
+class ConsoleOpened(Answer):
+    """The way in. Whoever opens the URL is the user."""
+
+    url: Annotated[str, Field(repr=False)]
+    switching_url: Annotated[str, Field(repr=False)]
+    """The same after a sign-out: AWS takes one account a browser at a time."""
+    destination: str
+    expires_in: int
+    limited_by: str
+    """Whose limit that is; empty: it is what was asked for."""
+    user: str
+    app: str
+    role_arn: str
+    account: str
+    session_name: str
+
+
 class LoggedOut(Answer):
     """The login that has ended, and all its sessions with it."""
 

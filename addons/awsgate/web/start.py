@@ -6,10 +6,14 @@ import logging
 import secrets
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+
+from cryptography import x509
+from prometheus_client import Metric
 
 from awsgate.address import host_of, joined
 from awsgate.audit import AuditLog
@@ -26,13 +30,13 @@ from awsgate.session import Session, SessionKeys
 from awsgate.state import USERS_NAME
 from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
 from awsgate.web.app import build
-from awsgate.web.calls import Api, Info, LocalWay
+from awsgate.web.calls import Api, ConsoleWay, Info, Insight, LocalWay
 from awsgate.web.connectors import Connectors, maker, new_http
 from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.server import ControlServer, serve
-from awsgate.wiring import Gateway
+from awsgate.wiring import Gateway, console_desk
 
 _ANY = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
 
@@ -56,6 +60,12 @@ class Parts:
     local: LocalWay | None = None
     users_folder: Path | None = None
     """Of the gateway's own users, who are ``local``; None: there are some."""
+    console: ConsoleWay | None = None
+    """None: there is no way into AWS's console."""
+    figures: Callable[[], Iterable[Metric]] | None = None
+    """Gives all that is counted, by other processes too; None: by ``metrics`` alone."""
+    faults: Callable[[], Sequence[str]] = tuple
+    """Gives why the policy's files are not in force as they are."""
 
 
 def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
@@ -72,6 +82,8 @@ def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
         proxy_port=proxy_port,
         local=LocalUsers(users),
         users_folder=users,
+        console=console_desk(lambda: gateway.policy, gateway.settings),
+        faults=lambda: gateway.faults,
     )
 
 
@@ -103,12 +115,28 @@ def start_control(parts: Parts) -> ControlServer:
                 bundles=lambda: (parts.ca.bundle.read_bytes(), parts.ca.root_cert.read_bytes()),
             ),
             local=parts.local,
+            console=parts.console,
+            insight=Insight(
+                audit=parts.audit.path,
+                pin=certificate.pin,
+                certificates=lambda: _certificates(parts.ca, certificate),
+                figures=parts.figures or parts.metrics.registry.collect,
+                faults=parts.faults,
+            ),
             logins_per_minute=spec.control.logins_per_minute,
         )
         return serve(build(api), sock, joined(host, port), context, at_end=http.aclose)
     except BaseException:
         sock.close()
         raise
+
+
+def _certificates(ca: CertificateAuthority, own: ServerCertificate) -> list[tuple[str, datetime]]:
+    found = [("the CA that clients trust for AWS", ca.not_after)]
+    with suppress(OSError, ValueError):
+        leaf = x509.load_pem_x509_certificates(own.cert.read_bytes())[0]
+        found.append(("the certificate of the gateway itself", leaf.not_valid_after_utc))
+    return found
 
 
 def control_url(spec: GatewaySpec, port: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awsgate.web import account, logins, open_to_all, operators, shapes
+from awsgate.web import account, console, logins, open_to_all, operators, shapes
 from awsgate.web.calls import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -57,6 +57,10 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/credentials", "credentials", "Issue credentials for one role.",
         account.credentials, shapes.Credentials, shapes.CredentialsAsked, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/console", "console", "Give a way into AWS's console as one role.",
+        console.console, shapes.ConsoleOpened, shapes.ConsoleAsked, needs="login",
     ),
     Operation(
         "POST", "/v1/logout", "logout", "End the login and all its sessions.",

@@ -1,0 +1,68 @@
+"""Path -> handler. What goes wrong in any of them becomes a page that can be read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from awsgate.web.page import apps, calls, overview, signing_in
+from awsgate.web.page.rendering import static
+from awsgate.web.page.site import Needs, Site, Visit
+from awsgate.web.receiving import ANSWER_TIMEOUT_S
+
+type Handler = Callable[[Site, Visit], Awaitable[Response]]
+
+
+def page_routes(site: Site) -> list[Route]:
+    """Give the routes of the page."""
+    streams = calls.Streams()
+
+    def route(path: str, handle: Handler, needs: Needs = "", method: str = "GET") -> Route:
+        return Route(path, _endpoint(site, handle, needs), methods=[method])
+
+    return [
+        route("/", apps.apps, "login"),
+        route("/launch", apps.launch, "login", "POST"),
+        route("/login", signing_in.my_login, "login"),
+        route("/calls", calls.calls, "login"),
+        route("/calls/stream", partial(_stream, streams=streams), "login"),
+        route("/gateway", overview.overview, "admin"),
+        route("/gateway/live", overview.live, "admin"),
+        route("/gateway/locks", overview.add_lock, "admin", "POST"),
+        route("/gateway/locks/remove", overview.remove_lock, "admin", "POST"),
+        route("/sign-in", signing_in.sign_in),
+        route("/sign-in/provider", signing_in.begin),
+        route("/sign-in/password", signing_in.password, "", "POST"),
+        route("/sign-out", signing_in.sign_out, "token", "POST"),
+        route("/signed-out", signing_in.signed_out),
+        Route("/static/{name}", _static, methods=["GET"]),
+    ]
+
+
+async def _stream(site: Site, visit: Visit, streams: calls.Streams) -> Response:
+    return await calls.stream(site, visit, streams)
+
+
+def _endpoint(
+    site: Site, handle: Handler, needs: Needs
+) -> Callable[[Request], Awaitable[Response]]:
+    async def answer(request: Request) -> Response:
+        visit = None
+        try:
+            async with asyncio.timeout(ANSWER_TIMEOUT_S):
+                visit = await site.visit(request, needs)
+                return await handle(site, visit)
+        except Exception as exc:  # noqa: BLE001 - whatever it is, a page goes out
+            return await site.failed(request, exc, visit)
+
+    return answer
+
+
+async def _static(request: Request) -> Response:
+    found = await asyncio.to_thread(static, request.path_params["name"])
+    return found if found is not None else Response("no such file\n", 404, media_type="text/plain")
