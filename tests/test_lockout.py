@@ -115,14 +115,16 @@ def test_a_lock_on_any_role_of_the_way_holds_the_session(locked_role: str) -> No
 def test_what_the_locked_are_told() -> None:
     until = locked(lock(user="alice", message="talk to security", expires="2026-12-24T18:00:00Z"))
     for_good = locked(lock(user="alice"))
+    by_logout = locked(lock("logout-1", session="1", expires="2026-12-24T18:00:00Z"))
 
     assert (until.message, until.hint) == (
         "talk to security",
-        "it ends at 2026-12-24T18:00:00Z",
+        "the lock ends at 2026-12-24T18:00:00Z",
     )
     assert until.detail == "lock/one"
     assert (for_good.message, for_good.hint) == (
         "access is locked by the operator of the gateway",
         "ask who runs the gateway",
     )
+    assert by_logout.hint == "log in again: awsgate login"
     assert cut_off(lock(user="alice", message="m")).message == "cut off: m"

@@ -17,6 +17,9 @@ from awsgate.standing import policy_of
 from awsgate.timestamps import utc_seconds
 from awsgate.tunnelpass import TunnelCaller
 
+LOGOUT_PREFIX = "logout-"
+"""Names of the locks that logouts are."""
+
 _BY_OPERATOR = "by the operator of the gateway"
 
 
@@ -97,10 +100,16 @@ def may_stay(policy: Policy, session: Session) -> bool:
 def locked(lock: Lock) -> Refusal:
     """Give the refusal of a request that is not begun."""
     until = lock.spec.expires
+    if lock.metadata.name.startswith(LOGOUT_PREFIX):
+        hint = "log in again: awsgate login"
+    elif until:
+        hint = f"the lock ends at {utc_seconds(until)}"
+    else:
+        hint = "ask who runs the gateway"
     return Refusal(
         Code.LOCKED,
         _message(lock),
-        hint=f"it ends at {utc_seconds(until)}" if until else "ask who runs the gateway",
+        hint=hint,
         detail=rule_of(lock),
     )
 

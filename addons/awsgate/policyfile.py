@@ -64,7 +64,8 @@ def _files(path: Path, faults: list[str]) -> list[tuple[Path, str]]:
     except FileNotFoundError:
         raise SetupError(
             f"no policy at {path}",
-            hint="awsgate init writes a first one; or name a policy file or folder: --policy",
+            hint="awsgate init writes a first one; or name a policy file or folder: --policy."
+            " To use a gateway elsewhere: awsgate login",
         ) from None
     except OSError as exc:
         raise SetupError(f"policy {path} cannot be read: {exc.strerror}") from exc

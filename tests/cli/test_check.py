@@ -8,7 +8,26 @@ from pathlib import Path
 import pytest
 
 from awsgate.cli.terminal import Style, painted
-from commandline import ALICE, POLICY, Result, Run
+from commandline import ALICE, Result, Run
+from commandline import POLICY as AS_SERVED
+
+POLICY = AS_SERVED.replace("0.0.0.0:3128", "127.0.0.1:3128")
+
+
+@pytest.fixture(autouse=True)
+def in_order(home: Path) -> None:
+    (home / "policy.yaml").write_text(POLICY)
+
+
+def test_an_address_that_would_not_be_opened_is_said(run: Run, home: Path) -> None:
+    (home / "policy.yaml").write_text(AS_SERVED)
+
+    result = run("check")
+
+    assert (result.code, result.out.count("no faults, 2 warnings")) == (0, 1)
+    assert "spec.listen: other machines reach 0.0.0.0: the gateway does not start: " in result.err
+    assert "set tls: true" in result.err
+    assert "set non_aws: refuse" in result.err
 
 
 def test_check_counts_a_policy_in_order(run: Run, home: Path) -> None:

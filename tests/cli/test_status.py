@@ -192,6 +192,17 @@ def test_a_session_that_the_policy_no_longer_allows_is_a_no(
     ]
 
 
+def test_a_policy_without_users_is_asked_whose_gateway_is_ahead(
+    run: Run, session: Any, home: Path
+) -> None:
+    session()
+    (home / "policy.yaml").write_text(
+        "kind: gateway\nspec: {metrics_listen: '', upstream_gateway: {url: 'https://j:1'}}\n"
+    )
+
+    assert report(run)["problems"] == ["the session was issued for another gateway: awsgate env"]
+
+
 def test_another_secret_is_a_no(run: Run, session: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     session()
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "schlüssel")
@@ -232,7 +243,8 @@ def test_away_from_the_gateway_only_what_is_known_is_said(
 
     assert result.code == 0
     assert "(whose it is, the gateway alone knows)" in result.out
-    assert "policy    not readable here\nlocks     not known here\nusable\n" in result.out
+    assert "policy    not readable here\nlocks     not known here\nnote: " in result.out
+    assert "only a call shows\nusable\n" in result.out
     assert not (home / "nowhere").exists()
     monkeypatch.setenv("AWS_CREDENTIAL_EXPIRATION", "2026-01-01T00:00:00Z")
     assert report(run)["problems"] == ["the session has ended: get new credentials (awsgate env)"]

@@ -27,6 +27,9 @@ def app(name: str, uri: str = "https://console.aws.amazon.com/", **labels: str) 
 
 USER = document("user", "alice", {"roles": ["r"]})
 APP = app("test", env="test")
+IDP = document("oidc", "idp", {
+    "issuer_url": "https://idp.example.com", "client_id": "c",
+    "claims_to_roles": [{"claim": "groups", "value": "g", "roles": ["r"]}]})  # fmt: skip
 
 
 def oidc(name: str, **spec: Any) -> dict[str, Any]:
@@ -218,6 +221,12 @@ DOCUMENTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         ["lock: spec.target.user: there is no user 'alise', so this locks nobody: did you mean "
          "'alice'",
          "lock: spec.target.role: there is no role 'rr', so this locks nobody: did you mean 'r'"],
+    ),
+    "a lock of a slip of the pen, beside a connector": (
+        [role(EVERY), USER, APP, IDP,
+         document("lock", "l", {"target": {"user": "alise"}}),
+         document("lock", "m", {"target": {"user": "zoe@example.com"}})],
+        ["lock: spec.target.user: no document is of the user 'alise': did you mean 'alice'"],
     ),
     "a lock of what is no role": (
         [role(EVERY), USER, APP, document("lock", "l", {"target": {"aws_role_arn": "Read"}})],

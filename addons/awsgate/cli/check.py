@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from awsgate.address import host_of
 from awsgate.cli.options import JsonOption, policy_path
 from awsgate.cli.terminal import Style, counted, painted
 from awsgate.errors import SetupError
@@ -18,6 +19,7 @@ from awsgate.policy import Policy
 from awsgate.policy.lint import lint
 from awsgate.policy.remark import Remark
 from awsgate.policyfile import load_policy
+from awsgate.publicness import check_places
 
 
 def check(
@@ -47,7 +49,11 @@ def check(
             # Without the hint, which is to run this command.
             sys.stderr.write(SetupError(exc.message, faults=exc.faults).render() + "\n")
         raise typer.Exit(1) from None
-    warnings = [*map(Remark.parse, policy.warnings), *lint(policy, datetime.now(UTC))]
+    warnings = [
+        *map(Remark.parse, policy.warnings),
+        *lint(policy, datetime.now(UTC)),
+        *_open_places(policy),
+    ]
     if as_json:
         _print_json(place, policy, [], warnings)
     else:
@@ -55,6 +61,16 @@ def check(
             sys.stderr.write(f"awsgate: {_shown(warning)}\n")
         print(f"{place}: {_counts(policy)}, no faults" + _counted(len(warnings)))
     raise typer.Exit(1 if strict and warnings else 0)
+
+
+def _open_places(policy: Policy) -> Iterator[Remark]:
+    """Give why the gateway would not start on its address. A socket of systemd's may be another."""
+    try:
+        check_places(policy.gateway, [host_of(policy.gateway.listen)])
+    except SetupError as exc:
+        place = next((p for k, p in policy.places.items() if k.startswith("gateway/")), "")
+        for fault in exc.faults:
+            yield Remark(place, "spec.listen", f"{exc.message}: the gateway does not start", fault)
 
 
 def _shown(warning: Remark) -> str:

@@ -25,7 +25,7 @@ from awsgate.cli.seenlogin import SeenLogin, look_at
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gatewaycall import keys_of
 from awsgate.listening import listens
-from awsgate.lockout import clause_of, lock_of, rule_of
+from awsgate.lockout import clause_of, lock_of, may_stay, rule_of
 from awsgate.loginstore import ROOT_NAME, Stored
 from awsgate.paths import read_private
 from awsgate.policy import Policy, decide
@@ -122,6 +122,8 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     opened = _session(seen, state, now, here=here)
     _ca(seen, certs, now)
     books = _locks(seen, state, policy, now)
+    if seen.session is not None and opened is None and not seen.problems:
+        seen.notes.append("whether the gateway still takes these credentials, only a call shows")
     if opened is not None and policy is not None and here:
         _still_allowed(seen, policy, opened.session, books, now)
     return seen
@@ -235,6 +237,10 @@ def _still_allowed(
     lock = lock_of(books, policy, session, now)
     if lock is not None:
         seen.problems.append(f"{clause_of(lock)} ({rule_of(lock)})")
+    if policy.gateway.upstream_gateway is not None:
+        if not may_stay(policy, session):
+            seen.problems.append("the session was issued for another gateway: awsgate env")
+        return
     decision = decide(
         policy,
         user=session.user,

@@ -107,7 +107,12 @@ def idle(lock: Lock, policy: Policy | None, now: datetime) -> Iterator[Problem]:
     for kind, known in named.items():
         name = getattr(target, kind)
         if kind == "user" and policy is not None and policy.connectors:
-            continue  # who logs in by them, no document says
+            # Who logs in by them, no document says; but a slip of the pen is likelier.
+            near = similar(name, known) if name is not None and name not in known else ""
+            if near and name is not None and same_name(near) != same_name(name):
+                what = f"no document is of the user {name!r}"
+                yield "spec.target.user", what, f"did you mean {near!r}"
+            continue
         if name is not None and kind == "user" and same_name(name) in map(same_name, known):
             continue  # a lock holds a user in whatever letters
         if name is not None and name not in known:

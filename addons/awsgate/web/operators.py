@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from awsgate.errors import SetupError
+from awsgate.lockout import LOGOUT_PREFIX
 from awsgate.locks import BY, CREATED
 from awsgate.policy import Lock
 from awsgate.policy.locks import in_force
@@ -15,7 +16,6 @@ from awsgate.timestamps import utc_seconds
 from awsgate.version import __version__
 from awsgate.web.calls import Call
 from awsgate.web.problems import BAD_REQUEST, EXISTS, NOT_FOUND, PERMANENT, Problem
-from awsgate.web.revoking import LOGOUT_PREFIX
 from awsgate.web.shapes import Answer, LockInfo, Locks, Removed, Status
 
 STATE, POLICY = "state", "policy"

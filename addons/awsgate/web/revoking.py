@@ -17,13 +17,12 @@ from datetime import UTC, datetime
 from typing import Any
 
 from awsgate.errors import SetupError
+from awsgate.lockout import LOGOUT_PREFIX
 from awsgate.locks import BY, CREATED, LockStore
 from awsgate.login import Login
 from awsgate.policy import Lock
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.timestamps import utc_seconds
-
-LOGOUT_PREFIX = "logout-"
 
 
 class Revoking:
