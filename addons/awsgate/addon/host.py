@@ -175,7 +175,7 @@ def settle() -> None:
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(GC_THRESHOLD, 20, 20)
+    gc.set_threshold(GC_THRESHOLD, 10, 10)
 
 
 GC_THRESHOLD = 10_000
