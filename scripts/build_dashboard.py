@@ -178,6 +178,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             why="Each line jumps up when it is renewed; one that reaches 0 was not.",
         ),
         Panel(
+            "Logins",
+            "reqps",
+            {rate("awsgate_logins_total", "connector, result", top=10): "{{connector}} {{result}}"},
+            why="ok, or why one was refused: docs/control-api.md.",
+        ),
+        Panel(
             "Tunnels opened",
             "reqps",
             {rate("awsgate_tunnels_total", "user, reason", top=10): "{{user}} {{reason}}"},

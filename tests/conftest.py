@@ -1,7 +1,15 @@
 """What holds for every test."""
 
+import os
 import signal
+from pathlib import Path
 
 # A run in the background (nohup, `&` without job control) inherits an ignored SIGINT, and so
 # would each program a test starts and means to interrupt: it would wait for its end for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Nobody who runs the tests is logged in, and no test asks their keyring.
+os.environ["AWSGATE_LOGINS"] = str(Path(__file__).parent / "no-logins")
+os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
+for name in ("AWSGATE_GATEWAY", "AWSGATE_CA_PIN", "AWSGATE_ID_TOKEN", "AWSGATE_BOUNDS"):
+    os.environ.pop(name, None)

@@ -126,7 +126,7 @@ def test_the_other_events(metrics: Metrics) -> None:
     metrics.refused("denied")
     metrics.tunnel_opened(user="alice", reason="ssm")
     metrics.tunnel_opened(user="alice", reason="ssm")
-    metrics.tunnel_closed(user="alice")
+    metrics.tunnel_closed(label="alice")
     metrics.credentials_result("cached")
     metrics.sts_call(0.3)
     metrics.credential_expiry("arn:role", 1_800_000_000.0)
@@ -186,6 +186,7 @@ def test_no_metric_grows_without_end(metrics: Metrics) -> None:
         metrics.credentials_result(text)
         metrics.credential_expiry(text, 1.0)
         metrics.policy_reload(text)
+        metrics.login("oidc/okta", text)
 
     for name in (
         "awsgate_request_seconds_count",
@@ -194,6 +195,7 @@ def test_no_metric_grows_without_end(metrics: Metrics) -> None:
         "awsgate_credentials_total",
         "awsgate_credential_expiry_seconds",
         "awsgate_policy_reloads_total",
+        "awsgate_logins_total",
     ):
         assert len(samples(metrics, name)) == 1001, name
 

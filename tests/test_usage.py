@@ -1,8 +1,8 @@
-"""What a session has done is counted, for itself."""
+"""What a session has done is counted, and what a user has under way."""
 
 from __future__ import annotations
 
-from awsgate.usage import Usage
+from awsgate.usage import InFlight, Usage
 
 
 def test_requests_and_bytes_are_counted_by_session() -> None:
@@ -21,3 +21,24 @@ def test_bytes_of_a_session_that_never_asked_are_nobodys() -> None:
     usage.moved("a", 10)
 
     assert usage.count("a") == (1, 0)
+
+
+def test_as_many_of_a_user_are_under_way_as_may_be_and_others_are_not_held_up() -> None:
+    flying = InFlight()
+
+    assert [flying.enter("alice", limit=2) for _ in range(3)] == [True, True, False]
+    assert flying.enter("bob", limit=2)
+    flying.leave("alice")
+    assert [flying.enter("alice", limit=2) for _ in range(2)] == [True, False]
+    assert flying.total() == 3
+
+
+def test_one_that_leaves_once_more_makes_no_room() -> None:
+    flying = InFlight()
+    flying.enter("alice", limit=1)
+    flying.leave("alice")
+    flying.leave("alice")
+
+    assert [flying.enter("alice", limit=1) for _ in range(2)] == [True, False]
+    flying.leave("alice")
+    assert flying.total() == 0

@@ -32,6 +32,11 @@ def reachable(listen: str) -> str:
     return f"127.0.0.1:{listen.rpartition(':')[2]}" if host_of(listen) in _EVERYWHERE else listen
 
 
+def gateway_url(listen: str, *, tls: bool) -> str:
+    """Give the URL of the proxy for a client on this machine."""
+    return f"{'https' if tls else 'http'}://{reachable(listen)}"
+
+
 def is_loopback(host: str) -> bool:
     """True if the host is this machine, whatever its network."""
     try:

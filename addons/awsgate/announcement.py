@@ -34,6 +34,7 @@ def announcement(
     ca: CertificateAuthority,
     audit: Path,
     metrics: str,
+    control: str = "",
     warnings: Iterable[str],
 ) -> list[str]:
     """Give the lines that say that a gateway runs; ``at`` is where its policy is."""
@@ -43,5 +44,6 @@ def announcement(
         f"CA {ca.root_cert}, until {ca.not_after:%Y-%m-%d}",
         f"audit {audit}",
         f"metrics {metrics or 'off'}",
+        *([f"control API {control}"] if control else []),
         *(f"warning: {text}" for text in warnings),
     ]

@@ -30,8 +30,18 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
+from awsgate.certmaking import (
+    GATEWAY_ROOT_NAME,
+    WARN_BEFORE,
+    builder,
+    is_ours,
+    name_of,
+    pem_of,
+    pem_of_key,
+    update,
+)
 from awsgate.errors import SetupError
 from awsgate.paths import folder_lock, private_folder, read_private, write_file
 
@@ -40,12 +50,9 @@ MITMPROXY_CERT_NAME = "mitmproxy-ca-cert.pem"
 CERT_NAME = "ca-cert.pem"
 PREVIOUS_NAME = "previous-ca-cert.pem"
 BUNDLE_NAME = "ca-bundle.pem"
-ORGANIZATION = "awsgate"
 
 ROOT_LIFE = timedelta(days=5 * 365)
 ISSUING_LIFE = timedelta(days=2 * 365)
-WARN_BEFORE = timedelta(days=30)
-BACKDATE = timedelta(days=2)  # for clients whose clock is behind; mitmproxy's own figure
 
 _HARMLESS = frozenset({"README.md", ".gitignore"})
 _ROTATE = "awsgate ca rotate"
@@ -121,7 +128,7 @@ def rotate_ca(
             known.insert(0, _load(folder / CA_NAME, raw, None).root)
         # First, so that a crash in between loses no root that clients rely on.
         if keep_previous:
-            write_file(folder / PREVIOUS_NAME, _pem(known), mode=0o644)
+            write_file(folder / PREVIOUS_NAME, pem_of(known), mode=0o644)
         else:
             (folder / PREVIOUS_NAME).unlink(missing_ok=True)
         fresh = _create(suffixes, now)
@@ -136,15 +143,15 @@ def _create(suffixes: Sequence[str], now: datetime) -> bytes:
     """Give issuing key, issuing certificate and root as PEM. The root key ends here."""
     root_key, issuing_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
     short_id = f"{x509.random_serial_number():040x}"[:8]
-    root_name = _name(f"awsgate root {short_id}")
+    root_name = name_of(f"awsgate root {short_id}")
     root = (
-        _builder(root_name, root_name, root_key, root_key, now, ROOT_LIFE)
+        builder(root_name, root_name, root_key, root_key, now, ROOT_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=1), critical=True)
         .sign(root_key, hashes.SHA256())
     )
     issuing = (
-        _builder(
-            _name(f"awsgate issuing {short_id}"),
+        builder(
+            name_of(f"awsgate issuing {short_id}"),
             root_name,
             issuing_key,
             root_key,
@@ -164,64 +171,11 @@ def _create(suffixes: Sequence[str], now: datetime) -> bytes:
         )
         .sign(root_key, hashes.SHA256())
     )
-    key_pem = issuing_key.private_bytes(
-        serialization.Encoding.PEM,
-        serialization.PrivateFormat.PKCS8,
-        serialization.NoEncryption(),
-    )
-    return key_pem + _pem([issuing, root])
-
-
-def _builder(
-    subject: x509.Name,
-    issuer: x509.Name,
-    key: ec.EllipticCurvePrivateKey,
-    issuer_key: ec.EllipticCurvePrivateKey,
-    now: datetime,
-    life: timedelta,
-) -> x509.CertificateBuilder:
-    issuer_id = x509.SubjectKeyIdentifier.from_public_key(issuer_key.public_key())
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - BACKDATE)
-        .not_valid_after(now + life)
-        .add_extension(
-            x509.KeyUsage(
-                digital_signature=False,
-                content_commitment=False,
-                key_encipherment=False,
-                data_encipherment=False,
-                key_agreement=False,
-                key_cert_sign=True,
-                crl_sign=True,
-                encipher_only=False,
-                decipher_only=False,
-            ),
-            critical=True,
-        )
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer_id),
-            critical=False,
-        )
-    )
+    return pem_of_key(issuing_key) + pem_of([issuing, root])
 
 
 def _domains(suffixes: Sequence[str]) -> frozenset[str]:
     return frozenset(suffix.strip(".").lower() for suffix in suffixes)
-
-
-def _name(common_name: str) -> x509.Name:
-    return x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, common_name),
-            x509.NameAttribute(NameOID.ORGANIZATION_NAME, ORGANIZATION),
-        ]
-    )
 
 
 # --- checking -------------------------------------------------------------------
@@ -235,7 +189,7 @@ def _load(path: Path, raw: bytes, now: datetime | None) -> _Material:
     except (ValueError, TypeError) as exc:
         # No text of theirs: it may quote what it could not read.
         raise _unusable(path, f"cannot be read ({type(exc).__name__})") from None
-    if not all(_is_ours(cert) for cert in certs) or _permitted(certs[0]) is None:
+    if not all(is_ours(cert) for cert in certs) or _permitted(certs[0]) is None:
         raise SetupError(
             f"{path} holds a CA that awsgate did not make, and which may sign for any host",
             hint="name an empty folder for awsgate's CA, or move that file away",
@@ -267,11 +221,6 @@ def _check_dates(path: Path, material: _Material, now: datetime) -> None:
             f"the CA in {path.parent} is not valid before {starts:%Y-%m-%d %H:%M} UTC",
             hint="set the clock of this machine",
         )
-
-
-def _is_ours(cert: x509.Certificate) -> bool:
-    owner = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return [attribute.value for attribute in owner] == [ORGANIZATION]
 
 
 def _permitted(cert: x509.Certificate) -> frozenset[str] | None:
@@ -310,10 +259,11 @@ def _publish(
 ) -> CertificateAuthority:
     """Write the files that follow from the CA, and describe it."""
     previous = [cert for cert in _previous_roots(folder, now) if cert != material.root]
-    roots = _pem([material.root, *previous])
-    _update(folder / MITMPROXY_CERT_NAME, _pem([material.root]))
-    _update(folder / CERT_NAME, roots)
-    _update(folder / BUNDLE_NAME, _system_roots() + roots)
+    roots = pem_of([material.root, *previous])
+    update(folder / MITMPROXY_CERT_NAME, pem_of([material.root]))
+    roots += _gateway_roots(folder)
+    update(folder / CERT_NAME, roots)
+    update(folder / BUNDLE_NAME, _system_roots() + roots)
     return CertificateAuthority(
         folder=folder,
         root_cert=folder / CERT_NAME,
@@ -324,10 +274,17 @@ def _publish(
     )
 
 
-def _update(path: Path, content: bytes) -> None:
-    # Not written when unchanged: a client may be reading it, and some watch it.
-    if path.is_symlink() or not path.is_file() or path.read_bytes() != content:
-        write_file(path, content, mode=0o644)
+def _gateway_roots(folder: Path) -> bytes:
+    """Give the roots of the gateway's own certificate (``servercert``), if it has one."""
+    path = folder / GATEWAY_ROOT_NAME
+    if path.is_symlink() or not path.is_file():
+        return b""
+    try:
+        return pem_of(x509.load_pem_x509_certificates(path.read_bytes()))
+    except ValueError:
+        raise SetupError(
+            f"{path} holds no certificates", hint=f"rm {path}, and start the gateway again"
+        ) from None
 
 
 def _previous_roots(folder: Path, now: datetime) -> list[x509.Certificate]:
@@ -340,7 +297,7 @@ def _previous_roots(folder: Path, now: datetime) -> list[x509.Certificate]:
         raise SetupError(
             f"{path} holds no certificates", hint=f"rm {path} ends the trust in the old CA"
         ) from None
-    return [cert for cert in certs if _is_ours(cert) and now < cert.not_valid_after_utc]
+    return [cert for cert in certs if is_ours(cert) and now < cert.not_valid_after_utc]
 
 
 def _system_roots() -> bytes:
@@ -358,7 +315,3 @@ def _system_roots() -> bytes:
         if place.is_file() and (raw := place.read_bytes()).count(b"-----BEGIN CERTIFICATE-----"):
             return raw.rstrip(b"\n") + b"\n"
     return b""
-
-
-def _pem(certs: Sequence[x509.Certificate]) -> bytes:
-    return b"".join(cert.public_bytes(serialization.Encoding.PEM) for cert in certs)

@@ -55,6 +55,7 @@ from awsgate.proof import (
 from awsgate.review import Review as Review
 from awsgate.session import OpenedSession, Session, check_time
 from awsgate.standing import WORDS, Standings, beyond
+from awsgate.tunnelpass import TunnelCaller
 
 
 class OpenSession(Protocol):
@@ -95,6 +96,20 @@ class Gate:
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
         return lockout.lock_of(self._books, self.policy, session, now)
+
+    def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
+        """Give the lock that holds whoever opened a tunnel."""
+        return lockout.lock_among(
+            self._books,
+            self._policy_of(caller.proved),
+            user=caller.user,
+            app=caller.proved.app,
+            session=caller.session,
+            login=caller.login,
+            role_arn=caller.role_arns[-1],
+            came_by=caller.role_arns[:-1],
+            now=now,
+        )
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""

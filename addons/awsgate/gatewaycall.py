@@ -68,7 +68,7 @@ def caller_from(environment: Mapping[str, str]) -> GatewayCaller:
 
 def _proxy(url: str) -> SplitResult:
     proxy = proxy_url(url)
-    if proxy is None or proxy.scheme != "http" or not proxy.port:
+    if proxy is None or proxy.scheme not in ("http", "https") or not proxy.port:
         # Not repeated: it may hold a password.
         raise SetupError("HTTPS_PROXY is not a URL like http://127.0.0.1:8080", hint=_HINT)
     return proxy
@@ -98,6 +98,8 @@ def send_order(
         payload=hashlib.sha256(body).hexdigest(),
         now=now,
     )
+    if caller.proxy.scheme == "https":  # no CONNECT: TLS with the gateway is TLS enough
+        headers.append((b"X-Forwarded-Host", host.encode()))
     connection = _connection(caller, host)
     try:
         connection.request(
@@ -129,6 +131,8 @@ def _connection(caller: GatewayCaller, host: str) -> http.client.HTTPSConnection
     connection = http.client.HTTPSConnection(
         proxy.hostname or "", proxy.port, timeout=TIMEOUT_S, context=context
     )
+    if proxy.scheme == "https":
+        return connection
     headers = {}
     if proxy.username is not None:
         secret = f"{unquote(proxy.username)}:{unquote(proxy.password or '')}".encode()

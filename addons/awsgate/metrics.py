@@ -142,8 +142,19 @@ class Metrics:
         self._refusals_total = self._counter(
             "awsgate_refusals_total", "Requests and tunnels refused, by refusal code.", "code"
         )
+        self._tls_failures_total = self._counter(
+            "awsgate_tls_failures_total",
+            "Connections that did not come to TLS with the proxy itself, by cause.",
+            "cause",
+        )
         self._reloads_total = self._counter(
             "awsgate_policy_reloads_total", "Attempts to load a changed policy.", "result"
+        )
+
+        self._logins_total = self._counter(
+            "awsgate_logins_total",
+            "Logins, by connector. result: ok, or why it was refused.",
+            *("connector", "result"),
         )
 
     def _credentials(self) -> None:
@@ -210,15 +221,23 @@ class Metrics:
         """Count a refusal."""
         self._refusals_total.child(str(code)).inc()
 
-    def tunnel_opened(self, *, user: str, reason: str) -> None:
-        """Count a tunnel; ``reason`` is the rule that let it through."""
-        user = self._user(user)
-        self._tunnels.child(user).inc()
-        self._tunnels_total.child(user, reason).inc()
+    def tls_failed(self, cause: str) -> None:
+        """Count a connection that was to begin with TLS; ``cause`` is of a bounded set."""
+        self._tls_failures_total.child(cause).inc()
 
-    def tunnel_closed(self, *, user: str) -> None:
-        """Count the end of a tunnel that was opened for the same user."""
-        self._tunnels.child(self._user(user)).dec()
+    def tunnel_opened(self, *, user: str, reason: str) -> str:
+        """Count a tunnel; ``reason`` is the rule that let it through. Gives its label."""
+        label = self._user(user)
+        self._tunnels.child(label).inc()
+        self._tunnels_total.child(label, reason).inc()
+        return label
+
+    def tunnel_closed(self, *, label: str) -> None:
+        """Count the end of a tunnel, under the label that it was opened with.
+
+        Whoever it was may be nobody by now: then the policy has changed.
+        """
+        self._tunnels.child(label).dec()
 
     def credentials_result(self, result: str) -> None:
         """Count how a request came by role credentials."""
@@ -235,6 +254,10 @@ class Metrics:
     def policy_reload(self, result: str) -> None:
         """Count an attempt to load a changed policy."""
         self._reloads_total.child(result).inc()
+
+    def login(self, connector: str, result: str) -> None:
+        """Count a login, or an attempt; ``result`` is ``ok`` or the reason of the refusal."""
+        self._logins_total.child(connector, result).inc()
 
     def ca_expiry(self, not_after: float) -> None:
         """Note when the CA certificate ends, in Unix time."""

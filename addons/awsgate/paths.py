@@ -35,7 +35,7 @@ def default_policy_path() -> Path:
         return root / "policy"
     if SYSTEM_POLICY.exists():
         return SYSTEM_POLICY
-    return _xdg("XDG_CONFIG_HOME", ".config") / "awsgate" / "policy"
+    return config_folder() / "policy"
 
 
 def default_certs_folder() -> Path:
@@ -52,6 +52,11 @@ def default_state_folder() -> Path:
     if root is not None:
         return root / "state"
     return _xdg("XDG_STATE_HOME", ".local/state") / "awsgate"
+
+
+def config_folder() -> Path:
+    """Give the folder of a user's own settings, wherever awsgate runs from."""
+    return _xdg("XDG_CONFIG_HOME", ".config") / "awsgate"
 
 
 def private_folder(folder: Path, *, harmless: Collection[str] = ()) -> None:

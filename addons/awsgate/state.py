@@ -4,6 +4,7 @@
     session.key.previous   the one before it, while its sessions may still live
     audit.jsonl            written by ``audit``
     locks/                 written by ``locks``
+    users/                 written by ``connect.local``: the gateway's own users
 
 Whoever reads the session key can mint gateway credentials for anybody, so a key
 that others may have read ends the start. Gateways of one fleet share the key; for
@@ -24,6 +25,7 @@ KEY_NAME = "session.key"
 PREVIOUS_NAME = "session.key.previous"
 AUDIT_NAME = "audit.jsonl"
 LOCKS_NAME = "locks"
+USERS_NAME = "users"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,11 @@ class State:
     def locks_folder(self) -> Path:
         """Give the folder of the locks. It need not be there."""
         return self.folder / LOCKS_NAME
+
+    @property
+    def users_folder(self) -> Path:
+        """Give the folder of the gateway's own users. It need not be there."""
+        return self.folder / USERS_NAME
 
 
 def open_state(folder: Path) -> State:

@@ -1,4 +1,4 @@
-"""How much each session has done on this gateway: for its limits. In memory alone.
+"""How much each session has done on this gateway, and what is under way. In memory alone.
 
 Bounded: the sessions that were quiet for longest are forgotten first. Each gateway
 process counts for itself, and a restart begins anew, so a limit is a brake on a
@@ -39,3 +39,33 @@ class Usage:
         used = self._used.get(session)
         if used is not None:
             used.bytes += size
+
+
+class InFlight:
+    """How many requests of each user are under way. For one thread: the event loop's.
+
+    Whoever got in must leave, once, however the request ends.
+    """
+
+    def __init__(self) -> None:
+        self._by_user: dict[str, int] = {}
+
+    def enter(self, user: str, *, limit: int) -> bool:
+        """Count one more, unless there are ``limit`` already: then give False."""
+        now = self._by_user.get(user, 0)
+        if now >= limit:
+            return False
+        self._by_user[user] = now + 1
+        return True
+
+    def leave(self, user: str) -> None:
+        """Count one less."""
+        left = self._by_user.get(user, 0) - 1
+        if left > 0:
+            self._by_user[user] = left
+        else:  # nothing is kept of who has nothing under way
+            self._by_user.pop(user, None)
+
+    def total(self) -> int:
+        """Give how many there are of all users."""
+        return sum(self._by_user.values())

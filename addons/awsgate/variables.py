@@ -55,6 +55,11 @@ OTHER_IDENTITIES = (
 MARK = "AWSGATE_ENV"
 """Holds the names that were set, so that exactly these can be unset again."""
 
+BOUNDS = "AWSGATE_BOUNDS"
+"""What the credentials here are held to, if to less than their user may (``cli.bounded``)."""
+OF_LOGINS = ("AWSGATE_ID_TOKEN", "AWSGATE_INVITATION", "AWSGATE_LOGINS")
+"""What a command that ``awsgate exec`` runs does not get: who has logged in is not its business."""
+
 _SERVICE_ENDPOINT = re.compile(r"AWS_ENDPOINT_URL_[A-Z0-9_]+")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -63,7 +68,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Way:
     """How to the gateway, and how to trust it."""
 
-    proxy: str
+    proxy: str = field(repr=False)
+    """It may hold what the gateway knows its caller by."""
     bundle: str
     """System roots and the gateway's, for settings that replace the store."""
     root: str
@@ -99,18 +105,26 @@ class Change:
         return {**kept, **self.assign}
 
 
-def access_by_keys(way: Way, keys: Keys, environment: Mapping[str, str]) -> Change:
-    """Give the change to an environment that holds the keys themselves."""
+def access_by_keys(
+    way: Way, keys: Keys, environment: Mapping[str, str], more: Mapping[str, str] | None = None
+) -> Change:
+    """Give the change to an environment that holds the keys themselves, and ``more``."""
     values = (
         *(keys.access_key_id, keys.secret_access_key, keys.session_token),
         keys.expiration,
     )
-    return _change(dict(zip(KEYS, values, strict=True)), way, environment)
+    return _change(dict(zip(KEYS, values, strict=True)), way, environment, more or {})
 
 
-def access_by_endpoint(way: Way, url: str, token: str, environment: Mapping[str, str]) -> Change:
+def access_by_endpoint(
+    way: Way,
+    url: str,
+    token: str,
+    environment: Mapping[str, str],
+    more: Mapping[str, str] | None = None,
+) -> Change:
     """Give the change to an environment that names the endpoint which gives the keys."""
-    return _change(dict(zip(ENDPOINT, (url, token), strict=True)), way, environment)
+    return _change(dict(zip(ENDPOINT, (url, token), strict=True)), way, environment, more or {})
 
 
 def undoing(environment: Mapping[str, str]) -> Change:
@@ -151,7 +165,9 @@ def leading_past(environment: Mapping[str, str]) -> list[str]:
 # ----------------------------------------------------------------------------------------
 
 
-def _change(keys: dict[str, str], way: Way, environment: Mapping[str, str]) -> Change:
+def _change(
+    keys: dict[str, str], way: Way, environment: Mapping[str, str], more: Mapping[str, str]
+) -> Change:
     assign = {
         **keys,
         # Both cases: where both are set, some clients read the lower one and some the
@@ -164,6 +180,7 @@ def _change(keys: dict[str, str], way: Way, environment: Mapping[str, str]) -> C
     }
     if way.region:
         assign |= {"AWS_REGION": way.region, "AWS_DEFAULT_REGION": way.region}
+    assign |= more
     assign[MARK] = ",".join(assign)
     unset = dict.fromkeys((*_not_ours(environment), *KEYS, *ENDPOINT))
     return Change(assign, tuple(name for name in unset if name not in assign))

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from awsgate.address import joined
+from awsgate.address import host_of, is_loopback, joined, reachable, split
 from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
@@ -33,13 +33,17 @@ from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
 from awsgate.resolver import GuardedDialer
+from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.usage import Usage
 from awsgate.version import __version__
 
-FIXED = ("listen", "metrics_listen", "sts", "base_credentials")
+FIXED = (
+    *("listen", "tls", "plain_public", "names", "certificate", "control"),
+    *("metrics_listen", "sts", "base_credentials"),
+)
 """Settings of ``kind: gateway`` that a running gateway keeps until it is started again."""
 
 ROLE_SESSION_S = 3600  # the most that AWS gives to a role that assumes a role
@@ -122,12 +126,16 @@ class Gateway:
     upstreams: Upstreams
     dialer: GuardedDialer
     ca: CertificateAuthority
+    certificate: ServerCertificate | None
+    """Of the gateway's own; None: the policy asks for none, or another process has it."""
     assumer: BaseAssumer
     locks: LockStore
     digest: str
     """SHA-256 of the policy in force, as it stands in its files."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
+    control_address: str = ""
+    """``host:port`` of the control API, with its real port; empty: off."""
 
     @property
     def metrics_address(self) -> str:
@@ -136,6 +144,10 @@ class Gateway:
 
     def tunnel_address(self, host: str, port: int) -> tuple[str, int]:
         """Give the address to dial for a tunnel. It may be private, never loopback."""
+        if host == MAGIC_HOST:
+            own = split(reachable(self.control_address))
+            self.dialer.permit_explicit(*own)
+            return own
         upstream = self.upstreams.find(host, port)
         if upstream is not None:
             return upstream.host, upstream.port
@@ -175,7 +187,7 @@ class Gateway:
         self.metrics.know_users(policy.users)
         self.policy, self.gate, self.digest = policy, gate, read.digest
         self.bypass, self.upstreams = bypass, upstreams
-        self.audit.rotation = _rotation(spec)
+        self.audit.rotation = rotation_of(spec)
         return waiting
 
     def take_locks(self, locks: LockBook) -> None:
@@ -195,10 +207,13 @@ def assemble(
     *,
     assumer: BaseAssumer | None = None,
     new_cache: Callable[..., CredentialCache] = CredentialCache,
+    is_worker: bool = False,
 ) -> Gateway:
     """Build the gateway. Raises ``SetupError`` with everything that is wrong.
 
     ``assumer`` asks somebody else than STS for role credentials: in a worker, its parent.
+    That one also has the gateway's own certificate: a worker that starts later must not
+    make another one.
     """
     policy = _policy_of(settings)
     spec = policy.gateway
@@ -206,14 +221,14 @@ def assemble(
     state = open_state(settings.state)
     store = LockStore(state.locks_folder)
     locks = store.open()
-    ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    ca, certificate = open_certificates(settings, spec, is_worker=is_worker)
     metrics = new_metrics(policy, ca)
     upstreams = _upstreams(spec, settings.upstream)
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
     address = metrics_address(policy, settings)
-    audit = AuditLog(state.audit_path, _rotation(spec))
+    audit = AuditLog(state.audit_path, rotation_of(spec))
     bypass = _bypass(spec)
     assumer = assumer or base_assumer(policy, settings)
     usage = Usage()
@@ -240,9 +255,20 @@ def assemble(
         upstreams=upstreams,
         dialer=dialer,
         ca=ca,
+        certificate=certificate,
         assumer=assumer,
-        warnings=start_warnings(settings, policy, ca, lost=lost),
+        warnings=start_warnings(settings, policy, ca, certificate, lost=lost),
     )
+
+
+def open_certificates(
+    settings: Settings, spec: GatewaySpec, *, is_worker: bool = False
+) -> tuple[CertificateAuthority, ServerCertificate | None]:
+    """Give the CA, and the certificate of the gateway's own where the policy asks for one."""
+    now = datetime.now(UTC)
+    # First: its root joins the CA's bundles.
+    own = None if is_worker else certificate_for(settings.certs, spec, now=now)
+    return ensure_ca(settings.certs, suffixes=all_suffixes(), now=now), own
 
 
 def _policy_of(settings: Settings) -> Policy:
@@ -270,7 +296,8 @@ def role_request(policy: Policy, plan: Plan) -> RoleRequest:
     )
 
 
-def _rotation(spec: GatewaySpec) -> Rotation:
+def rotation_of(spec: GatewaySpec) -> Rotation:
+    """Give when a file of the audit is full, as the policy says."""
     return Rotation(spec.audit.rotate_bytes, spec.audit.keep)
 
 
@@ -327,10 +354,16 @@ def lost_ca(settings: Settings) -> bool:
 
 
 def start_warnings(
-    settings: Settings, policy: Policy, ca: CertificateAuthority, *, lost: bool
+    settings: Settings,
+    policy: Policy,
+    ca: CertificateAuthority,
+    certificate: ServerCertificate | None,
+    *,
+    lost: bool,
 ) -> list[str]:
     """Give what an operator should know at the start. ``lost``: the CA had to be made anew."""
-    return [*_new_ca(ca, lost=lost), *ca.warnings, *_warnings(settings, policy)]
+    own = certificate.warnings if certificate is not None else ()
+    return [*_new_ca(ca, lost=lost), *ca.warnings, *own, *_warnings(settings, policy)]
 
 
 def _warnings(settings: Settings, policy: Policy) -> list[str]:
@@ -340,6 +373,11 @@ def _warnings(settings: Settings, policy: Policy) -> list[str]:
     past = [host for host in _PROBES if bypass.match(host, 443) is not None]
     if past:
         found.append(f"a bypass rule tunnels {past[0]} past the policy, unseen")
+    spec = policy.gateway
+    if spec.tls and not (spec.names or spec.certificate) and not is_loopback(host_of(spec.listen)):
+        found.append("spec.names of kind: gateway is empty: clients elsewhere cannot verify it")
+    if spec.plain_public and not spec.tls:
+        found.append("plain_public: what clients say to the proxy itself is in the clear")
     if policy.warnings:
         found.append(f"{len(policy.warnings)} in the policy: awsgate check shows them")
     return found

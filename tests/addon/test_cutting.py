@@ -38,9 +38,9 @@ def test_a_connection_is_cut_by_its_id(connections: tuple[Thing, list[str]]) -> 
 
 
 def test_routes_forget_what_is_closed() -> None:
-    routes, dropped = Routes(), []
+    routes = Routes()
     routes.put("a", Route(Way.TUNNEL, "x.example", 443, "ours"))
-    routes.drop("a", dropped.append)
+    routes.drop("a")
+    routes.drop("a")
 
-    assert [route.host for route in dropped] == ["x.example"]
     assert routes.get("a") is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from mitmproxy.tools.dump import DumpMaster
 from awsgate.addon import host
 from awsgate.addon.tripwire import NAME, Tripwire
 from awsgate.errors import SetupError
+from awsgate.policy import GatewaySpec
 
 # What an operator might choose, for each row.
 CHOSEN: dict[str, Any] = {
@@ -166,6 +168,39 @@ async def test_the_policy_says_where_unless_the_command_line_does(
     master.options.update(**said)
 
     assert host.listen_mode(master.options, "127.0.0.1:8080") == expected
+
+
+PLACES: dict[str, tuple[dict[str, Any], dict[str, Any], str]] = {
+    "nothing said": ({}, {}, ""),
+    "a port alone": ({"listen_port": 3128}, {}, ""),
+    "this machine": ({"listen_host": "127.0.0.1"}, {}, ""),
+    "a host": ({"listen_host": "0.0.0.0"}, {}, "0.0.0.0"),
+    "a host in the mode": ({"mode": ["regular@0.0.0.0:1"]}, {}, "0.0.0.0"),
+    "an empty host in the mode": ({"mode": ["regular@:1"]}, {}, "all addresses"),
+    "one of two modes": ({"mode": ["regular@127.0.0.1:1", "regular@192.0.2.1:2"]}, {}, "192.0.2.1"),
+    "two modes without a host": ({"mode": ["regular@1", "regular@2"]}, {}, "all addresses"),
+    "the policy": ({}, {"listen": "0.0.0.0:1"}, "0.0.0.0"),
+    "the policy, and another host": (
+        {"listen_host": "127.0.0.1"}, {"listen": "0.0.0.0:1"}, "",
+    ),
+    "by choice": ({"listen_host": "0.0.0.0"}, {"plain_public": True}, ""),
+    "with tls": ({}, {"tls": True}, "no TLS"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("said", "spec", "words"), PLACES.values(), ids=PLACES)
+async def test_other_machines_are_let_in_by_choice_alone(
+    master: DumpMaster, said: dict[str, Any], spec: dict[str, Any], words: str
+) -> None:
+    """Mitmproxy's own default is every address; the policy's host stands before that."""
+    master.options.update(**said)
+    settings = GatewaySpec.model_validate(spec)
+
+    if words:
+        with pytest.raises(SetupError, match=re.escape(words)):
+            host.check_listening(master.options, settings)
+    else:
+        host.check_listening(master.options, settings)
 
 
 async def test_the_slim_chain_keeps_what_it_must_and_ends_with_the_tripwire(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from awsgate.addon.tunnels import Route, Routes, Way, decide_route
+from awsgate.addon.tunnels import Route, Way, decide_route
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
 
 BYPASS = Bypass(
@@ -48,6 +48,13 @@ CASES: dict[str, tuple[str, int, Way, str, str]] = {
         "",
         "non-aws",
     ),
+    "the control API, which is off": (
+        "awsgate.internal",
+        443,
+        REFUSE,
+        "awsgate.internal",
+        "control",
+    ),
     "two root dots": (f"{STS}..", 443, REFUSE, f"{STS}..", "bad-host"),
     "no host": ("", 443, REFUSE, "", "bad-host"),
     "userinfo": (f"a@{STS}", 443, REFUSE, f"a@{STS}", "bad-host"),
@@ -77,22 +84,32 @@ def test_a_workstation_tunnels_what_is_not_aws_besides(case: str) -> None:
     assert (route.way, route.reason) == (expected, reason)
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "way"),
+    [
+        ("awsgate.internal", 443, TUNNEL),
+        ("AWSgate.INTERNAL.", 443, TUNNEL),
+        ("awsgate.internal", 80, REFUSE),
+        ("x.awsgate.internal", 443, REFUSE),
+    ],
+)
+@pytest.mark.parametrize("non_aws", ["tunnel", "refuse"])
+def test_the_control_api_has_a_name_that_is_nobodys(
+    host: str, port: int, way: Way, non_aws: str
+) -> None:
+    if host.startswith("x.") and non_aws == "tunnel":
+        way = TUNNEL  # as any other name
+
+    # Not even a bypass of the operator's leads it elsewhere.
+    bypass = Bypass([BypassRule(("*.internal", "awsgate.internal"), "operator")])
+    route = decide_route(host, port, bypass=Bypass([]), non_aws=non_aws, control=True)
+    bypassed = decide_route("awsgate.internal", 443, bypass=bypass, non_aws=non_aws, control=True)
+
+    assert route.way is way
+    assert (bypassed.way, bypassed.reason) == (TUNNEL, "control")
+
+
 def test_a_host_of_any_length_is_cut_for_the_record() -> None:
     route = decide_route("a" * 5000 + "@", 443, bypass=BYPASS, non_aws="tunnel")
 
     assert route == Route(REFUSE, "a" * 255, 443, "bad-host")
-
-
-def test_a_route_is_told_of_once_and_forgotten() -> None:
-    routes = Routes()
-    told: list[Route] = []
-    route = Route(TUNNEL, "example.com", 443, "non-aws")
-    routes.put("one", route)
-
-    assert routes.get("one") is route
-    assert routes.get("two") is None
-    for client in ("one", "one", "two"):
-        routes.drop(client, told.append)
-
-    assert told == [route]
-    assert routes.get("one") is None

@@ -22,7 +22,9 @@ from awsgate.aws.faults import (
 from awsgate.errors import Code, Refusal
 from faulting import CODES, operation, parsed, render
 
-MAY_PASS = {Code.ROLE_UNAVAILABLE, Code.UPSTREAM_FAILED, Code.GATEWAY_FAULT}
+MAY_PASS = {
+    Code.THROTTLED, Code.ROLE_UNAVAILABLE, Code.UPSTREAM_FAILED, Code.GATEWAY_FAULT,
+}  # fmt: skip
 
 
 class FakeHttpResponse(AWSResponse):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 from awsgate import cli
 from awsgate.ca import ensure_ca
 from commandline import POLICY, Result, Run, without_down
+from controlserving import Serving, at, jwt_of, serving
 
 
 @pytest.fixture
@@ -54,3 +56,41 @@ def run(home: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
         return Result(code or 0, captured.out, without_down(captured.err))
 
     return run
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    with serving(tmp_path_factory.mktemp("gateway")) as found:
+        yield found
+
+
+@pytest.fixture
+def gateway(served: Serving, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Serving:
+    """A gateway, and a user who has never logged in."""
+    served.reset()
+    monkeypatch.setenv("AWSGATE_LOGINS", str(tmp_path / "logins"))
+    for name in ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY", "SSH_CONNECTION", "WSL_DISTRO_NAME"):
+        monkeypatch.delenv(name, raising=False)
+    return served
+
+
+@pytest.fixture
+def clean(monkeypatch: pytest.MonkeyPatch, run: Run) -> Run:
+    """The command line, where no variable names a policy."""
+    for name in ("AWSGATE_POLICY", "AWSGATE_STATE", "AWSGATE_CERTS"):
+        monkeypatch.delenv(name)
+    return run
+
+
+@pytest.fixture
+def token(tmp_path: Path) -> str:
+    path = tmp_path / "token.jwt"
+    path.write_text(jwt_of() + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def here(gateway: Serving, clean: Run, token: str) -> Run:
+    """The command line of somebody who has logged in."""
+    assert clean(*at(gateway), "--id-token-file", token).code == 0
+    return clean

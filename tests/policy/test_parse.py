@@ -616,6 +616,7 @@ def test_nothing_is_a_policy_with_the_defaults() -> None:
         "max_connections": 10000,
         "head_timeout_s": 30.0,
         "idle_timeout_s": 600.0,
+        "max_requests_per_user": 1000,
     }
     assert (spec.session.default_ttl_s, spec.session.max_ttl_s) == (3600, 43200)
     assert (spec.sts.endpoint_url, spec.sts.regional, spec.audit.on_failure) == ("", True, "refuse")

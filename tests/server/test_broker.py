@@ -146,3 +146,36 @@ async def test_a_worker_whose_parent_has_gone_refuses_and_says_so() -> None:
 
 def test_no_repr_shows_the_keys() -> None:
     assert "canary" not in repr(KEYS)
+
+
+# --- tickets --------------------------------------------------------------------
+
+
+async def test_a_ticket_of_one_worker_is_known_at_another() -> None:
+    """What was sent before is there before: a client goes to another worker at once."""
+    broker = Broker(CredentialCache(Sts()))
+    pairs = [socket.socketpair() for _ in range(2)]
+    serving = [asyncio.ensure_future(broker.serve(ours, lambda: None)) for ours, _ in pairs]
+    one, other = (BrokerAssumer(theirs) for _, theirs in pairs)
+    for number in range(50):
+        address = f"192.0.2.{number}"
+        one.put(address, "GATEKEY", "canary")
+        (ticket,) = await other.of(address)
+        assert (ticket.key_id, ticket.password, ticket.uses) == ("GATEKEY", "canary", 0)
+    other.used(address, ticket.number)
+    assert [each.uses for each in await other.of(address)] == [1]
+    assert await one.of("192.0.2.99") == ()
+    for _, theirs in pairs:
+        theirs.shutdown(socket.SHUT_RDWR)
+    await asyncio.gather(*serving)
+    for _, theirs in pairs:
+        theirs.close()
+
+
+async def test_without_a_parent_nobody_is_known() -> None:
+    async with connected(Sts()) as (assumer, _):
+        pass
+
+    with pytest.raises(Refusal) as caught:
+        await assumer.of("192.0.2.1")
+    assert caught.value.code is Code.GATEWAY_FAULT

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
@@ -33,6 +33,9 @@ from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
 from awsgate.policywatch import Watch
 from awsgate.wiring import Gateway, Settings, assemble
+
+if TYPE_CHECKING:
+    from awsgate.web.server import ControlServer
 
 log = logging.getLogger("awsgate")
 
@@ -57,6 +60,7 @@ class AwsGate:
 
     def __init__(self) -> None:
         self.hooks: Hooks | None = None
+        self.control: ControlServer | None = None
         self.watch: Watch | None = None
         self.speaks = True
         """Of reloads. False: another process does."""
@@ -117,11 +121,30 @@ class AwsGate:
         for name in patches.install(hooks.answers):
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
         self.hooks = hooks
+        self._serve_control(gateway)
         self._watch(hooks)
 
+    def _serve_control(self, gateway: Gateway) -> None:
+        """Serve the control API, if the policy says where."""
+        if not gateway.policy.gateway.control.listen:
+            return
+        from awsgate.web.start import gateway_parts, start_control  # heavy, and mostly off
+
+        master = ctx.master
+        self.control = start_control(
+            gateway_parts(gateway, lambda: _port_of(master.addons.get("proxyserver")))
+        )
+        gateway.control_address = self.control.address
+
     def assembled(self, settings: Settings) -> Gateway:
-        """Build the gateway."""
-        return assemble(settings)
+        """Build the gateway. Raises ``SetupError``, also if this host cannot serve it."""
+        gateway = assemble(settings)
+        try:
+            host.check_listening(ctx.options, gateway.policy.gateway)
+        except SetupError:
+            gateway.close()
+            raise
+        return gateway
 
     def _watch(self, hooks: Hooks) -> None:
         """Follow the files of the policy and the locks; SIGHUP reads them at once."""
@@ -164,6 +187,9 @@ class AwsGate:
         if self.watch is not None:
             self.watch.close()
             self.watch = None
+        if self.control is not None:
+            self.control.close()
+            self.control = None
         if ctx.master.should_exit.is_set():
             hooks.close()
         else:  # a reload: another instance follows
@@ -172,9 +198,9 @@ class AwsGate:
 
     # --- events, handed on ------------------------------------------------------
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""
-        self._live().http_connect(flow)
+        return self._live().http_connect(flow)
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
@@ -208,6 +234,10 @@ class AwsGate:
         """See ``Hooks``."""
         self._live().error(flow)
 
+    def client_connected(self, client: connection.Client) -> None:
+        """See ``Hooks``."""
+        self._live().client_connected(client)
+
     def client_disconnected(self, client: connection.Client) -> None:
         """See ``Hooks``."""
         self._live().client_disconnected(client)
@@ -240,9 +270,16 @@ def _announce(gateway: Gateway, server: Any) -> None:
         ca=gateway.ca,
         audit=gateway.audit_path,
         metrics=gateway.metrics_address,
+        control=gateway.control_address,
         warnings=gateway.warnings,
     )
     say(*lines)
+
+
+def _port_of(server: Any) -> int:
+    """Give the port that mitmproxy listens on; 0: none yet."""
+    found = [address[1] for address in server.listen_addrs()] if server is not None else []
+    return next(iter(found), 0)
 
 
 def _give_up(exc: SetupError) -> None:

@@ -8,8 +8,10 @@ normalise or rewrite.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping
 from functools import lru_cache
 from http import HTTPStatus
+from types import MappingProxyType
 
 from mitmproxy import connection, http
 
@@ -17,13 +19,21 @@ from awsgate.aws.faults import FaultResponse
 from awsgate.outgoing import Outgoing
 from awsgate.wire import RequestFacts
 
+NO_MORE: Mapping[str, str] = MappingProxyType({})
+
 
 def facts_of(
-    flow: http.HTTPFlow, connect_host: str | None, connect_port: int = 443
+    flow: http.HTTPFlow,
+    connect_host: str | None,
+    connect_port: int = 443,
+    *,
+    secured: bool = False,
 ) -> RequestFacts:
     """Take the facts of a request as it stands on the wire.
 
     ``connect_host`` is the normalised CONNECT host of the tunnel it came through.
+    ``secured``: the client speaks TLS to the proxy itself. That is its TLS where there was
+    no CONNECT; inside one there must be another, under the name of the host.
     """
     data = flow.request.data
     client = flow.client_conn
@@ -33,7 +43,7 @@ def facts_of(
         authority=data.authority,
         headers=data.headers.fields,
         connect_host=connect_host,
-        tls=client.tls_established,
+        tls=client.tls_established or (secured and connect_host is None),
         sni=client.sni,
         local=is_local(client),
         http_version=data.http_version,
@@ -93,10 +103,12 @@ def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
     )
 
 
-def refuse_connect(flow: http.HTTPFlow, status: int, code: str, text: str) -> None:
+def refuse_connect(
+    flow: http.HTTPFlow, status: int, code: str, text: str, more: Mapping[str, str] = NO_MORE
+) -> None:
     """Answer a CONNECT with a refusal, in words: no SDK shows them, curl does."""
     flow.response = http.Response.make(
         status,
         f"awsgate: {code}: {text}\n",
-        {"Content-Type": "text/plain", "x-awsgate-code": code},
+        {"Content-Type": "text/plain", "x-awsgate-code": code, **more},
     )

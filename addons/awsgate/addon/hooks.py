@@ -13,6 +13,7 @@ mitmproxy would log it and forward the request as it came.
 from __future__ import annotations
 
 import asyncio
+import secrets
 import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -28,10 +29,12 @@ from awsgate.addon.answers import Answers, Clock, trace_of
 from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
+from awsgate.addon.tunnelling import Tunnelling, is_tunnel
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
 from awsgate.lockout import cut_off, may_stay
+from awsgate.publicness import is_open_to_others
 from awsgate.session import check_time
 from awsgate.wiring import Gateway, role_request
 
@@ -55,14 +58,25 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.tunnelling = Tunnelling(
+            gateway,
+            wire,
+            self.routes,
+            self.recorder,
+            clock=clock,
+            entropy=secrets.token_bytes,
+            cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
+        )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
+        self.secured = False
+        """Clients speak TLS to the proxy itself. Set by who listens so."""
         self._current: dict[str, http.HTTPFlow] = {}
         """The last request of each client connection: HTTP/1 has one at a time."""
 
     # --- connections -----------------------------------------------------------
 
-    def http_connect(self, flow: http.HTTPFlow) -> None:
+    def http_connect(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """Decide one CONNECT."""
         request = flow.request
         route = tunnels.decide_route(
@@ -70,41 +84,30 @@ class Hooks:
             request.data.port,
             bypass=self.gateway.bypass,
             non_aws=self.gateway.policy.gateway.non_aws,
+            control=bool(self.gateway.control_address),
         )
         if route.way is tunnels.Way.REFUSE:
             flows.refuse_connect(
                 flow,
                 403,
                 Code.NOT_AN_AWS_ENDPOINT,
-                f"{route.reason}: this gateway does not tunnel there; "
-                "add a bypass rule to kind: gateway if it must",
+                tunnels.why_refused(route),
             )
             self.recorder.refused_tunnel(flow, route, self.clock())
-            return
+            return None
         if route.way is tunnels.Way.TUNNEL:
-            try:
-                self.recorder.check_writable()
-            except Refusal as exc:
-                flows.refuse_connect(flow, 503, exc.code, exc.message)
-                self.recorder.refused_tunnel(flow, route, self.clock(), exc)
-                return
-            flow.metadata[tunnels.TUNNELLED] = True
-            host, port = self.gateway.tunnel_address(route.host, route.port)
-            request.data.host, request.data.port = host, port
-            self.tripwire.approve(flow.client_conn, (host, port), "")
+            return self.tunnelling.connect(flow, route)
         self.routes.put(flow.client_conn.id, route)
         flow.metadata[tripwire.ROUTED] = True
+        return None
 
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """Count a tunnel once it is open."""
-        route = self.routes.get(flow.client_conn.id)
-        if route is not None and route.way is tunnels.Way.TUNNEL:
-            self.recorder.opened_tunnel(flow, route, self.clock())
+        self.tunnelling.connected(flow)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Relay a tunnel untouched: no TLS, no HTTP, no hooks."""
-        route = self.routes.get(nextlayer.context.client.id)
-        if route is not None and route.way is tunnels.Way.TUNNEL:
+        if is_tunnel(self.routes.get(nextlayer.context.client.id)):
             nextlayer.layer = layers.TCPLayer(nextlayer.context, ignore=True)
 
     def tls_start_server(self, data: tls.TlsData) -> None:
@@ -113,15 +116,20 @@ class Hooks:
         if sni:
             data.conn.sni = sni
 
+    def client_connected(self, client: connection.Client) -> None:
+        """Refuse who comes in plain from elsewhere before mitmproxy listens where it is told."""
+        if not (self.secured or flows.is_local(client)) and not is_open_to_others(
+            self.gateway.policy.gateway
+        ):
+            client.error = "awsgate: only clients of this machine are served here"
+
     def client_disconnected(self, client: connection.Client) -> None:
         """Close the books on a connection."""
         last = self._current.pop(client.id, None)
         if last is not None:
             # Recorded long ago, unless mitmproxy broke off without a word to us.
             self._finish(last)
-        self.routes.drop(
-            client.id, lambda route: self.recorder.closed_tunnel(client, route, self.clock())
-        )
+        self.tunnelling.disconnected(client)
 
     def cut_locked(self) -> None:
         """End every request that is under way and that a lock holds by now.
@@ -130,6 +138,7 @@ class Hooks:
         next request stays: the gate refuses that one in words.
         """
         now = self.clock()
+        self.tunnelling.cut_locked()
         for flow in list(self._current.values()):
             trace = trace_of(flow)
             if trace is None or trace.recorded or trace.refusal is not None:
@@ -148,9 +157,7 @@ class Hooks:
 
     def cut_closed_tunnels(self) -> None:
         """End every tunnel that the policy would not open any more."""
-        bypass, non_aws = self.gateway.bypass, self.gateway.policy.gateway.non_aws
-        for client_id in self.routes.closed(bypass=bypass, non_aws=non_aws):
-            self.cut(client_id)
+        self.tunnelling.cut_closed()
 
     def close(self) -> None:
         """Record what is still under way: the gateway goes down."""
@@ -164,12 +171,16 @@ class Hooks:
     def leave(self) -> Legacy:
         """Give what the next instance of the script goes on with: a reload."""
         self.recorder.flush()
-        return Legacy(self.recorder.backlog, self._current)
+        return Legacy(
+            self.recorder.backlog, self._current, self.recorder.in_flight, self.tunnelling
+        )
 
     def inherit(self, legacy: Legacy) -> None:
         """Go on where another instance left off."""
         self.recorder.backlog.take_over(legacy.backlog)
         self._current.update(legacy.current)
+        self.recorder.in_flight = legacy.in_flight
+        self.tunnelling.inherit(legacy.tunnelling)
 
     # --- requests ---------------------------------------------------------------
 
@@ -180,9 +191,13 @@ class Hooks:
             flow,
             route.host if route is not None else None,
             route.port if route is not None else 443,
+            secured=self.secured,
         )
         trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
         flow.metadata[TRACE] = trace
+        before = self._current.get(flow.client_conn.id)
+        if before is not None:  # mitmproxy let it go without a word
+            self._finish(before)
         self._current[flow.client_conn.id] = flow
         if flow.error is not None:
             # mitmproxy refused it and has its own words for the client; ``error``
@@ -209,6 +224,7 @@ class Hooks:
             # Taken for the answer, it would leave the answer to the next request.
             flow.kill()
             return
+        self.tunnelling.note(flow, trace)
         plan = trace.plan
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
@@ -297,6 +313,7 @@ class Hooks:
             flow.metadata[tripwire.PENDING] = True
             return None
         trace.plan = gate.authorise(review, None, now)
+        self.recorder.admit(trace)
         flow.request.stream = trace.take_in
         return self._with_keys(flow, trace, None)
 
@@ -304,6 +321,7 @@ class Hooks:
         body = flow.request.raw_content or b""
         trace.bytes_in = len(body)
         trace.plan = self.gateway.gate.authorise(trace.review, body, self.clock())
+        self.recorder.admit(trace)
         return self._with_keys(flow, trace, body)
 
     def _with_keys(

@@ -17,6 +17,8 @@ from mitmproxy.optmanager import OptManager
 from mitmproxy.proxy import mode_specs
 
 from awsgate.errors import SetupError
+from awsgate.policy import GatewaySpec
+from awsgate.publicness import check_host_can_tls, check_places
 
 REQUIRED: dict[str, tuple[Any, str]] = {
     "connection_strategy": ("lazy", "the real host would be dialled before the request is seen"),
@@ -133,6 +135,14 @@ def listen_mode(options: OptManager, listen: str) -> str | None:
         return None
     host, _, port = listen.rpartition(":")
     return f"regular@{host}:{chosen[0].custom_listen_port or options.listen_port or port}"
+
+
+def check_listening(options: OptManager, spec: GatewaySpec) -> None:
+    """Check that clients may come the way they would. Raises ``SetupError``."""
+    check_host_can_tls(spec)
+    mode = listen_mode(options, spec.listen)
+    modes = [mode_specs.ProxyMode.parse(each) for each in ([mode] if mode else options.mode)]
+    check_places(spec, [each.listen_host(options.listen_host) for each in modes])
 
 
 def slim(master: Master) -> None:

@@ -24,6 +24,8 @@ from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Plan, Resigner
 from awsgate.session import IssuedKeys, session_name_for
 from awsgate.timestamps import utc_millis
+from awsgate.tunnelpass import TunnelCaller
+from awsgate.usage import InFlight
 from awsgate.wiring import Gateway
 
 log = logging.getLogger("awsgate")
@@ -59,6 +61,8 @@ class Trace:
     """The role's session token that the request was signed with."""
     note: str = ""
     """What the gateway itself gave out. For the audit."""
+    counted: str = ""
+    """Whose request under way it is; empty: nobody's, or it is over."""
 
     @property
     def planned(self) -> Plan:
@@ -93,7 +97,7 @@ class Recorder:
     def __init__(self, gateway: Gateway) -> None:
         self.gateway = gateway
         self.backlog = Backlog()
-        self._tunnels: dict[str, float] = {}
+        self.in_flight = InFlight()
 
     def check_writable(self) -> None:
         """Refuse new work while the audit cannot be written, if the operator wants it so."""
@@ -108,11 +112,32 @@ class Recorder:
                 status=503,
             )
 
+    def admit(self, trace: Trace) -> None:
+        """Count a request as under way until it is recorded. Raises ``Refusal``.
+
+        After its signature has been checked: or anybody could use up another's share.
+        """
+        session = trace.review.session
+        if session is None or trace.counted:
+            return
+        who = session.user or session.id  # a web identity's has no user
+        limit = self.gateway.policy.gateway.limits.max_requests_per_user
+        if not self.in_flight.enter(who, limit=limit):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{limit} requests of {session.user or 'this session'} are under way already",
+                hint="wait for some of them to end, and try again",
+            )
+        trace.counted = who
+
     def finished(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
         """Record a request, once."""
         if trace.recorded:
             return
         trace.recorded = True
+        if trace.counted:
+            self.in_flight.leave(trace.counted)
+            trace.counted = ""
         elapsed = perf_counter() - trace.started
         record = _request_record(flow, trace, now, elapsed)
         self._write(record)
@@ -147,30 +172,45 @@ class Recorder:
         self._write(record)
 
     def refused_tunnel(
-        self, flow: http.HTTPFlow, route: Route, now: datetime, refusal: Refusal | None = None
+        self,
+        flow: http.HTTPFlow,
+        route: Route,
+        now: datetime,
+        refusal: Refusal | None = None,
+        *,
+        status: int = 403,
     ) -> None:
         """Record a CONNECT that was refused, by its route or for another cause."""
         record = _tunnel_record("tunnel.refuse", flow.client_conn, route, now)
         if refusal is not None:
-            record.decision, record.code, record.status = "refused", refusal.code.value, 503
-            record.reason = refusal.message
+            record.decision, record.code, record.status = "refused", refusal.code.value, status
+            detail = f" [{refusal.detail}]" if refusal.detail else ""
+            record.reason = f"{refusal.message}{detail}"[:MAX_REASON_CHARS]
         self._write(record)
         self.gateway.metrics.refused(record.code)
 
-    def opened_tunnel(self, flow: http.HTTPFlow, route: Route, now: datetime) -> None:
+    def opened_tunnel(
+        self, client: connection.Client, route: Route, now: datetime, caller: TunnelCaller | None
+    ) -> None:
         """Record a tunnel that was opened."""
-        self._tunnels[flow.client_conn.id] = perf_counter()
-        self.gateway.metrics.tunnel_opened(user="", reason=route.reason)
-        self._write(_tunnel_record("tunnel.open", flow.client_conn, route, now))
+        self._write(_tunnel_record("tunnel.open", client, route, now, caller))
 
-    def closed_tunnel(self, client: connection.Client, route: Route, now: datetime) -> None:
-        """Record the end of a tunnel, if it was one."""
-        opened = self._tunnels.pop(client.id, None)
-        if opened is None or route.way is not Way.TUNNEL:
-            return
-        self.gateway.metrics.tunnel_closed(user="")
-        record = _tunnel_record("tunnel.close", client, route, now)
-        record.ms = round((perf_counter() - opened) * 1000, 3)
+    def closed_tunnel(
+        self,
+        client: connection.Client,
+        route: Route,
+        now: datetime,
+        caller: TunnelCaller | None,
+        *,
+        ms: float,
+        refusal: Refusal | None,
+    ) -> None:
+        """Record the end of a tunnel; ``refusal`` is why it was cut."""
+        record = _tunnel_record("tunnel.close", client, route, now, caller)
+        record.ms = ms
+        if refusal is not None:
+            record.code, record.reason = refusal.code.value, refusal.message[:MAX_REASON_CHARS]
+            record.rule = refusal.detail or record.rule
         self._write(record)
 
     def _write(self, record: AuditRecord) -> None:
@@ -255,12 +295,21 @@ def _session_name(plan: Plan | None, issued: IssuedKeys | None) -> str:
 
 
 def _tunnel_record(
-    event: str, client: connection.Client, route: Route, now: datetime
+    event: str,
+    client: connection.Client,
+    route: Route,
+    now: datetime,
+    caller: TunnelCaller | None = None,
 ) -> AuditRecord:
+    who = caller.proved if caller is not None else None
     return AuditRecord(
         time=utc_millis(now),
         id=str(uuid.uuid4()),
         event=event,
+        user=who.user if who is not None else "",
+        session=who.id if who is not None else "",
+        app=who.app if who is not None else "",
+        role_arn=caller.role_arns[-1] if caller is not None else "",
         client=_peer(client),
         host=f"{route.host}:{route.port}",
         method="CONNECT",

@@ -7,11 +7,12 @@ speaker on it, who goes on where the one before left off.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from mitmproxy import http
 
 from awsgate.addon.backlog import Backlog
+from awsgate.usage import InFlight
 
 
 class Speaker(Protocol):
@@ -48,6 +49,9 @@ class Legacy:
     backlog: Backlog
     current: dict[str, http.HTTPFlow]
     """The requests that are under way, by client connection."""
+    in_flight: InFlight
+    tunnelling: Any
+    """``tunnelling.Tunnelling``, which stands above this module."""
 
 
 @dataclass(slots=True)

@@ -71,6 +71,8 @@ class _Words:
 
 # No code or status here is one that SDKs repeat, but for these, which is wanted:
 #   role-unavailable, upstream-failed, gateway-fault: 5xx, and may pass
+#   throttled: 503 everywhere, though AWS has 400 in some protocols: of a HEAD answer SDKs
+#   see the status alone, and a 503 is repeated, with back-off, by all of them
 #   clock-skew: repeated once with the clock taken from our Date header (Go, Java, JS)
 # EC2 says RequestExpired of expired tokens too; a repeat there is harmless.
 # 403 also where AWS has 400: of a HEAD answer SDKs see the status alone, and botocore
@@ -126,6 +128,9 @@ _WORDS = {
     ),
     Code.DENIED: _Words(
         403, "AccessDenied", "AccessDenied", "UnauthorizedOperation", "AccessDeniedException"
+    ),
+    Code.THROTTLED: _Words(
+        503, "SlowDown", "Throttling", "RequestLimitExceeded", "ThrottlingException"
     ),
     Code.ROLE_UNAVAILABLE: _Words(
         503,

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 COMMANDS = {
     "run": "run",
+    "login": "login",
+    "logout": "logout",
     "env": "env",
     "exec": "exec_",
     "aws": "aws",
@@ -33,6 +35,7 @@ COMMANDS = {
     "schema": "schema",
     "status": "status",
     "lock": "lock",
+    "users": "users",
     "audit": "audit",
     "ca": "ca",
     "session-key": "session_key",

@@ -11,8 +11,11 @@ from awsgate.cli.exec_ import LocalOption, SetOption, StaticOption, exec_
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    GatewayOption,
+    MaxRequestsOption,
     PolicyOption,
     ProxyOption,
+    ReadOnlyOption,
     RegionOption,
     RoleOption,
     StateOption,
@@ -35,6 +38,9 @@ def aws(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
+    read_only: ReadOnlyOption = False,
+    max_requests: MaxRequestsOption = 0,
 ) -> None:
     """Run the AWS CLI as an AWS role: awsgate exec -- aws.
 
@@ -45,5 +51,5 @@ def aws(
     exec_(
         ["aws", *arguments],
         *(user, app, role, ttl, region, proxy, static, local, settings),
-        *(policy, state, certs),
+        *(policy, state, certs, gateway, read_only, max_requests),
     )

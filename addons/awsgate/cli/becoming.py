@@ -17,9 +17,16 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NoReturn
 
 from awsgate.address import proxy_address
+from awsgate.cli.bounded import marked
 from awsgate.cli.issuing import Issued, Wanted
 from awsgate.cli.places import warn_if_down
-from awsgate.variables import Change, access_by_endpoint, access_by_keys, leading_past
+from awsgate.variables import (
+    OF_LOGINS,
+    Change,
+    access_by_endpoint,
+    access_by_keys,
+    leading_past,
+)
 
 if TYPE_CHECKING:
     from awsgate.cli.companion import Watch
@@ -48,22 +55,27 @@ class Run:
         Raises ``SetupError`` if a local gateway is wanted and cannot be had.
         """
         if not self.local:
-            warn_if_down(self.issued.way(self.proxy, "").proxy, "awsgate run, or --local")
+            todo = "awsgate status" if self.wanted.gateway else "awsgate run, or --local"
+            warn_if_down(self.issued.way(self.proxy, "").proxy, todo)
         for entry in leading_past(os.environ):
             sys.stderr.write(f"awsgate: warning: NO_PROXY: {entry} is left out, it is AWS\n")
-        _become(command, self._change().applied(os.environ))
+        environment = {k: v for k, v in os.environ.items() if k not in OF_LOGINS}
+        _become(command, self._change().applied(environment))
 
     def _change(self) -> Change:
         way = self.issued.way(self.proxy, self.region)
         if self.static:
             if self.local:
                 self._accompany(None, "")
-            return access_by_keys(way, self.issued.keys, os.environ)
+            return access_by_keys(way, self.issued.keys, os.environ, self._marks())
         with socket.create_server(("127.0.0.1", 0), backlog=64) as listening:
             token = os.urandom(32).hex()
             self._accompany(listening, token)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}/credentials"
-        return access_by_endpoint(way, url, token, os.environ)
+        return access_by_endpoint(way, url, token, os.environ, self._marks())
+
+    def _marks(self) -> dict[str, str]:
+        return marked(self.wanted, self.issued)
 
     def _accompany(self, listening: socket.socket | None, token: str) -> None:
         from awsgate.cli.companion import accompany

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from awsgate.cli.no import No
-from awsgate.cli.roles import pairs_meant, role_meant, unknown_name
 from awsgate.cli.terminal import columns
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.decide import NO_ROLE_ARN
 from awsgate.policy.fields import ACCOUNT_LABEL
+from awsgate.policy.meant import pairs_meant, role_meant, short_role, unknown_name
 
 MAX_SHOWN = 40
 
@@ -91,13 +91,6 @@ def login_name() -> str:
         return getpass.getuser()
     except (KeyError, OSError):  # a container's user need not have a name
         return ""
-
-
-def short_role(arn: str, others: Sequence[str]) -> str:
-    """Give the name of a role if no other of ``others`` has it, else its ARN."""
-    name = arn.rpartition("/")[2]
-    twins = {other for other in others if other.rpartition("/")[2] == name}
-    return name if len(twins | {arn}) == 1 else arn
 
 
 def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:

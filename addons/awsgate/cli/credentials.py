@@ -13,7 +13,10 @@ import typer
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    GatewayOption,
+    MaxRequestsOption,
     PolicyOption,
+    ReadOnlyOption,
     RoleOption,
     StateOption,
     TtlOption,
@@ -39,6 +42,9 @@ def credentials(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
+    read_only: ReadOnlyOption = False,
+    max_requests: MaxRequestsOption = 0,
 ) -> None:
     """Print gateway credentials for credential_process; exit 1 if the policy says no.
 
@@ -47,4 +53,9 @@ def credentials(
 
     Example: awsgate credentials --app awsconsole-test --role ExampleReadOnlyAccess
     """
-    print_credentials(Told(user, app, role, ttl, policy=policy, state=state, certs=certs))
+    print_credentials(
+        Told(
+            *(user, app, role, ttl, "", "", policy, state, certs),
+            *(gateway, read_only, max_requests),
+        )
+    )

@@ -16,14 +16,18 @@ import typer
 
 from awsgate.address import proxy_address
 from awsgate.cli import athena
+from awsgate.cli.bounded import check_within, marked
 from awsgate.cli.issuing import Issued, issue
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.no import saying_no
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    GatewayOption,
+    MaxRequestsOption,
     PolicyOption,
     ProxyOption,
+    ReadOnlyOption,
     RegionOption,
     RoleOption,
     StateOption,
@@ -76,6 +80,9 @@ def env(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
+    read_only: ReadOnlyOption = False,
+    max_requests: MaxRequestsOption = 0,
 ) -> None:
     """Print gateway credentials as environment variables; exit 1 if the policy says no.
 
@@ -89,27 +96,33 @@ def env(
     if unset:
         _print_undoing(style)
         return
-    wanted = Told(user, app, role, ttl, region, proxy, policy, state, certs).wanted()
-    rules = load_policy(wanted.policy)
+    told = Told(
+        *(user, app, role, ttl, region, proxy, policy, state, certs),
+        *(gateway, read_only, max_requests),
+    )
     with saying_no():
+        wanted = told.wanted()
+        rules = None if wanted.gateway else load_policy(wanted.policy)
         issued = issue(wanted, rules)
+        check_within(issued)
     way = issued.way(proxy, region)
     try:
-        text = _text(style, way, issued)
+        text = _text(style, way, issued, marked(wanted, issued))
     except Unwritable as exc:
         raise SetupError(
             f"--format {style.value} cannot be written: {exc}",
             hint="the folder of the CA may have another name: --certs; or take --format json",
         ) from None
     _warn(style, way)
-    _warn_of_lock(rules, wanted.state, issued)
-    warn_if_down(way.proxy, "awsgate run")
+    if rules is not None:
+        _warn_of_lock(rules, wanted.state, issued)
+    warn_if_down(way.proxy, "awsgate status" if wanted.gateway else "awsgate run")
     if sys.stdout.isatty() and style in _SHELLS:
         sys.stderr.write(f"awsgate: hint: to have these in this shell: {_EVALUATED[style]}\n")
     print(text)
 
 
-def _text(style: Format, way: Way, issued: Issued) -> str:
+def _text(style: Format, way: Way, issued: Issued, marks: dict[str, str]) -> str:
     if style in (Format.ATHENA_ODBC, Format.ATHENA_JDBC):
         region = way.region or os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION")
         if not region:
@@ -117,7 +130,7 @@ def _text(style: Format, way: Way, issued: Issued) -> str:
         way = Way(way.proxy, way.bundle, way.root, region)
         form = athena.odbc if style is Format.ATHENA_ODBC else athena.jdbc
         return form(way, issued.keys, os.environ.get(athena.WORKGROUP) or "primary")
-    return written(style, access_by_keys(way, issued.keys, os.environ))
+    return written(style, access_by_keys(way, issued.keys, os.environ, marks))
 
 
 def _print_undoing(style: Format) -> None:

@@ -13,8 +13,11 @@ import typer
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    GatewayOption,
+    MaxRequestsOption,
     PolicyOption,
     ProxyOption,
+    ReadOnlyOption,
     RegionOption,
     RoleOption,
     StateOption,
@@ -56,6 +59,9 @@ def exec_(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
+    read_only: ReadOnlyOption = False,
+    max_requests: MaxRequestsOption = 0,
 ) -> None:
     """Run a command as an AWS role, and end as it ends; exit 1 if the policy says no.
 
@@ -63,10 +69,15 @@ def exec_(
     on 127.0.0.1, which renews them for as long as the command runs.
 
     Example: awsgate exec --app awsconsole-test -- aws s3 ls
+
+    For an agent: awsgate exec --read-only --ttl 15m --max-requests 500 -- agent
     """
     run(
         command,
-        Told(user, app, role, ttl, region, proxy, policy, state, certs),
+        Told(
+            *(user, app, role, ttl, region, proxy, policy, state, certs),
+            *(gateway, read_only, max_requests),
+        ),
         static=static,
         local=local,
         settings=tuple(settings or ()),

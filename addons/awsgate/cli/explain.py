@@ -31,13 +31,13 @@ from awsgate.cli.question import (
     asked_by_record,
     find_record,
 )
-from awsgate.cli.roles import unknown_name
 from awsgate.cli.terminal import printable
 from awsgate.lockout import clause_of, lock_among, rule_of
 from awsgate.policy import Decision, Lock, Policy, denied_by
 from awsgate.policy.explain import UNKNOWN, Explanation, Missing
 from awsgate.policy.explain import explain as explained
 from awsgate.policy.locks import LockBook
+from awsgate.policy.meant import unknown_name
 from awsgate.policyfile import load_policy
 from awsgate.state import AUDIT_NAME
 from awsgate.timestamps import utc_seconds

@@ -1,7 +1,8 @@
 """``awsgate lock``: shut somebody out at once, and let them in again.
 
 Works on the gateway's state folder, on its machine: no policy is needed, so that a lock
-can be set while the policy is broken. A running gateway sees it within a second.
+can be set while the policy is broken. A running gateway sees it within a second. Whoever is
+logged in at a gateway, in a role with ``options.gateway_admin``, works on that one's.
 """
 
 from __future__ import annotations
@@ -19,10 +20,19 @@ from typing import Annotated, Any
 
 import typer
 
+from awsgate.cli import remotelocks
 from awsgate.cli.durations import seconds_of
-from awsgate.cli.options import JsonOption, PolicyOption, StateOption, policy_path, state_folder
+from awsgate.cli.options import (
+    GatewayOption,
+    JsonOption,
+    PolicyOption,
+    StateOption,
+    policy_path,
+    state_folder,
+)
 from awsgate.cli.revoke import revocation
 from awsgate.cli.terminal import columns
+from awsgate.cli.where import gateway_meant
 from awsgate.errors import SetupError
 from awsgate.locks import BY, CREATED, LockStore
 from awsgate.policy import Lock, Policy
@@ -53,6 +63,7 @@ def add(
     ] = False,
     policy: PolicyOption = None,
     state: StateOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """Add a lock, and print its name. Where several things are given, all must fit.
 
@@ -68,6 +79,12 @@ def add(
     if ttl and expires:
         raise typer.BadParameter("--ttl and --expires are two ways to say one thing")
     now = datetime.now(UTC)
+    if url := gateway_meant(gateway, policy, state):
+        if revoke_aws:
+            raise typer.BadParameter("--revoke-aws is for the gateway's own machine")
+        life_s = seconds_of(ttl) if ttl else remotelocks.seconds_until(expires, now)
+        print(remotelocks.add(url, target, name=name, reason=reason, ttl_s=life_s))
+        return
     until = utc_seconds(now + timedelta(seconds=seconds_of(ttl))) if ttl else expires
     name = name or _made_up(target)
     document = {
@@ -88,12 +105,14 @@ def add(
 def rm(
     name: Annotated[str, typer.Argument(help="Name of the lock, as in awsgate lock ls.")],
     state: StateOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """Take a lock away; exit 1 if there is none of that name.
 
     Example: awsgate lock rm alice-3f9a1c
     """
-    if not _store(state).remove(name):
+    url = gateway_meant(gateway, state)
+    if not (remotelocks.remove(url, name) if url else _store(state).remove(name)):
         sys.stderr.write(f"awsgate: no: there is no lock {name!r} (awsgate lock ls)\n")
         raise typer.Exit(1)
 
@@ -102,6 +121,7 @@ def rm(
 def ls(
     as_json: JsonOption = False,
     state: StateOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """List the locks of the state folder. Those of the policy are in its files.
 
@@ -109,6 +129,9 @@ def ls(
 
     Example: awsgate lock ls
     """
+    if url := gateway_meant(gateway, state):
+        _list(remotelocks.rows(url), as_json=as_json)
+        return
     now, store = datetime.now(UTC), _store(state)
     found = store.read()
     rows = [_row(lock, now) for lock in found.locks]
@@ -121,6 +144,15 @@ def ls(
     fault = found.fault(store.folder)
     if fault is not None:
         raise fault
+
+
+def _list(rows: list[dict[str, Any]], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(rows, indent=2))
+    elif rows:
+        print("\n".join(_table(rows)))
+    else:
+        sys.stderr.write("awsgate: there are no locks\n")
 
 
 def _row(lock: Lock, now: datetime) -> dict[str, Any]:

@@ -48,6 +48,23 @@ RegionOption = Annotated[
 ProxyOption = Annotated[
     str, typer.Option("--proxy", help="URL of the gateway. Default: where the policy says.")
 ]
+GatewayOption = Annotated[
+    str,
+    typer.Option(
+        "--gateway",
+        help="URL of a gateway where you are logged in. Default: that of the newest login.",
+        envvar="AWSGATE_GATEWAY",
+    ),
+]
+ReadOnlyOption = Annotated[
+    bool, typer.Option("--read-only", help="Credentials that can read and list, and no more.")
+]
+MaxRequestsOption = Annotated[
+    int,
+    typer.Option(
+        "--max-requests", min=0, help="Credentials for so many requests; they are not renewed."
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="For programs.")]
 StateOption = Annotated[
     Path | None,

@@ -13,6 +13,7 @@ import stat
 import sys
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 from hashlib import sha256
 from itertools import pairwise
 from pathlib import Path
@@ -26,6 +27,7 @@ from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import (
     AppOption,
     CertsOption,
+    GatewayOption,
     JsonOption,
     PolicyOption,
     ProxyOption,
@@ -38,6 +40,7 @@ from awsgate.cli.options import (
     state_folder,
 )
 from awsgate.cli.terminal import columns
+from awsgate.cli.where import gateway_meant
 from awsgate.errors import SetupError
 from awsgate.variables import NO_PROXY
 
@@ -61,6 +64,7 @@ def write(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
     """Write a profile for each app and role that the user may have, and print their names.
 
@@ -72,36 +76,23 @@ def write(
     """
     check_region(region)
     check_proxy(proxy)
-    from datetime import UTC, datetime
-
-    from awsgate.address import reachable
-    from awsgate.aws.partitions import all_suffixes
-    from awsgate.ca import ensure_ca
-    from awsgate.cli.choice import check_names, choices, default_user
-    from awsgate.policyfile import load_policy
-
-    rules = load_policy(policy_path(policy))
     with saying_no():
-        user = user or default_user(rules)
-        check_names(rules, user, app_name)
-        found = choices(rules, user, app_name, role)
-        if not found:
-            raise No(f"{user} may have no such role")
-        named = _named(choices(rules, user), found)
-        folder = certs_folder_in_use(certs)
-        ca = ensure_ca(folder, suffixes=all_suffixes(), now=datetime.now(UTC))
-        places = _places(policy, state, certs)
+        if at := gateway_meant(gateway, policy, state, certs):
+            of = _of_login(at, user, app_name, role)
+        else:
+            of = _of_policy(user, app_name, role, policy, certs)
+        places = of.places or _places(policy, state, certs)
         new = {
             name: {
                 "credential_process": " ".join(map(_quoted, _process(choice, places))),
-                "ca_bundle": str(ca.bundle),
+                "ca_bundle": of.bundle,
                 **({"region": region} if region else {}),
             }
-            for name, choice in named.items()
+            for name, choice in _named(of.everything, of.found).items()
         }
         _update(new, ())
     print("\n".join(new))
-    url = proxy or f"http://{reachable(rules.gateway.listen)}"
+    url = proxy or of.proxy
     sys.stderr.write(
         "awsgate: a profile cannot name a proxy: once in each shell, "
         f"export HTTPS_PROXY={shlex.quote(url)} NO_PROXY={NO_PROXY}\n"
@@ -146,6 +137,60 @@ def list_(as_json: JsonOption = False) -> None:
         told = _told(settings.get("credential_process", ""))
         rows.append((name, told["user"], told["app"], told["role"]))
     print("\n".join(columns(rows)))
+
+
+# --- what there is to write --------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    everything: list[Choice]
+    """All that the user may have: a name is the same, whichever of them are written."""
+    found: list[Choice]
+    bundle: str
+    proxy: str
+    places: tuple[str, ...] = ()
+    """Options that name the gateway."""
+
+
+def _of_policy(
+    user: str, app_name: str, role: str, policy: Path | None, certs: Path | None
+) -> _Wanted:
+    from datetime import UTC, datetime
+
+    from awsgate.address import gateway_url
+    from awsgate.aws.partitions import all_suffixes
+    from awsgate.ca import ensure_ca
+    from awsgate.cli.choice import check_names, choices, default_user
+    from awsgate.policyfile import load_policy
+
+    rules = load_policy(policy_path(policy))
+    user = user or default_user(rules)
+    check_names(rules, user, app_name)
+    found = choices(rules, user, app_name, role)
+    if not found:
+        raise No(f"{user} may have no such role")
+    folder = certs_folder_in_use(certs)
+    ca = ensure_ca(folder, suffixes=all_suffixes(), now=datetime.now(UTC))
+    proxy = gateway_url(rules.gateway.listen, tls=rules.gateway.tls)
+    return _Wanted(choices(rules, user), found, str(ca.bundle), proxy)
+
+
+def _of_login(gateway: str, user: str, app_name: str, role: str) -> _Wanted:
+    from awsgate.cli.remote import choices_at, client_at
+
+    stored, client = client_at(gateway)
+    everything = choices_at(stored, client, user)
+    found = [
+        choice
+        for choice in everything
+        if app_name in ("", choice.app)
+        and (role in ("", choice.role_arn) or choice.role_arn.endswith(f"/{role}"))
+    ]
+    if not found:
+        raise No(f"{stored.user} may have no such role")
+    places = ("--gateway", stored.gateway)
+    return _Wanted(everything, found, stored.bundle_path, stored.proxy, places)
 
 
 # --- the file ---------------------------------------------------------------------------

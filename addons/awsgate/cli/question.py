@@ -17,9 +17,9 @@ from awsgate.aws.call import Call, access_levels_of, recorded_levels
 from awsgate.aws.catalogue import operation_actions, tenant_service
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.cli.checking import check_region
-from awsgate.cli.roles import pairs_meant
 from awsgate.errors import SetupError
 from awsgate.policy import CallFacts, Policy
+from awsgate.policy.meant import pairs_meant
 from awsgate.policy.misnamed import action_problem
 
 type Pair = tuple[str, str]

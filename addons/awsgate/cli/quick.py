@@ -36,14 +36,21 @@ VALUES = {
     "--policy": "AWSGATE_POLICY",
     "--state": "AWSGATE_STATE",
     "--certs": "AWSGATE_CERTS",
+    "--gateway": "AWSGATE_GATEWAY",
+    "--max-requests": "",
 }
 """Options with a value -> the variable that gives one."""
-FLAGS = ("--static", "--local")
+BOUND = "--read-only"
+FLAGS = ("--static", "--local", BOUND)
 PATHS = ("--policy", "--state", "--certs")
+NUMBERS = ("--max-requests",)
 OF_COMMANDS = {
     "exec": (tuple(VALUES), FLAGS),
     "aws": (tuple(VALUES), FLAGS),
-    "credentials": (tuple(name for name in VALUES if name not in ("--region", "--proxy")), ()),
+    "credentials": (
+        tuple(name for name in VALUES if name not in ("--region", "--proxy")),
+        (BOUND,),
+    ),
 }
 """Command -> its options with a value, and those without."""
 
@@ -87,6 +94,8 @@ def read(command: str, words: Sequence[str]) -> Line | None:
             place += 1
         if not value or value.startswith("-"):
             return None
+        if name in NUMBERS and not (value.isascii() and value.isdecimal() and len(value) < 10):
+            return None
         given[name] = value
     if place < len(words) and words[place] == "--":
         place += 1
@@ -95,10 +104,15 @@ def read(command: str, words: Sequence[str]) -> Line | None:
         return None
     told = {name: given.get(name) or os.environ.get(VALUES[name] or " ") for name in values}
     return Line(
-        {n[2:]: Path(v) if n in PATHS else v for n, v in told.items() if v},
-        {name[2:]: name in given for name in flags},
+        {n[2:].replace("-", "_"): _typed(n, v) for n, v in told.items() if v}
+        | ({"read_only": True} if BOUND in given else {}),
+        {name[2:]: name in given for name in flags if name != BOUND},
         rest,
     )
+
+
+def _typed(name: str, value: str) -> Any:
+    return Path(value) if name in PATHS else int(value) if name in NUMBERS else value
 
 
 def _is_valid(told: Any) -> bool:

@@ -7,9 +7,12 @@ key: who may read the one may mint anyway.
 
     reuse/<what was asked>.json    mode 0600
 
+Where a gateway is asked instead of a policy, they are kept beside the login there.
+
 It serves for the same question alone, and no longer than all that answered it is
-unchanged: the files of the policy, the session key, the CA, this version. A lock needs
-nothing of this: the gateway looks at it with every request.
+unchanged: the files of the policy, the session key, the CA, this version; or the login. A
+lock needs nothing of this: the gateway looks at it with every request. Credentials for a
+number of requests are one command's alone.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 from awsgate.cli.issuing import Issued, Wanted, issue
+from awsgate.cli.no import No
 from awsgate.errors import SetupError
 from awsgate.paths import private_folder, read_private, stamp_of, write_file
 from awsgate.variables import Keys
@@ -43,21 +47,39 @@ def issued_lately(wanted: Wanted) -> Issued:
 
     Raises ``No`` and ``SetupError`` as ``issue`` does.
     """
+    if wanted.max_requests:
+        return issue(wanted)
     asked = _question(wanted)
-    path = wanted.state / FOLDER / f"{_digest(asked)}.json"
+    path = _folder(wanted) / f"{_digest(asked)}.json"
     answered_by = _sources(wanted)
     kept = _read(path, asked, answered_by)
     if kept is not None:
         return kept
     issued = issue(wanted)
     # Only if nothing changed while it was read; the session key may be new.
-    if answered_by is not None and _policy(wanted.policy) == answered_by["policy"]:
+    if answered_by is not None and _unchanged(wanted, answered_by):
         _keep(path, asked, _sources(wanted), issued)
     return issued
 
 
+def _folder(wanted: Wanted) -> Path:
+    if not wanted.gateway:
+        return wanted.state / FOLDER
+    from awsgate.loginstore import folder_of
+
+    return folder_of(wanted.gateway) / FOLDER
+
+
 def again(wanted: Wanted, issued: Issued) -> Issued:
-    """Issue anew what was issued: the same user, app and role, whatever is clear by now."""
+    """Issue anew what was issued: the same user, app and role, whatever is clear by now.
+
+    Raises ``No`` where that would be more than was asked for.
+    """
+    if wanted.max_requests:
+        raise No(
+            f"these credentials were for {wanted.max_requests} requests, and have ended: "
+            "they are not renewed (awsgate exec --ttl gives them longer)"
+        )
     return issue(replace(wanted, user=issued.user, app=issued.app, role=issued.role_arn))
 
 
@@ -66,15 +88,37 @@ def _question(wanted: Wanted) -> dict[str, Any]:
     login = "" if wanted.user else [os.environ.get(n) for n in _LOGIN_NAMES]
     paths = [str(p) for p in (wanted.policy, wanted.state, wanted.certs)]
     named = [wanted.user, wanted.app, wanted.role, wanted.ttl_s]
-    return {"version": __version__, "asked": [*named, *paths], "login": login, "uid": os.getuid()}
+    more = [wanted.gateway, wanted.read_only]
+    return {
+        "version": __version__,
+        "asked": [*named, *paths, *more],
+        "login": login,
+        "uid": os.getuid(),
+    }
 
 
 def _sources(wanted: Wanted) -> dict[str, Any] | None:
     """Give what the answer hangs on; None if a part of it is not there, or not in sight."""
+    if wanted.gateway:
+        return _sources_remote(wanted.gateway)
     policy = _policy(wanted.policy)
     key = [_stamp(wanted.state / name) for name in _KEY_FILES]
     ca = [_stamp(wanted.certs / name) for name in _CA_FILES]
     return None if policy is None else {"policy": policy, "key": key, "ca": ca}
+
+
+def _sources_remote(gateway: str) -> dict[str, Any]:
+    from awsgate.loginstore import folder_of, record_of
+
+    files = sorted(folder_of(gateway).glob("*.pem"))
+    return {"policy": [], "key": [_stamp(record_of(gateway))], "ca": [_stamp(f) for f in files]}
+
+
+def _unchanged(wanted: Wanted, sources: dict[str, Any]) -> bool:
+    """True if what answered has not changed since; the session key may be new."""
+    if wanted.gateway:
+        return _sources_remote(wanted.gateway) == sources
+    return bool(_policy(wanted.policy) == sources["policy"])
 
 
 def _policy(path: Path) -> list[Any] | None:

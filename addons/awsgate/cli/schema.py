@@ -12,7 +12,7 @@ from awsgate.policy.schema import schema as schema_of
 
 
 def schema(
-    kind: Annotated[str, typer.Option(help="One of role, user, app, lock, gateway.")] = "",
+    kind: Annotated[str, typer.Option(help=f"One of {', '.join(KINDS)}.")] = "",
 ) -> None:
     """Print the JSON Schema of the policy's documents, or of one kind.
 

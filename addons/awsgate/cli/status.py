@@ -17,6 +17,7 @@ import typer
 from awsgate.cli.durations import duration_of
 from awsgate.cli.options import (
     CertsOption,
+    GatewayOption,
     JsonOption,
     PolicyOption,
     StateOption,
@@ -24,8 +25,9 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
-from awsgate.cli.surroundings import Seen, look
+from awsgate.cli.surroundings import Seen, look, look_with_login
 from awsgate.cli.terminal import Style, counted, painted, printable
+from awsgate.cli.where import login_meant
 
 
 def status(
@@ -33,22 +35,29 @@ def status(
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,
+    gateway: GatewayOption = "",
 ) -> None:
-    """Show the session of this environment, the gateway, its CA, the policy and the locks.
+    """Show the login, the session of this environment, the gateway, its CA, policy and locks.
 
-    Exit 0 if the session can be used, 1 if not: ended, locked, or the gateway is down.
+    Exit 0 if the session can be used, 1 if not: ended, locked, or the gateway is down. With a
+    login, that must be good; there need be no session then.
 
     Example: awsgate status
     """
-    seen = look(
-        policy_path(policy),
-        state_folder(state),
-        certs_folder(certs),
-        now=datetime.now(UTC),
-        own_state=state is not None,
-    )
+    stored = login_meant(gateway, policy, state, certs)
+    if stored is None:
+        seen = look(
+            policy_path(policy),
+            state_folder(state),
+            certs_folder(certs),
+            now=datetime.now(UTC),
+            own_state=state is not None,
+        )
+    else:
+        seen = look_with_login(stored, now=datetime.now(UTC))
     if as_json:
-        print(json.dumps({"usable": not seen.problems, **asdict(seen)}, indent=2))
+        said = {name: value for name, value in asdict(seen).items() if name != "login" or value}
+        print(json.dumps({"usable": not seen.problems, **said}, indent=2))
     else:
         print("\n".join(_lines(seen)))
     raise typer.Exit(1 if seen.problems else 0)
@@ -56,6 +65,7 @@ def status(
 
 def _lines(seen: Seen) -> Iterator[str]:
     for name, texts in (
+        ("login", _login(seen)),
         ("session", _session(seen)),
         ("gateway", _gateway(seen)),
         ("CA", _ca(seen)),
@@ -70,6 +80,18 @@ def _lines(seen: Seen) -> Iterator[str]:
         yield f"{painted('problem', Style.BAD, sys.stdout)}: {printable(problem)}"
     if not seen.problems:
         yield painted("usable", Style.GOOD, sys.stdout)
+
+
+def _login(seen: Seen) -> Iterator[str]:
+    login = seen.login
+    if login is None:
+        return
+    yield f"{login.user} ({login.connector}) at {login.gateway}"
+    yield f"id {login.id}" + (f", roles {', '.join(login.roles)}" if login.roles else "")
+    if login.ends_in_s > 0:
+        yield f"ends in {duration_of(login.ends_in_s)}, at {login.ends}"
+    else:
+        yield f"ended at {login.ends}"
 
 
 def _session(seen: Seen) -> Iterator[str]:
@@ -110,7 +132,7 @@ def _ca(seen: Seen) -> Iterator[str]:
 def _policy(seen: Seen) -> Iterator[str]:
     policy = seen.policy
     if policy is None:
-        yield "not readable here"
+        yield "the gateway's" if seen.login is not None else "not readable here"
         return
     kinds = ((policy.users, "user"), (policy.roles, "role"), (policy.apps, "app"))
     counts = ", ".join(counted(number, word) for number, word in kinds)

@@ -18,12 +18,15 @@ from cryptography.x509.oid import NameOID
 
 from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
 from awsgate.aws.sigv4 import SigningKeys
-from awsgate.ca import CA_NAME, CERT_NAME, ORGANIZATION
+from awsgate.ca import CA_NAME, CERT_NAME
+from awsgate.certmaking import ORGANIZATION
 from awsgate.cli.lockbooks import lock_books
+from awsgate.cli.seenlogin import SeenLogin, look_at
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gatewaycall import keys_of
 from awsgate.listening import listens
 from awsgate.lockout import clause_of, lock_of, rule_of
+from awsgate.loginstore import ROOT_NAME, Stored
 from awsgate.paths import read_private
 from awsgate.policy import Policy, decide
 from awsgate.policy.locks import LockBook, in_force
@@ -107,6 +110,7 @@ class Seen:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     """Why the session cannot be used; nothing: it can."""
+    login: SeenLogin | None = None
 
 
 def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state: bool) -> Seen:
@@ -123,10 +127,26 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     return seen
 
 
+def look_with_login(stored: Stored, *, now: datetime) -> Seen:
+    """Look around where a login at a gateway is meant: policy, locks and key are there."""
+    seen = Seen()
+    seen.login, problems = look_at(stored, now)
+    seen.problems += problems
+    _gateway(seen, None, stored.proxy)
+    if any(os.environ.get(name) for name in ("AWS_ACCESS_KEY_ID", FULL_URI)):
+        _session(seen, None, now, here=False)
+    else:
+        seen.notes.append("no gateway credentials in this environment (awsgate env, awsgate exec)")
+    if seen.login.version:
+        seen.gateway.version = seen.login.version
+    _ca(seen, Path(stored.root_path).parent, now)
+    return seen
+
+
 # --- the session ---------------------------------------------------------------------
 
 
-def _session(seen: Seen, state: Path, now: datetime, *, here: bool) -> OpenedSession | None:
+def _session(seen: Seen, state: Path | None, now: datetime, *, here: bool) -> OpenedSession | None:
     try:
         keys = keys_of(os.environ)
     except SetupError as exc:
@@ -174,13 +194,13 @@ def _open(
     session: SeenSession,
     keys: SigningKeys,
     claimed: list[str],
-    state: Path,
+    state: Path | None,
     now: datetime,
     *,
     here: bool,
 ) -> OpenedSession | None:
     try:
-        if not (state / KEY_NAME).exists():
+        if state is None or not (state / KEY_NAME).exists():
             seen.problems += claimed
             return None
         opened = open_session(
@@ -230,7 +250,7 @@ def _still_allowed(
 # --- the gateway ------------------------------------------------------------------------
 
 
-def _gateway(seen: Seen, policy: Policy | None) -> None:
+def _gateway(seen: Seen, policy: Policy | None, of_login: str = "") -> None:
     named = {name: os.environ[name] for name in HTTPS_PROXIES if os.environ.get(name)}
     if len(set(named.values())) > 1:
         seen.notes.append("HTTPS_PROXY and https_proxy differ: clients read one or the other")
@@ -240,6 +260,8 @@ def _gateway(seen: Seen, policy: Policy | None) -> None:
         if not seen.gateway.address:
             seen.problems.append(f"{name} is not a URL like http://127.0.0.1:8080")
             return
+    elif of_login:
+        seen.gateway.address, seen.gateway.known_by = proxy_address(of_login), "by the login"
     elif policy is not None:
         seen.gateway.address = reachable(policy.gateway.listen)
         seen.gateway.known_by = "by the policy"
@@ -285,7 +307,12 @@ def _policy(seen: Seen, path: Path) -> Policy | None:
 
 
 def _ca(seen: Seen, certs: Path, now: datetime) -> None:
-    for file in (certs / CA_NAME, certs / CERT_NAME, os.environ.get("NODE_EXTRA_CA_CERTS", "")):
+    for file in (
+        certs / CA_NAME,
+        certs / CERT_NAME,
+        certs / ROOT_NAME,
+        os.environ.get("NODE_EXTRA_CA_CERTS", ""),
+    ):
         ends = _ends(Path(file))
         if ends is None:
             continue

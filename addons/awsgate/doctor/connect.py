@@ -12,13 +12,15 @@ import socket
 import ssl
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http.client import HTTPException, HTTPResponse
+from typing import cast
 
 from cryptography import x509
+from urllib3.util.ssltransport import SSLTransport
 
 from awsgate.address import split
 from awsgate.aws.sigv4 import SigningKeys, sign
@@ -43,7 +45,9 @@ class Way:
     root: bytes
     """The CA's root, PEM."""
     roots: bytes
-    """With those before it."""
+    """With those before it, and that of the gateway itself."""
+    tls: bool = False
+    """It speaks TLS before CONNECT too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +98,11 @@ def skew_of(date: str, asked_at: float, answered_at: float) -> float | None:
 
 def _call(facts: PassageFacts, way: Way, roots: bytes, caller: Caller | None) -> PassageFacts:
     context = ssl.create_default_context(cadata=roots.decode("ascii"))
-    with _tunnel(way) as sock, context.wrap_socket(sock, server_hostname=way.host) as tls:
+    with _tunnel(way) as sock, _wrapped(context, sock, way.host) as tls:
         asked_at = time.time()
         try:
             tls.sendall(_request(way, caller))
-            response = HTTPResponse(tls)
+            response = HTTPResponse(cast("socket.socket", tls))  # it asks for makefile() alone
             response.begin()
             body = response.read(_BODY_BYTES).decode("utf-8", "replace")
         except (OSError, HTTPException):
@@ -118,9 +122,32 @@ def _tunnel(way: Way) -> Iterator[socket.socket]:
         raise _Stopped(Reach.SILENT) from None
     except OSError:
         raise _Stopped(Reach.REFUSED) from None
-    with sock:
+    with _secured(sock, way) as sock:
         _connect(sock, way.host)
         yield sock
+
+
+def _secured(sock: socket.socket, way: Way) -> socket.socket:
+    """Give the connection, with TLS to the proxy itself where it has that."""
+    if not way.tls:
+        return sock
+    host, _ = split(way.address)
+    context = ssl.create_default_context(cadata=way.roots.decode("ascii"))
+    try:
+        return context.wrap_socket(sock, server_hostname=host)
+    except TimeoutError:
+        raise _Stopped(Reach.SILENT) from None
+    except OSError as exc:
+        raise _Stopped(Reach.NO_PROXY, f"no TLS with the proxy itself: {exc}"[:200]) from None
+
+
+def _wrapped(
+    context: ssl.SSLContext, sock: socket.socket, host: str
+) -> AbstractContextManager[ssl.SSLSocket | SSLTransport]:
+    # The module ssl has no TLS in TLS of its own.
+    if isinstance(sock, ssl.SSLSocket):
+        return SSLTransport(sock, context, host)
+    return context.wrap_socket(sock, server_hostname=host)
 
 
 def _connect(sock: socket.socket, host: str) -> None:
@@ -149,8 +176,8 @@ def _issuer(way: Way) -> str:
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE  # only looked at: nothing is sent
     try:
-        with _tunnel(way) as sock, context.wrap_socket(sock, server_hostname=way.host) as tls:
-            raw = tls.getpeercert(binary_form=True)
+        with _tunnel(way) as sock, _wrapped(context, sock, way.host) as tls:
+            raw = tls.getpeercert(True)
         return f"issuer {x509.load_der_x509_certificate(raw or b'').issuer.rfc4514_string()[:200]}"
     except (OSError, ValueError, _Stopped):
         return ""

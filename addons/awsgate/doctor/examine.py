@@ -113,14 +113,15 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
     ca, root = ca_facts(patient.certs)
     state, keys = state_facts(patient.state)
     address = reachable(patient.proxy or (policy.gateway.listen if policy else _LISTEN))
-    place = Place(address, str(patient.certs / CERT_NAME), str(patient.certs / BUNDLE_NAME))
+    tls = policy.gateway.tls if policy else False
+    place = Place(address, str(patient.certs / CERT_NAME), str(patient.certs / BUNDLE_NAME), tls)
     shell = shell_facts(patient.environ, place, root, keys, int(now.timestamp()))
     jobs = _Jobs(patient.timeout_s)
     progress("programs on PATH")
     jobs.start("tools", lambda: tool_facts(shell))
     if not patient.offline and root:
         caller = _caller(patient, policy, shell, keys, now)
-        way = _way(patient, address, root, patient.role_arn or shell.role_arn)
+        way = _way(patient, place, root, patient.role_arn or shell.role_arn)
         jobs.start("gateway", lambda: walk(way, caller))
     wanted = _wanted(patient, policy)
     asker = Asker(policy.gateway, patient.upstream) if policy is not None else None
@@ -151,14 +152,15 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
 # --- the gateway ------------------------------------------------------------------
 
 
-def _way(patient: Patient, address: str, root: bytes, role_arn: str) -> Way:
+def _way(patient: Patient, place: Place, root: bytes, role_arn: str) -> Way:
     try:
         roots = root + (patient.certs / CERT_NAME).read_bytes()
     except OSError:
         roots = root
     partition = BY_ID.get(partition_of(role_arn), BY_ID["aws"])
     host = f"sts.{partition.global_region}.{partition.suffix}"
-    return Way(address, host, partition.global_region, str(patient.certs), root, roots)
+    region, certs = partition.global_region, str(patient.certs)
+    return Way(place.address, host, region, certs, root, roots, tls=place.tls)
 
 
 def _caller(

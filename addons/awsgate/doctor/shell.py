@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from awsgate.address import is_loopback, proxy_address, split
+from awsgate.address import gateway_url, is_loopback, proxy_address, split
 from awsgate.session import KEY_PREFIX
 from awsgate.variables import HTTPS_PROXIES
 
@@ -26,11 +26,13 @@ class Place:
     """``host:port``."""
     root_cert: str
     bundle: str
+    tls: bool = False
+    """Clients speak TLS to the proxy itself."""
 
     @property
     def url(self) -> str:
         """Give what HTTPS_PROXY should be."""
-        return f"http://{self.address}"
+        return gateway_url(self.address, tls=self.tls)
 
 
 @dataclass(frozen=True, slots=True)

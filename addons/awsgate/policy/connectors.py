@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StrictBo
 
 from awsgate.policy.fields import (
     Name,
+    OptionalKeysUrl,
     OptionalProviderUrl,
     ProviderUrl,
     Quoted,
@@ -131,6 +132,9 @@ class OidcSpec(ConnectorSpec):
     device: StrictBool = True
     """Hosts without a browser may log in with a code typed elsewhere, if the provider can."""
     id_tokens: IdTokens | None = None
+    jwks_url: OptionalKeysUrl = ""
+    """Where the issuer's keys are, if not where its discovery says; or ``file:///path``.
+    For machines alone, nothing else of the issuer's is then asked for."""
 
     @model_validator(mode="after")
     def _check_ways(self) -> Self:

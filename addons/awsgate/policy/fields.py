@@ -270,6 +270,14 @@ def provider_url(value: str) -> str:
     return value
 
 
+def _optional_keys_url(value: str) -> str:
+    if value.startswith("file://"):
+        if not value.startswith("file:///") or not value.isprintable():
+            raise ValueError("a file is named by its whole path: file:///etc/awsgate/keys.json")
+        return value
+    return provider_url(value) if value else value
+
+
 def _optional_endpoint_url(value: str) -> str:
     return _endpoint_url(value) if value else value
 
@@ -310,6 +318,7 @@ EndpointUrl = Annotated[str, AfterValidator(_endpoint_url)]
 OptionalEndpointUrl = Annotated[str, AfterValidator(_optional_endpoint_url)]
 ProviderUrl = Annotated[str, AfterValidator(provider_url)]
 OptionalProviderUrl = Annotated[str, AfterValidator(lambda v: provider_url(v) if v else v)]
+OptionalKeysUrl = Annotated[str, AfterValidator(_optional_keys_url)]
 AppUri = Annotated[str, AfterValidator(_app_uri)]
 ExternalId = Annotated[str, AfterValidator(_external_id)]
 TenantService = Annotated[str, AfterValidator(_service)]

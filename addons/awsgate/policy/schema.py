@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, Field, TypeAdapter
 
+from awsgate.policy.connectors import Github, Oidc, Saml
 from awsgate.policy.parse import KINDS
 from awsgate.policy.resources import App, Gateway, Lock, Role, User
 
@@ -22,6 +23,8 @@ def schema(kind: str = "") -> dict[str, Any]:
         model: type[BaseModel] = KINDS[kind]
         return {"$schema": DIALECT, **model.model_json_schema()}
     adapter: TypeAdapter[object] = TypeAdapter(
-        Annotated[Role | User | App | Lock | Gateway, Field(discriminator="kind")]
+        Annotated[
+            Role | User | App | Lock | Gateway | Oidc | Github | Saml, Field(discriminator="kind")
+        ]
     )
     return {"$schema": DIALECT, **adapter.json_schema()}

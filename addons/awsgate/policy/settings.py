@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
 
 from awsgate.policy.fields import (
     Account,
@@ -16,10 +16,12 @@ from awsgate.policy.fields import (
     OptionalEndpointUrl,
     OptionalHostPort,
     OptionalProviderUrl,
+    Quoted,
     Seconds,
     Text,
     empty,
     freeze,
+    label_value,
     not_empty,
 )
 from awsgate.policy.model import Model, PositiveInt
@@ -69,6 +71,10 @@ class Limits(Model):
     """How long a client may take for TLS, or for the head of a request."""
     idle_timeout_s: Annotated[float, Field(strict=True, gt=0, le=86_400)] = 600.0
     """How long a connection may wait for its next request."""
+    max_requests_per_user: PositiveInt = 1000
+    """Under way at a time, in one process. No SDK opens so many by default."""
+    max_tunnels_per_user: PositiveInt = 100
+    """Open at a time, in one process. Of who is known: see ``tunnels.callers``."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:
@@ -161,6 +167,20 @@ class Certificate(Model):
     key_file: Annotated[Text, not_empty]
 
 
+class CertificateToRoles(Model):
+    """Roles for whoever has a client certificate with a subject."""
+
+    subject: Annotated[Quoted, AfterValidator(label_value)]
+    """Of the name in the certificate: exact, with ``*``, or ``^a regular expression$``, whose
+    groups are ``$1`` in the roles."""
+    roles: Annotated[tuple[Name, ...], not_empty]
+
+    @property
+    def wanted(self) -> Mapping[str, str]:
+        """Subject -> pattern, as for the claims of connectors."""
+        return {"subject": self.subject}
+
+
 class ControlSpec(Model):
     """The control API: login, credentials, locks. Always TLS."""
 
@@ -169,6 +189,17 @@ class ControlSpec(Model):
     url: OptionalProviderUrl = ""
     """How clients and identity providers reach it; empty: the first of ``names``, and the
     port of ``listen``."""
+    logins_per_minute: PositiveInt = 60
+    """Attempts to log in of one address, and as many at once after a pause."""
+    client_ca: Text = ""
+    """PEM file of those who issue certificates to clients. Empty: no login by certificate."""
+    certificate_to_roles: tuple[CertificateToRoles, ...] = ()
+
+    @model_validator(mode="after")
+    def _check_certificates(self) -> Self:
+        if bool(self.client_ca) != bool(self.certificate_to_roles):
+            raise ValueError("client_ca and certificate_to_roles go together")
+        return self
 
 
 class TunnelsSpec(Model):

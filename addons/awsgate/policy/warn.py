@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
+from awsgate.policy.connectors import Oidc
 from awsgate.policy.fields import (
     ACCOUNT_LABEL,
     account_and_partition,
@@ -20,6 +21,7 @@ from awsgate.policy.fields import (
 from awsgate.policy.handoff import handoff_warnings
 from awsgate.policy.remark import Remark
 from awsgate.policy.resources import App, Role, User
+from awsgate.policy.sharedissuers import shared_issuer_warnings
 
 
 def warnings_about(resources: Iterable[tuple[str, object]]) -> Iterator[str]:
@@ -33,6 +35,8 @@ def warnings_about(resources: Iterable[tuple[str, object]]) -> Iterator[str]:
             found = _user(resource, apps)
         elif isinstance(resource, Role):
             found = _role(resource, apps)
+        elif isinstance(resource, Oidc):
+            found = shared_issuer_warnings(resource)
         else:
             continue
         yield from (Remark.of(place, line) for line in found)

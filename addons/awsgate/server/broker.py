@@ -11,6 +11,13 @@ again. The messages are JSON, one a line, over a socket pair that only these two
     {"id": 1, "ask": {<RoleRequest>}}        {"id": 1, "keys": {<AwsCredentials>}}
     {"forget": [role_arn, session_name]}     {"id": 1, "refusal": {code, message, ...}}
     {"ready": true}
+
+A call that leads to a tunnel is noted here too (``addon.tickets``): the tunnel may be
+opened at another worker.
+
+    {"ticket": [address, key id, password]}
+    {"used": [address, number]}
+    {"id": 2, "tickets": address}            {"id": 2, "tickets": [<Ticket>, ...]}
 """
 
 from __future__ import annotations
@@ -20,12 +27,13 @@ import json
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from awsgate.addon.tickets import Ticket, TicketBook
 from awsgate.credentials import (
     PER_REQUEST,
     AwsCredentials,
@@ -38,6 +46,7 @@ from awsgate.policy.handoff import Handoff
 from awsgate.telling import Telling
 
 MAX_LINE_BYTES = 256 * 1024  # a session policy has 2,048 characters, fifty tags 20 KiB
+TICKETS_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 60.0  # longer than the parent waits for STS
 
 
@@ -55,15 +64,9 @@ class BrokerAssumer:
 
     def assume(self, request: RoleRequest) -> AwsCredentials:
         """Give credentials, or raise ``Refusal`` as the parent's own assumer does."""
-        answer: Future[dict[str, Any]] = Future()
-        with self._sending:
-            self._next += 1
-            number = self._next
-            self._waiting[number] = answer
+        number, answer = self._expect()
         try:
-            self._send({"id": number, "ask": asdict(request)})
-            if self._gone:  # since before it was asked: nobody reads any more
-                answer.set_exception(OSError())
+            self._ask(number, answer, {"ask": asdict(request)})
             said = answer.result(ANSWER_TIMEOUT_S)
         except (OSError, TimeoutError):
             raise unavailable(
@@ -74,6 +77,43 @@ class BrokerAssumer:
         if "refusal" in said:
             raise Refusal(**{**said["refusal"], "code": Code(said["refusal"]["code"])})
         return AwsCredentials(**said["keys"])
+
+    def _expect(self) -> tuple[int, Future[dict[str, Any]]]:
+        answer: Future[dict[str, Any]] = Future()
+        with self._sending:
+            self._next += 1
+            self._waiting[self._next] = answer
+            return self._next, answer
+
+    def _ask(self, number: int, answer: Future[dict[str, Any]], what: dict[str, Any]) -> None:
+        self._send({"id": number, **what})
+        if self._gone:  # since before it was asked: nobody reads any more
+            answer.set_exception(OSError())
+
+    # --- tickets: see ``addon.tickets.Tickets`` ------------------------------------------
+
+    def put(self, address: str, key_id: str, password: str) -> None:
+        """Have the parent keep a ticket."""
+        self._send({"ticket": [address, key_id, password]})
+
+    def used(self, address: str, number: int) -> None:
+        """Have the parent note that one has served."""
+        with suppress(OSError):
+            self._send({"used": [address, number]})
+
+    async def of(self, address: str) -> Sequence[Ticket]:
+        """Ask the parent for those of an address. Raises ``Refusal``."""
+        number, answer = self._expect()
+        try:
+            self._ask(number, answer, {"tickets": address})
+            said = await asyncio.wait_for(asyncio.wrap_future(answer), TICKETS_TIMEOUT_S)
+        except (OSError, TimeoutError):
+            raise Refusal(
+                Code.GATEWAY_FAULT, "the gateway is restarting", hint="try again", status=503
+            ) from None
+        finally:
+            self._waiting.pop(number, None)
+        return tuple(Ticket(**ticket) for ticket in said["tickets"])
 
     def missing(self) -> list[str]:
         """The parent has looked already."""
@@ -140,6 +180,7 @@ class Broker:
 
     def __init__(self, credentials: CredentialCache) -> None:
         self._credentials = credentials
+        self._book = TicketBook()
         self._telling = Telling()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -150,9 +191,15 @@ class Broker:
             while line := await reader.readline():
                 said = json.loads(line)
                 if "ask" in said:
-                    task = asyncio.ensure_future(self._answer(said, writer))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
+                    self._begin(self._answer(said, writer))
+                elif "tickets" in said:
+                    # A task, so that what has come of other workers is read before.
+                    self._begin(self._give_tickets(said, writer))
+                elif "ticket" in said:
+                    address, key_id, password = said["ticket"]
+                    self._book.put(address, key_id, password, now=time.time())
+                elif "used" in said:
+                    self._book.used(*said["used"])
                 elif "forget" in said:
                     role_arn, session_name = said["forget"]
                     self._credentials.forget(role_arn=role_arn, session_name=session_name)
@@ -162,6 +209,16 @@ class Broker:
             return  # a worker that died in the middle of a line, or writes nonsense
         finally:
             writer.close()
+
+    def _begin(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.ensure_future(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _give_tickets(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
+        tickets = [asdict(ticket) for ticket in self._book.of(said["tickets"])]
+        if not writer.is_closing():
+            writer.write(json.dumps({"id": said["id"], "tickets": tickets}).encode() + b"\n")
 
     async def _answer(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         answer: dict[str, Any] = {"id": said["id"]}

@@ -13,32 +13,41 @@ import socket
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from awsgate.address import joined
+from awsgate.address import host_of, joined
 from awsgate.announcement import announcement, say, warned_of
-from awsgate.aws.partitions import all_suffixes
-from awsgate.ca import CertificateAuthority, ensure_ca
+from awsgate.audit import AuditLog
+from awsgate.ca import CertificateAuthority
 from awsgate.credentials import PER_REQUEST, CredentialCache
-from awsgate.metrics import forget_process, shared_registry
+from awsgate.listening import bind
+from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
-from awsgate.policywatch import Watch, policy_source
+from awsgate.policywatch import Outcome, Reading, Watch, policy_source
+from awsgate.publicness import check_places
+from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
 from awsgate.server.orders import MITMPROXY, Orders
-from awsgate.server.parent import Parent, bind, default_workers
-from awsgate.state import open_state
+from awsgate.server.parent import Parent, default_workers
+from awsgate.servercert import ServerCertificate
+from awsgate.state import State, open_state
 from awsgate.wiring import (
     Settings,
     base_assumer,
     lost_ca,
     metrics_address,
     new_metrics,
+    open_certificates,
+    rotation_of,
     start_warnings,
 )
+
+if TYPE_CHECKING:
+    from awsgate.web.server import ControlServer
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +57,9 @@ class _SetUp:
     settings: Settings
     policy: Policy
     ca: CertificateAuthority
+    certificate: ServerCertificate | None
+    tls: int
+    """File descriptor of it, where clients speak TLS to the proxy; else -1."""
     sockets: list[socket.socket]
     audit_path: Path
     warnings: list[str]
@@ -55,8 +67,9 @@ class _SetUp:
     drain_s: float
     core: str
     last_good: LastGood
+    state: State
 
-    def orders(self, number: int, broker: int) -> Orders:
+    def orders(self, number: int, broker: int, control: str) -> Orders:
         """Give what a worker is told."""
         return Orders(
             number=number,
@@ -68,20 +81,23 @@ class _SetUp:
             broker=broker,
             drain_s=self.drain_s,
             fallback=str(self.last_good.path or ""),
+            tls=self.tls,
             core=self.core,
+            control=control,
         )
 
-    def announce(self, metrics: str) -> None:
+    def announce(self, metrics: str, control: str) -> None:
         """Say that it runs, as the addon of mitmdump does."""
         many = "s" if self.workers > 1 else ""
         shown = ", ".join(joined(*sock.getsockname()[:2]) for sock in self.sockets)
         lines = announcement(
-            f"{shown} with {self.workers} worker{many}",
+            f"{shown}{' (TLS)' * (self.tls >= 0)} with {self.workers} worker{many}",
             self.policy,
             at=self.settings.policy,
             ca=self.ca,
             audit=self.audit_path,
             metrics=metrics,
+            control=control,
             warnings=self.warnings,
         )
         say(*lines)
@@ -103,14 +119,17 @@ def serve(
     policy = load_policy(settings.policy)
     lost = lost_ca(settings)
     state = open_state(settings.state)
-    ca = ensure_ca(settings.certs, suffixes=all_suffixes(), now=datetime.now(UTC))
+    ca, certificate = open_certificates(settings, policy.gateway)
     made = _SetUp(
         settings=settings,
         policy=policy,
         ca=ca,
-        sockets=handed_sockets(os.environ) or [bind(listen or policy.gateway.listen)],
+        certificate=certificate,
+        tls=_tls(policy, certificate),
+        sockets=_sockets(policy, listen),
         audit_path=state.audit_path,
-        warnings=start_warnings(settings, policy, ca, lost=lost),
+        state=state,
+        warnings=start_warnings(settings, policy, ca, certificate, lost=lost),
         workers=workers or default_workers(),
         drain_s=drain_s,
         core=core,
@@ -118,6 +137,25 @@ def serve(
     )
     _raise_file_limit()
     return asyncio.run(_run(made))
+
+
+def _sockets(policy: Policy, listen: str) -> list[socket.socket]:
+    """Give the sockets of systemd, or one of ours, if clients may come that way."""
+    handed = handed_sockets(os.environ)
+    if handed:
+        inet = [sock for sock in handed if sock.family in (socket.AF_INET, socket.AF_INET6)]
+        check_places(policy.gateway, [sock.getsockname()[0] for sock in inet])
+        return handed
+    place = listen or policy.gateway.listen
+    check_places(policy.gateway, [host_of(place)])
+    return [bind(place)]
+
+
+def _tls(policy: Policy, certificate: ServerCertificate | None) -> int:
+    if not policy.gateway.tls or certificate is None:
+        return -1
+    certificate.context()  # what is wrong with it is said here, and once
+    return certificate_file(certificate)
 
 
 async def _run(made: _SetUp) -> int:
@@ -134,10 +172,15 @@ async def _run(made: _SetUp) -> int:
         on_sts=metrics.sts_call,
         on_expiry=metrics.credential_expiry,
     )
+    live = _Live(policy)
+    audit = AuditLog(made.audit_path, rotation_of(policy.gateway))
+    control = _serve_control(made, live, audit, metrics) if policy.gateway.control.listen else None
+    at = control.address if control is not None else ""
     parent = Parent(
-        made.orders,
+        lambda number, broker: made.orders(number, broker, at),
         workers=made.workers,
         sockets=made.sockets,
+        tls=made.tls,
         credentials=credentials,
         notifier=Notifier(os.environ),
         on_death=forget_process,
@@ -145,20 +188,57 @@ async def _run(made: _SetUp) -> int:
     )
     watch = Watch(
         (policy_source(settings.policy),),
-        lambda outcome: made.last_good.keep() if outcome.fault is None else None,
+        lambda outcome: _take(outcome, made, live),
         asyncio.get_running_loop(),
     )
     made.last_good.keep()
     watch.start()
     looking = asyncio.ensure_future(_tell_missing(assumer.missing))
     try:
-        return await parent.run(lambda: made.announce(server.address if server else ""))
+        return await parent.run(lambda: made.announce(server.address if server else "", at))
     finally:
+        if control is not None:
+            control.close()
+        audit.close()
         looking.cancel()
         watch.close()
         credentials.close()
         if server is not None:
             server.close()
+
+
+def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics) -> ControlServer:
+    from awsgate.connect.local import LocalUsers  # heavy, and mostly off
+    from awsgate.web.start import Parts, start_control
+
+    return start_control(
+        Parts(
+            policy=lambda: live.policy,
+            keys=made.state.session_keys,
+            locks_folder=made.state.locks_folder,
+            audit=audit,
+            metrics=metrics,
+            ca=made.ca,
+            certs=made.settings.certs,
+            proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
+            local=LocalUsers(made.state.users_folder),
+            users_folder=made.state.users_folder,
+        )
+    )
+
+
+@dataclass(slots=True)
+class _Live:
+    """The policy in force, for the control API; the workers read it themselves."""
+
+    policy: Policy
+
+
+def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
+    if outcome.fault is None:
+        made.last_good.keep()
+    if isinstance(outcome.value, Reading):
+        live.policy = outcome.value.policy
 
 
 async def _tell_missing(missing: Callable[[], list[str]]) -> None:

@@ -18,6 +18,7 @@ from time import monotonic
 from typing import Any
 
 from mitmproxy.addonmanager import traverse
+from mitmproxy.connection import ConnectionState
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 from mitmproxy.proxy.server import ConnectionIO
@@ -110,6 +111,8 @@ class Connection(ProxyConnectionHandler):
             if isinstance(event, events.DataReceived) and event.connection is self.client:
                 self.heard = monotonic()
                 self.since = self.since or self.heard
+            elif isinstance(event, events.ConnectionClosed) and not self._halves(event.connection):
+                event.connection.state = ConnectionState.CLOSED
             due: deque[events.Event] = deque((event,))
             while due:
                 try:
@@ -141,12 +144,19 @@ class Connection(ProxyConnectionHandler):
             self._unsent.setdefault(command.connection, []).append(command.data)
         elif isinstance(command, commands.CloseTcpConnection):
             self._flush()
-            self.close_connection(command.connection, command.half_close)
+            half = command.half_close and self._halves(command.connection)
+            self.close_connection(command.connection, half)
         elif isinstance(command, commands.CloseConnection):
             self._flush()
             self.close_connection(command.connection, half_close=False)
         else:
             raise TypeError(f"unexpected command: {command}")
+
+    def _halves(self, of: Any) -> bool:
+        """True if one direction can end before the other: not in TLS below mitmproxy's layers."""
+        held = self.transports.get(of)
+        writer = held.writer if held is not None else None
+        return not isinstance(writer, asyncio.StreamWriter) or writer.can_write_eof()
 
     def _flush(self) -> None:
         """Write what an event gave rise to: a system call a connection, not one a piece."""
@@ -177,7 +187,10 @@ class Connection(ProxyConnectionHandler):
             self._task(rest, command.name, keep=True)
         elif command.blocking:
             due.append(events.HookCompleted(command))
-        if command.name == "http_connect" and data.metadata.get(TUNNELLED):
+        self._note_tunnel(command.name, data)
+
+    def _note_tunnel(self, name: str, data: Any) -> None:
+        if name == "http_connect" and data.metadata.get(TUNNELLED):
             self.relayed = True  # it may be silent
 
     async def _finish_hook(
@@ -189,6 +202,7 @@ class Connection(ProxyConnectionHandler):
     ) -> None:
         with self.timeout_watchdog.disarm():
             await call_on(hooks, data, waiting)
+        self._note_tunnel(command.name, data)
         if command.blocking:
             await self.server_event(events.HookCompleted(command))
 

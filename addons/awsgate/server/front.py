@@ -5,8 +5,9 @@ Both have the same hooks called. A front may bring addons of its own along.
 
 from __future__ import annotations
 
+import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 from mitmproxy import ctx
@@ -20,8 +21,12 @@ from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import Pool
 from awsgate.server.core.site import Site
 from awsgate.server.core.tls import Leaves, Trust
+from awsgate.server.door import Door
 from awsgate.server.held import Held
 from awsgate.server.mode import Listening
+
+type MakeDoor = Callable[[Callable[[], asyncio.BaseProtocol]], Door]
+"""Makes what lets TLS begin before a front sees anything."""
 
 
 class Front(Protocol):
@@ -50,8 +55,8 @@ class Front(Protocol):
 class MitmproxyFront:
     """mitmproxy's own server and layers. It starts by itself, with the master."""
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        Listening.sockets = sockets
+    def __init__(self, sockets: Sequence[socket.socket], door: MakeDoor | None = None) -> None:
+        Listening.sockets, Listening.door = sockets, door
         self._server = proxyserver.Proxyserver()
         self.connections: dict[Any, Any] = self._server.connections
         self.before = (disable_h2c.DisableH2C(), self._server, next_layer.NextLayer())
@@ -75,8 +80,8 @@ class OwnFront:
     before: Sequence[object] = ()
     after: Sequence[object] = ()
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
-        self._sockets = sockets
+    def __init__(self, sockets: Sequence[socket.socket], door: MakeDoor | None = None) -> None:
+        self._sockets, self._door = sockets, door
         self.connections: dict[Any, Held] = {}
         self._listener: Listener | None = None
 
@@ -96,7 +101,7 @@ class OwnFront:
             Pool(hooks, trust, connect_timeout_s),
             self.connections,
         )
-        self._listener = Listener(site)
+        self._listener = Listener(site, self._door)
         await self._listener.start(self._sockets)
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mitmproxy import ctx
@@ -17,8 +17,7 @@ from mitmproxy.proxy import layers, mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 
 from awsgate.server.connection import Connection, Hooks
-
-BACKLOG = 4096
+from awsgate.server.door import BACKLOG, Door
 
 
 class AwsgateMode(mode_specs.RegularMode):
@@ -32,6 +31,8 @@ class Listening:
 
     sockets: Sequence[socket.socket] = ()
     hooks: Hooks | None = None
+    door: Callable[[Callable[[], asyncio.BaseProtocol]], Door] | None = None
+    """Makes what lets TLS begin before a protocol sees anything; None: clients speak plain."""
 
 
 class AwsgateInstance(mode_servers.AsyncioServerInstance[AwsgateMode]):
@@ -43,6 +44,10 @@ class AwsgateInstance(mode_servers.AsyncioServerInstance[AwsgateMode]):
 
     async def listen(self, host: str, port: int) -> list[Any]:  # noqa: ARG002 - the parent chose
         """Take connections of the sockets."""
+        if Listening.door is not None:
+            door = Listening.door(self._protocol)
+            door.open(Listening.sockets)
+            return [door]
         servers = []
         for sock in Listening.sockets:
             # asyncio takes as many as the backlog at a time, and would leave the other
@@ -50,6 +55,12 @@ class AwsgateInstance(mode_servers.AsyncioServerInstance[AwsgateMode]):
             servers.append(await asyncio.start_server(self.handle_stream, sock=sock, backlog=1))
             sock.listen(BACKLOG)
         return servers
+
+    def _protocol(self) -> asyncio.StreamReaderProtocol:
+        """Give what asyncio.start_server makes for each connection."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader(loop=loop)
+        return asyncio.StreamReaderProtocol(reader, self.handle_stream, loop=loop)
 
     async def handle_stream(self, reader: Any, writer: Any = None) -> None:
         """Serve one client connection."""

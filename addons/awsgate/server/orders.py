@@ -25,6 +25,10 @@ class Orders:
     drain_s: float
     fallback: str = ""
     """A copy of the last policy that was in order; empty: none."""
+    tls: int = -1
+    """File descriptor of the certificate for TLS to the proxy itself; -1: there is none."""
+    control: str = ""
+    """Where the control API answers; empty: nowhere."""
     core: str = MITMPROXY
     """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 

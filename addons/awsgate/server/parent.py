@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import signal
 import socket
 import sys
@@ -23,7 +22,6 @@ from time import monotonic
 
 from awsgate.announcement import say
 from awsgate.credentials import CredentialCache
-from awsgate.errors import SetupError
 from awsgate.server.broker import Broker
 from awsgate.server.notify import Notifier
 from awsgate.server.orders import Orders
@@ -57,12 +55,14 @@ class Parent:
         *,
         workers: int,
         sockets: list[socket.socket],
+        tls: int,
         credentials: CredentialCache,
         notifier: Notifier,
         on_death: Callable[[int], None],
         drain_s: float,
     ) -> None:
         self._orders, self._sockets = orders, sockets
+        self._tls = [tls] if tls >= 0 else []
         self._broker = Broker(credentials)
         self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
         self._workers = [Worker(number) for number in range(workers)]
@@ -149,7 +149,7 @@ class Parent:
         orders = self._orders(number, channel.fileno())
         return await asyncio.create_subprocess_exec(
             sys.executable, "-O", "-m", "awsgate.server.worker", orders.text(),
-            pass_fds=(*listening, channel.fileno()),
+            pass_fds=(*listening, *self._tls, channel.fileno()),
             stdin=asyncio.subprocess.DEVNULL,
             # The gateway's own AWS credentials are the parent's alone.
             env={name: v for name, v in os.environ.items() if not name.startswith("AWS_")},
@@ -180,28 +180,6 @@ class Parent:
 
     def _status(self) -> str:
         return f"{len(self._workers)} workers"
-
-
-def bind(address: str) -> socket.socket:
-    """Listen on ``host:port`` or ``[v6]:port``. Raises ``SetupError``."""
-    host, colon, port = address.rpartition(":")
-    host = host.removeprefix("[").removesuffix("]")
-    if not (colon and re.fullmatch("[0-9]{1,5}", port) and int(port) < 65536):
-        raise SetupError(f"{address!r} is not host:port", hint="like --listen 127.0.0.1:8080")
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, int(port)))
-        sock.listen(4096)
-    except (OSError, ValueError) as exc:
-        sock.close()
-        raise SetupError(
-            f"cannot listen on {address}: {getattr(exc, 'strerror', '') or exc}",
-            hint="choose another address with --listen, or stop what listens there",
-        ) from exc
-    sock.set_inheritable(True)
-    return sock
 
 
 def _how(code: int) -> str:

@@ -13,9 +13,9 @@ import logging
 import signal
 import socket
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from mitmproxy import ctx, options
 from mitmproxy.addons import block, core, errorcheck
@@ -24,9 +24,11 @@ from mitmproxy.master import Master
 from awsgate.addon import tripwire
 from awsgate.addon.entry import AwsGate
 from awsgate.addon.hooks import Hooks as GateHooks
+from awsgate.policy.settings import Limits
 from awsgate.server.bounds import Bounds
 from awsgate.server.broker import BrokerAssumer, WorkerCredentials
 from awsgate.server.connection import Hooks
+from awsgate.server.door import Door, handed_context
 from awsgate.server.drain import Draining
 from awsgate.server.front import Front, MitmproxyFront, OwnFront
 from awsgate.server.mode import AwsgateMode, Listening
@@ -42,16 +44,32 @@ class WorkerGate(AwsGate):
     def __init__(self, orders: Orders, broker: BrokerAssumer, front: Front) -> None:
         super().__init__()
         self._broker, self._front = broker, front
+        self._control = orders.control
         self._fallback = Path(orders.fallback) if orders.fallback else None
         self.speaks = orders.number == 0
+        self._secured = orders.tls >= 0
 
     def assembled(self, settings: Settings) -> Gateway:
         """Build the gateway."""
         settings = replace(settings, fallback=self._fallback)
-        return assemble(settings, assumer=self._broker, new_cache=WorkerCredentials)
+        gateway = assemble(
+            settings, assumer=self._broker, new_cache=WorkerCredentials, is_worker=True
+        )
+        gateway.control_address = self._control
+        return gateway
+
+    def _serve_control(self, gateway: Gateway) -> None:
+        """The parent serves it."""
+
+    def no_tls(self, why: str) -> None:
+        """Count a connection that did not come to TLS."""
+        if self.hooks is not None:
+            self.hooks.gateway.metrics.tls_failed(why)
 
     def _watch(self, hooks: GateHooks) -> None:
         super()._watch(hooks)
+        hooks.secured = self._secured
+        hooks.tunnelling.tickets = self._broker
         hooks.cut = self._front.cut
 
     async def _listen(self, hooks: GateHooks) -> None:
@@ -67,7 +85,7 @@ class LeanMaster(Master):
         super().__init__(opts, with_termlog=False)
         self._legacy_log_events.uninstall()
         self.gate, self.front, self.draining = gate, front, Draining()
-        self.bounds = Bounds(front.connections, self._limits)
+        self.bounds = Bounds(front.connections, self.limits)
         self.addons.add(
             core.Core(),
             block.Block(),
@@ -82,7 +100,8 @@ class LeanMaster(Master):
         chain.sort(key=lambda addon: getattr(addon, "name", "") == tripwire.NAME)  # stable
         Listening.hooks = Hooks(chain)
 
-    def _limits(self) -> Any:
+    def limits(self) -> Limits:
+        """Give the limits in force."""
         if self.gate.hooks is None:
             raise RuntimeError("the gate is not set up")
         return self.gate.hooks.gateway.policy.gateway.limits
@@ -108,7 +127,21 @@ async def _serve(orders: Orders) -> None:
     loop = asyncio.get_running_loop()
     broker = BrokerAssumer(socket.socket(fileno=orders.broker))
     sockets = [socket.socket(fileno=fd) for fd in orders.sockets]
-    front: Front = OwnFront(sockets) if orders.core == OWN else MitmproxyFront(sockets)
+    context = handed_context(orders.tls) if orders.tls >= 0 else None
+
+    def door(protocol: Callable[[], asyncio.BaseProtocol]) -> Door:
+        if context is None:
+            raise RuntimeError("there is no certificate")
+        return Door(
+            context,
+            protocol,
+            limits=master.limits,
+            held=lambda: len(front.connections),
+            on_failure=gate.no_tls,
+        )
+
+    make = door if context is not None else None
+    front: Front = OwnFront(sockets, make) if orders.core == OWN else MitmproxyFront(sockets, make)
     opts = options.Options()
     gate = WorkerGate(orders, broker, front)
     master = LeanMaster(opts, gate, front)

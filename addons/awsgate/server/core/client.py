@@ -118,7 +118,7 @@ class Client(Near):
 
     def eof_received(self) -> bool:
         """The client sends no more. Of HTTP that is taken for its end."""
-        if self._relay is not None and self.tls is None and self.step is Step.RELAY:
+        if self._relay is not None and self.halves and self.step is Step.RELAY:
             return self._relay.on_client_eof()
         self._guarded(self._gone)
         return False

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 from awsgate.server.core.client import Client
 from awsgate.server.core.site import Site
-from awsgate.server.mode import BACKLOG
+from awsgate.server.door import BACKLOG, Door
 
 LOOK_S = 1.0
 
@@ -17,14 +17,20 @@ LOOK_S = 1.0
 class Listener:
     """Takes connections until it is told to stop."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._servers: list[asyncio.Server] = []
+    def __init__(
+        self, site: Site, door: Callable[[Callable[[], asyncio.BaseProtocol]], Door] | None = None
+    ) -> None:
+        self._site, self._door = site, door
+        self._servers: list[asyncio.Server | Door] = []
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Take connections of these sockets, one at a time, as ``mode`` explains."""
         loop = asyncio.get_running_loop()
-        for sock in sockets:
+        if self._door is not None:
+            door = self._door(lambda: Client(self._site))
+            door.open(sockets)
+            self._servers.append(door)
+        for sock in () if self._door is not None else sockets:
             self._servers.append(
                 await loop.create_server(lambda: Client(self._site), sock=sock, backlog=1)
             )

@@ -87,11 +87,16 @@ class Near(asyncio.Protocol):
             if not self._paused and self._transport is not None:
                 self._transport.resume_reading()
 
+    @property
+    def halves(self) -> bool:
+        """True if one direction can end before the other: not in TLS, of ours or below it."""
+        return self.tls is None and self._transport is not None and self._transport.can_write_eof()
+
     def send_eof(self) -> None:
         """Say that no more comes."""
         self.flush()
         if self._transport is not None and not self._transport.is_closing():
-            if self.tls is not None:
+            if not self.halves:
                 self.close()
             else:
                 self._say_all()
@@ -99,13 +104,18 @@ class Near(asyncio.Protocol):
     def _say_all(self) -> None:
         if self._transport is not None and not self._said_all:
             self._said_all = True
-            self._transport.write_eof()
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
 
     def linger(self) -> None:
         """Close our end. A client that is still sending would lose our answer to a reset."""
         if self._transport is None or self.step in (Step.LINGER, Step.OVER):
             return
         self.flush()
+        if self.step is not Step.BODY and not self._transport.can_write_eof():
+            # TLS below: our end cannot be closed alone. And there is nothing more to come.
+            self.close()
+            return
         self.step, self._deadline = Step.LINGER, monotonic() + LINGER_S
         self._buffer.clear()
         self.resume(self._paused)

@@ -1,12 +1,13 @@
-"""A role called by its name on the command line: which IAM role is meant."""
+"""A role called by its name, by whoever asks for credentials: which IAM role is meant. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from awsgate.aws.catalogue import similar
-from awsgate.policy import Policy, grantable_roles, may_be
+from awsgate.policy.decide import grantable_roles, may_be
 from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition
+from awsgate.policy.resources import Policy
 
 MOST_NAMES = 10
 
@@ -64,6 +65,13 @@ def pairs_meant(
     meant = [(name, role_meant(policy, user, name, role)[0]) for name in policy.apps]
     arns = [(name, arn) for name, arn in meant if arn.startswith("arn:")]
     return sorted({*listed, *(p for p in arns if may_be(policy, user, *p))}) or arns, ""
+
+
+def short_role(arn: str, others: Sequence[str]) -> str:
+    """Give the name of a role if no other of ``others`` has it, else its ARN."""
+    name = arn.rpartition("/")[2]
+    twins = {other for other in others if other.rpartition("/")[2] == name}
+    return name if len(twins | {arn}) == 1 else arn
 
 
 def _is_called(arn: str, name: str) -> bool:

@@ -1,0 +1,147 @@
+"""Gateway credentials for a command, asked for at a gateway with a login there.
+
+The twin of ``issuing.issue``: the same question, the same answer. What the user may have
+the gateway says; nothing of its policy is here.
+"""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from awsgate.cli.issuing import Issued, Wanted
+from awsgate.cli.no import No
+from awsgate.cli.terminal import columns
+from awsgate.cli.where import ended, login_at
+from awsgate.controlclient import ControlClient as ControlClient
+from awsgate.controlclient import ControlError, IssuedAnswer, Root, roots_in
+from awsgate.errors import Code, SetupError
+from awsgate.loginstore import Stored
+from awsgate.paths import read_private
+from awsgate.variables import Keys
+
+if TYPE_CHECKING:
+    from awsgate.cli.choice import Choice
+
+MAX_SHOWN = 40
+LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
+"""Codes that say that the login itself is no good."""
+
+
+def issue_remotely(wanted: Wanted) -> Issued:
+    """Ask the gateway that is wanted. Raises ``No`` and ``SetupError``, as ``issue`` does."""
+    stored, client = client_at(wanted.gateway)
+    _check_user(stored, wanted.user)
+    with asking(stored):
+        given = client.credentials(
+            app=wanted.app,
+            role=wanted.role,
+            ttl_s=wanted.ttl_s,
+            read_only=wanted.read_only,
+            max_requests=wanted.max_requests,
+        )
+    return Issued(
+        user=given.user,
+        app=given.app,
+        role_arn=given.role_arn,
+        keys=Keys(
+            given.access_key_id, given.secret_access_key, given.session_token, given.expires_at
+        ),
+        life_s=max(1, given.expires_at - int(time.time())),
+        listen="",
+        bundle=stored.bundle_path,
+        root=stored.root_path,
+        proxy=stored.proxy,
+        proxy_user=_proxy_user(stored, given),
+    )
+
+
+def _proxy_user(stored: Stored, given: IssuedAnswer) -> str:
+    if not stored.tunnel_auth or not given.proxy_password:
+        return ""
+    return f"{quote(given.access_key_id, safe='')}:{quote(given.proxy_password, safe='')}"
+
+
+def client_at(gateway: str) -> tuple[Stored, ControlClient]:
+    """Give the login at a gateway, and what asks there with it. Raises ``SetupError``."""
+    stored = login_at(gateway)
+    return stored, ControlClient(stored.gateway, root_of(stored), login=stored.login)
+
+
+def choices_at(stored: Stored, client: ControlClient, user: str) -> list[Choice]:
+    """Give all roles that the gateway lists for us. Raises ``No`` if that is not ``user``."""
+    from awsgate.cli.choice import Choice
+
+    _check_user(stored, user)
+    with asking(stored):
+        found = client.roles()
+    try:
+        return [Choice(stored.user, str(r["app"]), str(r["role_arn"])) for r in found]
+    except (KeyError, TypeError):
+        raise SetupError(f"what {stored.gateway} says of roles cannot be read") from None
+
+
+def _check_user(stored: Stored, user: str) -> None:
+    if user not in ("", stored.user):
+        raise No(
+            f"the login at {stored.gateway} is that of {stored.user}, not {user}",
+            hints=[f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}"],
+        )
+
+
+def root_of(stored: Stored) -> Root:
+    """Give the root that was trusted at login: of the file's the one with the pin."""
+    from pathlib import Path
+
+    try:
+        found = roots_in(read_private(Path(stored.root_path)) or b"")
+    except ValueError:
+        found = []
+    for root in found:
+        if root.pin == stored.pin:
+            return root
+    raise SetupError(
+        f"{stored.root_path} does not hold the root of {stored.gateway}",
+        hint=f"{stored.again()} --ca-pin {stored.pin}",
+    )
+
+
+@contextmanager
+def asking(stored: Stored) -> Iterator[None]:
+    """Translate a gateway's no to somebody who is logged in there."""
+    try:
+        yield
+    except ControlError as no:
+        if no.status == 401 or no.code in LOGIN_OVER:
+            raise ended(stored) from None
+        if no.status >= 500:
+            raise SetupError(f"{no.message} [{no.code}]", hint=no.hint) from None
+        hints = [no.hint] if no.hint else []
+        if no.code == Code.LOCKED:
+            hints.append("a lock is taken away by who set it (awsgate lock ls)")
+        raise No(no.message, table(no.choices), hints=[*hints, *_example(no.choices)]) from None
+
+
+def table(choices: Sequence[Any]) -> list[str]:
+    """Give the lines of a table of apps and roles, as ``choice`` has it."""
+    rows = [("APP", "ACCOUNT", "ROLE")]
+    for choice in choices[:MAX_SHOWN]:
+        names = (str(choice.get(name, "")) for name in ("app", "account", "role"))
+        app, account, role = names
+        rows.append((app, account, role or str(choice.get("role_arn", ""))))
+    lines = [f"  {line}" for line in columns(rows)] if choices else []
+    more = len(choices) - MAX_SHOWN
+    return [*lines, f"  and {more} more"] if more > 0 else lines
+
+
+def _example(choices: Sequence[Any]) -> list[str]:
+    if not choices:
+        return []
+    first = choices[0]
+    role = str(first.get("role") or first.get("role_arn", ""))
+    words = ("--app", str(first.get("app", "")), "--role", role)
+    return [f"for the first: {shlex.join(words)}"]

@@ -1,0 +1,102 @@
+"""Where a command gets its answers: of the policy here, or of a gateway with a login there.
+
+    1  a gateway that is named: --gateway, AWSGATE_GATEWAY
+    2  a policy, state or CA that is named, by an option or a variable: here
+    3  a login that has not ended: its gateway, of several the newest
+    4  here
+
+So nothing changes for who has never logged in.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from awsgate.errors import SetupError
+
+if TYPE_CHECKING:
+    from awsgate.loginstore import Stored
+
+
+def gateway_meant(named: str, *here: Path | None) -> str:
+    """Give the URL of the gateway to ask; empty: the policy here says.
+
+    ``here`` are the places of this machine that were named. Raises ``SetupError`` if
+    nobody is logged in where that is needed.
+    """
+    stored = login_meant(named, *here)
+    if stored is None:
+        return ""
+    if stored.has_ended(time.time()):
+        raise ended(stored)
+    return stored.gateway
+
+
+def login_meant(named: str, *here: Path | None) -> Stored | None:
+    """Give the login to go by, without its token; None: the policy here says.
+
+    One that has ended is meant where it was named, or where there is no policy.
+    """
+    if named:
+        return _named(named)
+    if any(here):
+        return None
+    from awsgate.loginstore import load
+
+    stored = load(with_login=False)
+    if stored is None or not stored.has_ended(time.time()):
+        return stored
+    from awsgate.cli.places import policy_path
+
+    if not policy_path(None).exists():
+        return stored
+    _note(
+        f"the login at {stored.gateway} has ended, so the policy here is asked ({stored.again()})"
+    )
+    return None
+
+
+@cache
+def _note(text: str) -> None:
+    """Say it once, however often the question is asked."""
+    sys.stderr.write(f"awsgate: note: {text}\n")
+
+
+def _named(gateway: str) -> Stored:
+    from awsgate.cli.checking import bad_parameter
+    from awsgate.loginstore import gateway_url, load
+
+    try:
+        url = gateway_url(gateway)
+    except ValueError as exc:
+        # Not repeated: it may hold a password.
+        raise bad_parameter(f"--gateway is not a URL like https://gate:3081: {exc}") from None
+    stored = load(url, with_login=False)
+    if stored is None:
+        raise SetupError(
+            f"nobody is logged in at {url} here", hint=f"awsgate login --gateway {url}"
+        )
+    return stored
+
+
+def login_at(gateway: str) -> Stored:
+    """Give the login at a gateway, with its token. Raises ``SetupError`` if it has ended."""
+    from awsgate.loginstore import load
+
+    stored = load(gateway)
+    if stored is None:
+        raise SetupError(
+            f"the login at {gateway} is gone (logged out): awsgate login --gateway {gateway}"
+        )
+    if stored.has_ended(time.time()):
+        raise ended(stored)
+    return stored
+
+
+def ended(stored: Stored) -> SetupError:
+    """Give what is said of a login that has ended: one line, for SDKs show no more."""
+    return SetupError(f"the login of {stored.user} at {stored.gateway} has ended: {stored.again()}")

@@ -1,0 +1,166 @@
+"""Asks an identity provider, and believes nothing about the size and shape of its answer.
+
+HTTPS, or plain HTTP if the provider is on this machine; no redirects, no cookies, no
+compression; a limit in bytes and one in seconds for the whole answer.
+
+What is fetched again and again (metadata, keys) is ``Remembered``: fetched once for all
+who wait, at most every ``RETRY_S`` seconds, and kept for a while if the provider fails.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+import httpx
+
+from awsgate.connect.ways import LoginRefused
+from awsgate.policy.fields import provider_url
+
+MAX_ANSWER_BYTES = 1024**2
+FRESH_S = 600
+RETRY_S = 10
+"""Between two fetches that somebody's token has caused."""
+STALE_S = 6 * 3600
+"""How long the old is good if there is no new: a provider that is down must not stop CI."""
+_STEP_S = 10.0
+_WHOLE_S = 20.0
+_LEFT_OUT = {"accept-encoding": "identity", "accept": "application/json"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a provider said."""
+
+    status: int
+    content: Mapping[str, object] = field(repr=False)
+
+
+class Fetcher:
+    """Asks one provider, whose own URL says if plain HTTP will do."""
+
+    def __init__(self, http: httpx.AsyncClient, provider: str) -> None:
+        self._http = http
+        self._plain = urlsplit(provider).scheme == "http"
+
+    async def get(self, url: str, *, bearer: str = "") -> Mapping[str, object]:
+        """Give the JSON object at ``url``. Raises ``LoginRefused``."""
+        headers = {"authorization": f"Bearer {bearer}"} if bearer else {}
+        answer = await self._ask("GET", url, headers, None)
+        if answer.status != 200:
+            raise _failed(url, f"answered with status {answer.status}")
+        return answer.content
+
+    async def post(self, url: str, form: Mapping[str, str], *, authorization: str = "") -> Answer:
+        """Post a form; a refusal (4xx) is an answer too. Raises ``LoginRefused``."""
+        headers = {"authorization": authorization} if authorization else {}
+        answer = await self._ask("POST", url, headers, form)
+        if answer.status not in (200, 400, 401, 403):
+            raise _failed(url, f"answered with status {answer.status}")
+        return answer
+
+    def checked(self, url: object, what: str) -> str:
+        """Give ``url`` if a provider's own may be this one. Raises ``LoginRefused``."""
+        try:
+            if not isinstance(url, str):
+                raise ValueError("not a text")  # noqa: TRY004, TRY301 - one way out
+            if not self._plain and urlsplit(url).scheme != "https":
+                raise ValueError("must start with https://")  # noqa: TRY301
+            return provider_url(url)
+        except ValueError as exc:
+            raise LoginRefused(
+                "provider-failed", f"the provider's {what} is no URL to use: {exc}"
+            ) from None
+
+    async def _ask(
+        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> Answer:
+        url = self.checked(url, "address")
+        status = 0
+        try:
+            async with asyncio.timeout(_WHOLE_S):
+                status, body = await self._read(method, url, {**_LEFT_OUT, **headers}, form)
+            content = json.loads(body)
+            if not isinstance(content, dict):
+                raise ValueError("no object")  # noqa: TRY004, TRY301 - one way out
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
+            raise _failed(url, f"did not answer ({type(exc).__name__})") from exc
+        except _TooMuch as exc:
+            raise _failed(url, f"gave an answer that is {exc}") from None
+        except (ValueError, RecursionError):
+            # Not from exc: the exception holds the text, with tokens in it. An error page
+            # or a redirect has no JSON, and its status says more.
+            if status != 200:
+                return Answer(status, {})
+            raise _failed(url, "gave an answer that is no JSON object") from None
+        return Answer(status, content)
+
+    async def _read(
+        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
+    ) -> tuple[int, bytes]:
+        request = self._http.build_request(
+            method, url, headers=headers, data=form, timeout=httpx.Timeout(_STEP_S)
+        )
+        # One client serves all who log in: what one was given is not for the next.
+        request.headers.pop("cookie", None)
+        answer = await self._http.send(request, stream=True, follow_redirects=False)
+        try:
+            if answer.headers.get("content-encoding", "identity") != "identity":
+                raise _TooMuch("compressed, unasked")
+            body = bytearray()
+            async for part in answer.aiter_raw():
+                body += part
+                if len(body) > MAX_ANSWER_BYTES:
+                    raise _TooMuch("too large")
+            return answer.status_code, bytes(body)
+        finally:
+            await answer.aclose()
+
+
+class _TooMuch(Exception):
+    """More than was asked for."""
+
+
+def _failed(url: str, what: str) -> LoginRefused:
+    parts = urlsplit(url)
+    return LoginRefused(
+        "provider-failed",
+        f"the identity provider ({parts.netloc}{parts.path}) {what}",
+        hint="try again; if it stays so, the gateway's operator has to look",
+    )
+
+
+class Remembered[T]:
+    """What ``load`` gives, fetched anew when it is old, or when somebody needs it newer."""
+
+    def __init__(self, load: Callable[[], Awaitable[T]], clock: Callable[[], float]) -> None:
+        self._load = load
+        self._clock = clock
+        self._known: tuple[float, T] | None = None
+        self._failure: LoginRefused | None = None
+        self._tried_at: float | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    async def get(self, *, newer: bool = False) -> T:
+        """Give it. ``newer``: fetched just now, unless one was a moment ago."""
+        async with self._one_at_a_time:
+            now = self._clock()
+            known = self._known
+            just_tried = self._tried_at is not None and now - self._tried_at < RETRY_S
+            if known is not None and (just_tried or (not newer and now - known[0] < FRESH_S)):
+                return known[1]
+            if just_tried and self._failure is not None:
+                raise self._failure
+            self._tried_at = now
+            try:
+                value = await self._load()
+            except LoginRefused as failure:
+                self._failure = failure
+                if known is None or now - known[0] >= STALE_S:
+                    raise
+                return known[1]
+            self._known, self._failure = (now, value), None
+            return value

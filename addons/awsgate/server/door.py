@@ -1,0 +1,204 @@
+"""TLS to the proxy itself: whoever connects speaks TLS first, with the gateway's own certificate.
+
+    sockets -> first byte -> TLS handshake -> the front, which sees what is inside
+
+A connection counts from its first moment: one in the middle of its handshake holds a place
+like any other, and has ``limits.head_timeout_s`` for it. What is no TLS goes no further;
+plain HTTP is told in words, since ``HTTPS_PROXY=http://...`` is an easy mistake.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+import socket
+import ssl
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from time import monotonic
+
+from mitmproxy.utils import asyncio_utils
+
+from awsgate.policy.settings import Limits
+from awsgate.servercert import ServerCertificate, context_of
+
+BACKLOG = 4096
+SHUTDOWN_S = 2.0
+"""How long a client may take to say that it has heard the end."""
+_LINGER_S = 1.0
+_LINGER_BYTES = 256 * 1024
+_PAUSE_S = 1.0  # asyncio's own, when there are no files left
+_NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_TLS_RECORD = 0x16
+_WORDS = b"awsgate: this port speaks TLS: the proxy's URL begins with https://\n"
+_ANSWER = (
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain\r\nConnection: close\r\n"
+    b"Content-Length: %d\r\n\r\n%s" % (len(_WORDS), _WORDS)
+)
+
+PLAIN_HTTP, NOT_TLS, TIMEOUT, CLOSED, HANDSHAKE = (
+    "plain-http",
+    "not-tls",
+    "timeout",
+    "closed",
+    "handshake",
+)
+"""Why a connection did not come to TLS. Labels of a metric."""
+
+
+class Door:
+    """Takes connections until it is closed, and gives those with TLS to a protocol each.
+
+    ``limits`` gives those in force, ``held`` how many connections the front holds.
+    """
+
+    def __init__(
+        self,
+        context: ssl.SSLContext,
+        front: Callable[[], asyncio.BaseProtocol],
+        *,
+        limits: Callable[[], Limits],
+        held: Callable[[], int],
+        on_failure: Callable[[str], None],
+    ) -> None:
+        self._context, self._front = context, front
+        self._limits, self._held, self._on_failure = limits, held, on_failure
+        self.sockets: Sequence[socket.socket] = ()
+        self._taking: list[asyncio.Task[None]] = []
+        self._greeting: set[asyncio.Task[None]] = set()
+
+    def open(self, sockets: Sequence[socket.socket]) -> None:
+        """Take connections of these sockets, one at a time: other workers share them."""
+        self.sockets = sockets
+        for sock in sockets:
+            sock.setblocking(False)
+            sock.listen(BACKLOG)
+            self._taking.append(
+                asyncio_utils.create_task(self._take(sock), name="awsgate door", keep_ref=True)
+            )
+
+    def close(self) -> None:
+        """Take no more connections. Those that have come stay."""
+        for task in self._taking:
+            task.cancel()
+
+    async def _take(self, listening: socket.socket) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                sock, _ = await loop.sock_accept(listening)
+            except OSError as exc:
+                if exc.errno in _NO_FILES:
+                    await asyncio.sleep(_PAUSE_S)
+                continue
+            limits = self._limits()
+            if len(self._greeting) + self._held() >= limits.max_connections:
+                sock.close()
+                continue
+            task = asyncio_utils.create_task(
+                self._greet(sock, limits.head_timeout_s), name="awsgate TLS", keep_ref=False
+            )
+            self._greeting.add(task)
+            task.add_done_callback(self._greeting.discard)
+
+    async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
+        end = monotonic() + timeout_s
+        try:
+            async with asyncio.timeout(timeout_s):
+                why = await _look(sock)
+        except TimeoutError:
+            why = TIMEOUT
+        except OSError:
+            why = CLOSED
+        if not why:
+            # From here on it is the transport's, and closed by that.
+            why = await self._hand_over(sock, max(end - monotonic(), 0.1))
+        else:
+            sock.close()
+        if why:
+            self._on_failure(why)
+
+    async def _hand_over(self, sock: socket.socket, timeout_s: float) -> str:
+        """Give it to the front, with TLS; or why that cannot be."""
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                self._front,
+                sock,
+                ssl=self._context,
+                ssl_handshake_timeout=timeout_s,
+                ssl_shutdown_timeout=SHUTDOWN_S,
+            )
+        except ssl.SSLError:
+            return HANDSHAKE
+        except ConnectionAbortedError:  # asyncio's word for a handshake that takes too long
+            return TIMEOUT
+        except OSError:
+            return CLOSED
+        return ""
+
+
+async def _look(sock: socket.socket) -> str:
+    """Wait for what comes first; give why it is no TLS, or nothing."""
+    first = await _first_byte(sock)
+    if not first:
+        return CLOSED
+    if first[0] == _TLS_RECORD:
+        return ""
+    if not first.isalpha():
+        return NOT_TLS
+    await _tell(sock)
+    return PLAIN_HTTP
+
+
+async def _first_byte(sock: socket.socket) -> bytes:
+    """Wait for the first byte, and leave it where it is."""
+    loop = asyncio.get_running_loop()
+    came = asyncio.Event()
+    loop.add_reader(sock, came.set)
+    try:
+        await came.wait()
+    finally:
+        loop.remove_reader(sock)
+    return sock.recv(1, socket.MSG_PEEK)
+
+
+async def _tell(sock: socket.socket) -> None:
+    """Answer plain HTTP, and read what it still sends: else the answer would be lost."""
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(sock, _ANSWER)
+    sock.shutdown(socket.SHUT_WR)
+    left = _LINGER_BYTES
+    try:
+        async with asyncio.timeout(_LINGER_S):
+            while left > 0 and (data := await loop.sock_recv(sock, 64 * 1024)):
+                left -= len(data)
+    except TimeoutError:
+        return
+
+
+# --- from the parent to its workers ------------------------------------------------------
+
+
+def certificate_file(certificate: ServerCertificate) -> int:
+    """Give a file descriptor of chain and key, for workers. It has no name.
+
+    A worker that starts later must serve the certificate that the others serve, whatever
+    stands in the folder by then.
+    """
+    if hasattr(os, "memfd_create"):
+        handle = os.memfd_create("awsgate-tls", os.MFD_CLOEXEC)
+    else:
+        with tempfile.TemporaryFile() as file:  # 0600, and already without a name
+            handle = os.dup(file.fileno())
+    key, chain = certificate.key.read_bytes(), certificate.cert.read_bytes()
+    os.write(handle, key.rstrip(b"\n") + b"\n" + chain)
+    return handle
+
+
+def handed_context(handle: int) -> ssl.SSLContext:
+    """Give the server's side of TLS with what ``certificate_file`` made."""
+    os.lseek(handle, 0, os.SEEK_SET)  # where /dev/fd opens the same file once more
+    path = Path(f"/dev/fd/{handle}")
+    return context_of(path, path)

@@ -1,0 +1,59 @@
+"""Who a client certificate says somebody is. TLS has verified it before.
+
+    the name     the first URI of the subject alternative name, else its first email
+                 address, else the common name
+    the roles    ``certificate_to_roles``: rows of patterns for the name, as for claims
+
+The login ends with the certificate at the latest. Revocation is the issuer's business, and
+a lock's.
+"""
+
+from __future__ import annotations
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from awsgate.connect.ways import LoginRefused
+from awsgate.login import Identity
+from awsgate.policy.rolemapping import roles_by_claims
+from awsgate.policy.settings import ControlSpec
+from awsgate.web.desk import CERTIFICATE
+
+
+def identity_of(der: bytes, spec: ControlSpec) -> Identity:
+    """Give the identity of a verified certificate. Raises ``LoginRefused``."""
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        name = _name_of(certificate)
+    except (ValueError, x509.DuplicateExtension):
+        raise LoginRefused("malformed", "the certificate cannot be read") from None
+    if not name:
+        raise LoginRefused(
+            "bad-name",
+            "the certificate names nobody",
+            hint="it needs a URI or an email address as subject alternative name, or a common name",
+        )
+    roles = roles_by_claims(spec.certificate_to_roles, {"subject": (name,)})
+    if not roles:
+        raise LoginRefused(
+            "no-role",
+            "your certificate is good, and gives no role here",
+            hint="the operator of the gateway adds a row to certificate_to_roles",
+        )
+    ends_at = int(certificate.not_valid_after_utc.timestamp())
+    return Identity(name, CERTIFICATE, roles=roles, ends_at=ends_at)
+
+
+def _name_of(certificate: x509.Certificate) -> str:
+    try:
+        extension = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName)
+    except x509.ExtensionNotFound:
+        pass
+    else:
+        for kind in (x509.UniformResourceIdentifier, x509.RFC822Name):
+            found = extension.value.get_values_for_type(kind)
+            if found:
+                return str(found[0])
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    # Several common names have no order that all programs agree on.
+    return str(names[0].value) if len(names) == 1 else ""

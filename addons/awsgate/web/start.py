@@ -1,0 +1,161 @@
+"""The API put together for one gateway, by whoever serves it."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from awsgate.address import host_of, joined
+from awsgate.audit import AuditLog
+from awsgate.ca import CertificateAuthority
+from awsgate.connect.local import LocalUsers
+from awsgate.connect.userfiles import SUFFIX
+from awsgate.errors import SetupError
+from awsgate.listening import bind
+from awsgate.locks import LockStore
+from awsgate.metrics import Metrics
+from awsgate.policy import GatewaySpec, Policy
+from awsgate.servercert import ServerCertificate, certificate_for
+from awsgate.session import Session, SessionKeys
+from awsgate.state import USERS_NAME
+from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
+from awsgate.web.app import build
+from awsgate.web.calls import Api, Info, LocalWay
+from awsgate.web.connectors import Connectors, maker, new_http
+from awsgate.web.desk import Desk
+from awsgate.web.records import Records
+from awsgate.web.revoking import Revoking
+from awsgate.web.server import ControlServer, serve
+from awsgate.wiring import Gateway
+
+_ANY = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
+
+log = logging.getLogger("awsgate")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What the API shares with the gateway that it is of."""
+
+    policy: Callable[[], Policy]
+    """Gives the one in force."""
+    keys: SessionKeys
+    locks_folder: Path
+    audit: AuditLog
+    metrics: Metrics
+    ca: CertificateAuthority
+    certs: Path
+    proxy_port: Callable[[], int]
+    """The real port of the proxy; 0: not known yet."""
+    local: LocalWay | None = None
+    users_folder: Path | None = None
+    """Of the gateway's own users, who are ``local``; None: there are some."""
+
+
+def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
+    """Give what a gateway of this process has."""
+    users = gateway.settings.state.absolute() / USERS_NAME
+    return Parts(
+        policy=lambda: gateway.policy,
+        keys=gateway.session_keys,
+        locks_folder=gateway.locks.folder,
+        audit=gateway.audit,
+        metrics=gateway.metrics,
+        ca=gateway.ca,
+        certs=gateway.settings.certs,
+        proxy_port=proxy_port,
+        local=LocalUsers(users),
+        users_folder=users,
+    )
+
+
+def start_control(parts: Parts) -> ControlServer:
+    """Serve the API where the policy says. Raises ``SetupError`` with what is wrong."""
+    policy = parts.policy()
+    spec = policy.gateway
+    certificate = certificate_for(parts.certs, spec, now=datetime.now(UTC))
+    if certificate is None:
+        raise SetupError("spec.control.listen of kind: gateway is empty")
+    context = _context(certificate, spec)
+    http = new_http()
+    connectors = Connectors(maker(http))
+    connectors.take(policy, starting=True)
+    sock = bind(spec.control.listen, setting="spec.control.listen of kind: gateway")
+    try:
+        host, port = sock.getsockname()[:2]
+        revoking = Revoking(LockStore(parts.locks_folder))
+        api = Api(
+            desk=Desk(parts.keys, parts.policy, revoking, _tunnel_pass(parts.keys)),
+            revoking=revoking,
+            connectors=connectors,
+            records=Records(parts.audit, parts.metrics, parts.policy, time.time),
+            info=Info(
+                url=control_url(spec, port),
+                started_at=int(time.time()),
+                proxy=lambda: proxy_url(spec, parts.proxy_port()),
+                has_local=lambda: parts.users_folder is None or _holds_users(parts.users_folder),
+                bundles=lambda: (parts.ca.bundle.read_bytes(), parts.ca.root_cert.read_bytes()),
+            ),
+            local=parts.local,
+            logins_per_minute=spec.control.logins_per_minute,
+        )
+        return serve(build(api), sock, joined(host, port), context, at_end=http.aclose)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def control_url(spec: GatewaySpec, port: int) -> str:
+    """Give how clients and providers reach the API: as the policy says, or as it names itself."""
+    return spec.control.url.rstrip("/") or f"https://{_named(spec, spec.control.listen, port)}"
+
+
+def proxy_url(spec: GatewaySpec, port: int) -> str:
+    """Give HTTPS_PROXY for clients. ``port`` 0: that of the policy."""
+    port = port or int(spec.listen.rpartition(":")[2])
+    return f"{'https' if spec.tls else 'http'}://{_named(spec, spec.listen, port)}"
+
+
+def _holds_users(folder: Path) -> bool:
+    try:
+        return any(one.suffix == SUFFIX and one.name[0] != "." for one in folder.iterdir())
+    except OSError:  # nobody was ever added
+        return False
+
+
+def _named(spec: GatewaySpec, listen: str, port: int) -> str:
+    host = host_of(listen)
+    own = "localhost" if host in _ANY else host
+    return joined(next(iter(spec.names), own), port)
+
+
+def _tunnel_pass(keys: SessionKeys) -> Callable[[Session], str]:
+    def make(session: Session) -> str:
+        return mint_tunnel_pass(keys, session, entropy=secrets.token_bytes(ENTROPY_BYTES))
+
+    return make
+
+
+def _context(certificate: ServerCertificate, spec: GatewaySpec) -> ssl.SSLContext:
+    """Give the server's side of TLS. It asks for client certificates if there are any."""
+    context = certificate.context()
+    if spec.control.client_ca:
+        try:
+            context.load_verify_locations(spec.control.client_ca)
+        except (OSError, ssl.SSLError) as exc:
+            raise SetupError(
+                f"client_ca {spec.control.client_ca} cannot be read "
+                f"({getattr(exc, 'strerror', None) or type(exc).__name__})",
+                hint="spec.control.client_ca of kind: gateway is a PEM file of certificates",
+            ) from None
+        context.verify_mode = ssl.CERT_OPTIONAL
+        # A resumed session would bring back a certificate of before, ended or not.
+        context.num_tickets = 0
+        context.options |= ssl.OP_NO_TICKET
+    return context

@@ -1,0 +1,132 @@
+"""What an identity provider answers is bounded, and it leads nowhere else."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import socket
+import threading
+
+import httpx
+import pytest
+
+from awsgate.connect import fetching
+from awsgate.connect.fetching import Fetcher
+from awsgate.connect.ways import LoginRefused
+from oidcissuer import Issuer, Reply
+
+DEEP = b'{"a":' * 50_000
+
+# what it answers -> (reply, headers, what is said)
+ANSWERS: dict[str, tuple[Reply, dict[str, str], str]] = {
+    "no JSON": ((200, b"<html>"), {}, "no JSON object"),
+    "a list": ((200, []), {}, "no JSON object"),
+    "nested without end": ((200, DEEP), {}, "no JSON object"),
+    "too large": ((200, b" " * (1024**2 + 1)), {}, "too large"),
+    "compressed": ((200, gzip.compress(b"{}")), {"content-encoding": "gzip"}, "compressed"),
+    "a redirect": ((302, {}), {}, "status 302"),
+    "an error page": ((502, b"<html>"), {}, "status 502"),
+    "not found": ((404, {}), {}, "status 404"),
+}
+
+
+@pytest.mark.parametrize(("reply", "headers", "said"), ANSWERS.values(), ids=ANSWERS)
+async def test_an_answer_that_is_not_believed(
+    issuer: Issuer, http: httpx.AsyncClient, reply: Reply, headers: dict[str, str], said: str
+) -> None:
+    issuer.replies["/x"] = reply
+    issuer.headers = headers
+
+    with pytest.raises(LoginRefused) as caught:
+        await Fetcher(http, issuer.url).get(f"{issuer.url}/x?code=canary")
+
+    assert caught.value.reason == "provider-failed"
+    assert said in caught.value.message
+    assert "canary" not in caught.value.message
+    assert issuer.asked == ["/x"]
+
+
+async def test_what_is_just_large_enough_is_read(issuer: Issuer, http: httpx.AsyncClient) -> None:
+    content = {"x": "y" * (1024**2 - 9)}
+    issuer.replies["/x"] = (200, content)
+    assert len(json.dumps(content)) == 1024**2
+
+    assert await Fetcher(http, issuer.url).get(f"{issuer.url}/x") == content
+
+
+async def test_an_answer_that_takes_too_long_is_given_up(
+    http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each byte comes in time, the whole does not."""
+    monkeypatch.setattr(fetching, "_WHOLE_S", 0.3)
+    ended = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection:
+                connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 1000\r\n\r\n")
+                while not ended.wait(0.05):
+                    try:
+                        connection.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(LoginRefused) as caught:
+            await Fetcher(http, url).get(f"{url}/x")
+        ended.set()
+        thread.join()
+
+    assert "did not answer (TimeoutError)" in caught.value.message
+
+
+async def test_nobody_there_is_said(http: httpx.AsyncClient) -> None:
+    with pytest.raises(LoginRefused) as caught:
+        await Fetcher(http, "http://127.0.0.1:1").get("http://127.0.0.1:1/x")
+
+    assert "did not answer (ConnectError)" in caught.value.message
+
+
+async def test_cookies_of_one_login_do_not_go_with_the_next(
+    issuer: Issuer, http: httpx.AsyncClient
+) -> None:
+    issuer.replies["/x"] = (200, {})
+    issuer.headers = {"set-cookie": "session=of-ann; Path=/"}
+    fetcher = Fetcher(http, issuer.url)
+
+    await fetcher.get(f"{issuer.url}/x")
+    await fetcher.get(f"{issuer.url}/x")
+
+    assert not any("cookie" in headers for headers in issuer.seen_headers)
+
+
+# provider, url, whether it may be
+URLS = {
+    "https": ("https://a.example.com", "https://b.example.com/x", True),
+    "plain, elsewhere": ("https://a.example.com", "http://b.example.com/x", False),
+    "plain, here, for a provider elsewhere": ("https://a.example.com", "http://127.0.0.1/", False),
+    "plain, here, for a provider here": ("http://127.0.0.1:1", "http://127.0.0.1:2/x", True),
+    "plain, elsewhere, for a provider here": ("http://127.0.0.1:1", "http://b.example.com", False),
+    "a name that looks like loopback": ("http://127.0.0.1:1", "http://127.0.0.1.evil/", False),
+    "a file": ("http://127.0.0.1:1", "file:///etc/passwd", False),
+    "a user": ("https://a.example.com", "https://127.0.0.1@b.example.com", False),
+    "a fragment": ("https://a.example.com", "https://b.example.com/#x", False),
+    "a line break": ("https://a.example.com", "https://b.example.com/\r\nx: y", False),
+    "no text": ("https://a.example.com", None, False),
+}
+
+
+@pytest.mark.parametrize(("provider", "url", "may"), URLS.values(), ids=URLS)
+async def test_where_it_may_lead(
+    http: httpx.AsyncClient, provider: str, url: object, may: bool
+) -> None:
+    fetcher = Fetcher(http, provider)
+
+    if may:
+        assert fetcher.checked(url, "endpoint") == url
+        return
+    with pytest.raises(LoginRefused, match="the provider's endpoint is no URL to use"):
+        fetcher.checked(url, "endpoint")

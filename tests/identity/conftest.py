@@ -1,0 +1,32 @@
+"""Fixtures of the tests with real identity providers and a real browser."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import httpx
+import pytest
+
+from identity.browser import Browser, browsing, driver
+
+
+@pytest.fixture(scope="session")
+def chromedriver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
+    with driver(tmp_path_factory.mktemp("driver")) as http:
+        yield http
+
+
+@pytest.fixture
+def browser(chromedriver: httpx.Client, tmp_path: Path) -> Iterator[Browser]:
+    """A browser that has never been anywhere."""
+    with browsing(chromedriver, tmp_path / "browser") as opened:
+        yield opened
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """What a test opens with ``enter_context`` is closed after it."""
+    with ExitStack() as stack:
+        yield stack

@@ -1,0 +1,113 @@
+"""The buckets of attempts, and what waits: bounded in number and time."""
+
+from __future__ import annotations
+
+import pytest
+
+from awsgate.web import attempts
+from awsgate.web.attempts import Attempts
+from awsgate.web.waiting import Full, Waiting
+
+
+class Ticks:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def passed(bucket: Attempts, address: str, many: int = 100) -> int:
+    return sum(1 for _ in range(many) if not bucket.wait_s(address))
+
+
+SAME = {
+    "IPv4": ("192.0.2.1", "192.0.2.1", True),
+    "another IPv4": ("192.0.2.1", "192.0.2.2", False),
+    "IPv4 in IPv6": ("192.0.2.1", "::ffff:192.0.2.1", True),
+    "one network of 64 bits": ("2001:db8::1", "2001:db8::ffff:2", True),
+    "two of them": ("2001:db8::1", "2001:db8:0:1::1", False),
+    "with a zone": ("fe80::1%eth0", "fe80::1%eth0", True),
+}
+
+
+@pytest.mark.parametrize(("one", "other", "same"), SAME.values(), ids=SAME)
+def test_each_address_has_a_bucket(one: str, other: str, same: bool) -> None:
+    bucket = Attempts(per_minute=6, clock=Ticks())
+
+    assert passed(bucket, one) == 6
+    assert passed(bucket, other) == (0 if same else 6)
+
+
+def test_it_fills_again_and_not_beyond_what_it_holds() -> None:
+    ticks = Ticks()
+    bucket = Attempts(per_minute=6, clock=ticks)
+    passed(bucket, "192.0.2.1")
+
+    assert bucket.wait_s("192.0.2.1") == pytest.approx(10.0)
+    ticks.now += 10
+    assert passed(bucket, "192.0.2.1") == 1
+    ticks.now += 3600
+    assert passed(bucket, "192.0.2.1") == 6
+
+
+def test_this_machine_has_a_larger_one() -> None:
+    bucket = Attempts(per_minute=6, clock=Ticks())
+
+    assert passed(bucket, "127.0.0.1") == 60
+    assert passed(bucket, "::1") == 0
+
+
+def test_addresses_are_forgotten_before_they_fill_the_memory(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(attempts, "MAX_ADDRESSES", 10)
+    bucket = Attempts(per_minute=1, clock=Ticks())
+    for number in range(100):
+        bucket.wait_s(f"192.0.2.{number}")
+
+    assert len(bucket._buckets) == 10
+
+
+def test_what_waits_is_taken_once_and_not_after_its_time() -> None:
+    ticks = Ticks()
+    waiting: Waiting[str] = Waiting(life_s=60, most=3, clock=ticks)
+    one, two, three = waiting.put("one"), waiting.put("two"), waiting.put("three", life_s=5)
+
+    assert len({one, two, three}) == 3
+    assert all(len(key) >= 43 for key in (one, two, three))
+    assert (waiting.take(one), waiting.take(one)) == ("one", None)
+    ticks.now = 6
+    assert waiting.take(three) is None
+    ticks.now = 60
+    assert waiting.take(two) is None
+
+
+def test_a_full_table_makes_room_for_nobody_but_by_time() -> None:
+    ticks = Ticks()
+    waiting: Waiting[int] = Waiting(life_s=60, most=2, clock=ticks)
+    keys = [waiting.put(0), waiting.put(1)]
+
+    with pytest.raises(Full):
+        waiting.put(2)
+    ticks.now = 60
+    waiting.put(3)
+    assert len(waiting) == 1
+    assert [waiting.take(key) for key in keys] == [None, None]
+
+
+def test_what_is_put_back_ends_when_it_would_have() -> None:
+    ticks = Ticks()
+    waiting: Waiting[str] = Waiting(life_s=60, most=2, clock=ticks)
+    key = waiting.put("first")
+    ticks.now = 50
+    taken = waiting.take_with_end(key)
+    assert taken == ("first", 60)
+    waiting.put_back(key, "second", 60)
+    waiting.amend(key, "third")
+    waiting.amend("gone", "never")
+
+    assert waiting.take(key) == "third"
+    waiting.put_back(key, "fourth", 60)
+    ticks.now = 60
+    assert waiting.take(key) is None
+    assert waiting.take("gone") is None

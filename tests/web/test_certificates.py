@@ -1,0 +1,232 @@
+"""Client certificates: verified by TLS, named by the certificate, mapped by the policy."""
+
+from __future__ import annotations
+
+import datetime as dt
+import ssl
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import httpx
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from awsgate.audit import AuditLog
+from awsgate.ca import ensure_ca
+from awsgate.errors import SetupError
+from awsgate.locks import LockStore
+from awsgate.metrics import Metrics
+from awsgate.policyfile import load_policy
+from awsgate.state import open_state
+from awsgate.web.server import ControlServer
+from awsgate.web.start import Parts, start_control
+from web.served import POLICY
+
+NOW = dt.datetime.now(dt.UTC)
+HOUR = dt.timedelta(hours=1)
+ROWS = """
+    certificate_to_roles:
+      - {subject: "spiffe://example.com/ns/*", roles: ["$1"]}
+      - {subject: "*@example.com", roles: [reader]}
+      - {subject: build-server, roles: [writer]}
+      - {subject: lola, roles: [writer]}
+"""
+
+
+class Issuer:
+    """A CA that issues certificates to clients."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.key = ec.generate_private_key(ec.SECP256R1())
+        self.name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+        self.folder = folder
+        self.cert = (
+            self._builder(self.name, self.key, NOW + HOUR)
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .sign(self.key, hashes.SHA256())
+        )
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(self.cert.public_bytes(serialization.Encoding.PEM))
+
+    def _builder(
+        self, subject: x509.Name, key: ec.EllipticCurvePrivateKey, until: dt.datetime
+    ) -> x509.CertificateBuilder:
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self.name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(NOW - HOUR)
+            .not_valid_after(until)
+        )
+
+    def issue(
+        self,
+        *names: str,
+        also: Sequence[x509.GeneralName] = (),
+        until: dt.datetime = NOW + HOUR,
+        usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
+    ) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
+        builder = self._builder(subject, key, until).add_extension(
+            x509.ExtendedKeyUsage([usage]), critical=False
+        )
+        if also:
+            builder = builder.add_extension(x509.SubjectAlternativeName(also), critical=False)
+        file = self.folder / f"client-{x509.random_serial_number()}.pem"
+        file.write_bytes(
+            builder.sign(self.key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+            + key.private_bytes(
+                serialization.Encoding.PEM,
+                serialization.PrivateFormat.PKCS8,
+                serialization.NoEncryption(),
+            )
+        )
+        return file
+
+
+class Place:
+    """An API that asks for client certificates."""
+
+    def __init__(self, folder: Path) -> None:
+        self.issuer, self.other = Issuer(folder, "issuer"), Issuer(folder, "other")
+        self.parts = parts_in(folder, str(self.issuer.file))
+        self.server: ControlServer = start_control(self.parts)
+        self.root = folder / "certs" / "gateway-root.pem"
+
+    def log_in(self, certificate: Path | None) -> httpx.Response:
+        trust = ssl.create_default_context(cafile=str(self.root))
+        if certificate is not None:
+            trust.load_cert_chain(certificate)
+        url = f"https://{self.server.address}/v1/login/certificate"
+        with httpx.Client(verify=trust, trust_env=False) as http:
+            return http.post(url, json={})
+
+
+def parts_in(folder: Path, client_ca: str) -> Parts:
+    file = folder / "policy.yaml"
+    control = f"\n  control:\n    listen: 127.0.0.1:0\n    client_ca: {client_ca}{ROWS}"
+    # The connectors of the policy are other tests'.
+    file.write_text(
+        POLICY.replace("\n  session:", control + "  session:")
+        .partition("\nkind: oidc")[0]
+        .removesuffix("---")
+    )
+    policy = load_policy(file)
+    state = open_state(folder / "state")
+    LockStore(state.locks_folder).open()
+    return Parts(
+        policy=lambda: policy,
+        keys=state.session_keys,
+        locks_folder=state.locks_folder,
+        audit=AuditLog(state.audit_path),
+        metrics=Metrics(version="test", known_users=()),
+        ca=ensure_ca(folder / "certs", suffixes=["amazonaws.com"], now=NOW),
+        certs=folder / "certs",
+        proxy_port=lambda: 8443,
+    )
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
+    made = Place(tmp_path_factory.mktemp("certificates"))
+    yield made
+    made.server.close()
+    made.parts.audit.close()
+
+
+SPIFFE = x509.UniformResourceIdentifier("spiffe://example.com/ns/reader")
+MAIL = x509.RFC822Name("ann@example.com")
+DNS = x509.DNSName("ann.example.com")
+GOOD: dict[str, tuple[tuple[str, ...], list[x509.GeneralName], str, list[str]]] = {
+    "a URI goes before all": (
+        ("build-server",),
+        [DNS, MAIL, SPIFFE],
+        str(SPIFFE.value),
+        ["reader"],
+    ),
+    "an email before a common name": (
+        ("build-server",),
+        [DNS, MAIL],
+        "ann@example.com",
+        ["reader"],
+    ),
+    "a common name": (("build-server",), [], "build-server", ["writer"]),
+    "a common name beside names of hosts": (("build-server",), [DNS], "build-server", ["writer"]),
+}
+
+
+@pytest.mark.parametrize("row", GOOD.values(), ids=GOOD)
+def test_a_certificate_names_who_it_is(
+    place: Place, row: tuple[tuple[str, ...], list[x509.GeneralName], str, list[str]]
+) -> None:
+    names, also, user, roles = row
+    answer = place.log_in(place.issuer.issue(*names, also=also))
+
+    said = answer.json()
+    assert answer.status_code == 200, said
+    assert (said["user"], said["connector"], said["roles"]) == (user, "certificate", roles)
+    # It ends with the certificate, within the hour, and not after login_ttl.
+    assert said["expires_at"] == int((NOW + HOUR).timestamp())
+
+
+REFUSED: dict[str, tuple[tuple[str, ...], list[x509.GeneralName], int, str]] = {
+    "no row fits": (("somebody",), [], 403, "no-role"),
+    "another domain": (("x",), [x509.RFC822Name("ann@evil.com")], 403, "no-role"),
+    "the email's row does not fit, and the common name's does not count": (
+        ("build-server",), [x509.RFC822Name("ann@evil.com")], 403, "no-role",
+    ),
+    "nobody's name": ((), [DNS], 403, "bad-name"),
+    "two common names": (("build-server", "other"), [], 403, "bad-name"),
+    "the name of the policy's own user": (("lola",), [], 403, "taken"),
+    "a role that the policy has not": (
+        ("x",), [x509.UniformResourceIdentifier("spiffe://example.com/ns/root")], 403, "no-role",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", REFUSED.values(), ids=REFUSED)
+def test_a_certificate_is_refused(
+    place: Place, row: tuple[tuple[str, ...], list[x509.GeneralName], int, str]
+) -> None:
+    names, also, status, code = row
+    answer = place.log_in(place.issuer.issue(*names, also=also))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_without_a_certificate_there_is_no_login_and_all_else(place: Place) -> None:
+    answer = place.log_in(None)
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "no-certificate")
+
+
+UNPROVED = ["another issuer", "ended", "a server's", "signed by itself"]
+
+
+@pytest.mark.parametrize("kind", UNPROVED)
+def test_what_tls_does_not_verify_never_reaches_the_api(place: Place, kind: str) -> None:
+    if kind == "another issuer":
+        certificate = place.other.issue("build-server")
+    elif kind == "ended":
+        certificate = place.issuer.issue("build-server", until=NOW - dt.timedelta(minutes=1))
+    elif kind == "a server's":
+        certificate = place.issuer.issue("build-server", usage=ExtendedKeyUsageOID.SERVER_AUTH)
+    else:
+        certificate = Issuer(place.issuer.folder, "own").issue("build-server")
+
+    with pytest.raises((httpx.ReadError, httpx.RemoteProtocolError, httpx.ConnectError)):
+        place.log_in(certificate)
+
+
+def test_a_file_that_holds_no_certificates_ends_the_start(tmp_path: Path) -> None:
+    file = tmp_path / "empty.pem"
+    file.write_text("nothing")
+
+    with pytest.raises(SetupError, match=r"client_ca .*empty.pem cannot be read"):
+        start_control(parts_in(tmp_path, str(file)))

@@ -1,0 +1,99 @@
+"""What the server bears: slow clients, many of them, and what is no HTTP."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from awsgate.web import server
+from web.served import Served
+
+
+@contextmanager
+def connected(served: Served) -> Iterator[ssl.SSLSocket]:
+    host, _, port = served.stage.address.rpartition(":")
+    raw = socket.create_connection((host, int(port)), 5)
+    with served.stage.trust.wrap_socket(raw, server_hostname="localhost") as wrapped:
+        wrapped.settimeout(5)
+        yield wrapped
+
+
+def closed_within(wrapped: ssl.SSLSocket, seconds: float) -> bool:
+    began = time.monotonic()
+    try:
+        while wrapped.recv(4096):
+            pass
+    except OSError as exc:
+        if isinstance(exc, TimeoutError):
+            return False
+    return time.monotonic() - began < seconds
+
+
+SLOW = {
+    "who says nothing": b"",
+    "who begins a head": b"GET /v1/ping HTTP/1.1\r\nHost: x",
+}
+
+
+@pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
+@pytest.mark.parametrize("answered", [False, True])
+def test_who_is_slow_is_cut(
+    shared: Served, monkeypatch: pytest.MonkeyPatch, sent: bytes, answered: bool
+) -> None:
+    monkeypatch.setattr(server, "HEAD_TIMEOUT_S", 0.2)
+    with connected(shared) as wrapped:
+        if answered:
+            if not sent:
+                return  # who idles between requests has uvicorn's time for it
+            wrapped.sendall(b"GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"404" in wrapped.recv(4096)
+        wrapped.sendall(sent)
+        assert closed_within(wrapped, 4)
+
+
+def test_a_head_without_end_is_refused(shared: Served) -> None:
+    with connected(shared) as wrapped:
+        try:
+            wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nX: " + b"x" * 100_000)
+        except OSError:
+            return
+        answer = wrapped.recv(100)
+    assert answer.startswith(b"HTTP/1.1 400") or answer == b""
+
+
+def test_one_address_has_a_bounded_number_of_connections(
+    shared: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "MAX_OF_ONE_ADDRESS", 2)
+    with connected(shared) as first, connected(shared), connected(shared) as third:
+        assert closed_within(third, 4)
+        first.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        assert first.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_it_speaks_nothing_older_than_tls_1_2(shared: Served) -> None:
+    host, _, port = shared.stage.address.rpartition(":")
+    context = ssl.create_default_context(cafile=str(shared.stage.root))
+    with socket.create_connection((host, int(port)), 5) as raw:
+        raw.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        raw.settimeout(5)
+        assert not raw.recv(100).startswith(b"HTTP")
+    assert context.minimum_version >= ssl.TLSVersion.TLSv1_2
+    context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        context.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.raises(ssl.SSLError), socket.create_connection((host, int(port)), 5) as raw:
+        context.wrap_socket(raw, server_hostname="localhost").close()
+
+
+def test_a_protocol_upgrade_is_ignored(shared: Served) -> None:
+    with connected(shared) as wrapped:
+        wrapped.sendall(
+            b"GET /v1/ping HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n"
+        )
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200")
