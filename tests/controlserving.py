@@ -158,10 +158,20 @@ class Serving:
     folder: Path
     server: ControlServer
     provider: Provider
+    rules: list[Policy]
+    """The one in force."""
 
     def reset(self) -> None:
-        """Forget what a test told the provider."""
+        """Forget what a test told the provider, or changed of the policy."""
         self.provider.__init__()  # type: ignore[misc]
+        FakeOidc.provider = self.provider
+        self.change("", "")
+
+    def change(self, old: str, new: str) -> None:
+        """Change the policy."""
+        path = self.folder / "policy.yaml"
+        path.write_text(POLICY.replace(old, new) if old else POLICY)
+        self.rules[:] = [load_policy(path)]
 
     def opened(self, key_id: str, token: str) -> OpenedSession:
         """Open a session as the gateway does."""
@@ -173,22 +183,19 @@ class Serving:
         path = self.folder / "audit.jsonl"
         return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
-    def policy(self) -> Policy:
-        return load_policy(self.folder / "policy.yaml")
-
 
 @contextmanager
-def serving(folder: Path) -> Iterator[Serving]:
-    """Serve the API of a gateway whose files are in ``folder``."""
+def serving(folder: Path, more: str = "") -> Iterator[Serving]:
+    """Serve the API of a gateway whose files are in ``folder``; ``more`` of its settings."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(connectors, "_CLASSES", {"oidc": ("controlserving", "FakeOidc")})
-        yield from _serving(folder)
+        yield from _serving(folder, more)
 
 
-def _serving(folder: Path) -> Iterator[Serving]:
+def _serving(folder: Path, more: str) -> Iterator[Serving]:
     provider = FakeOidc.provider = Provider()
-    (folder / "policy.yaml").write_text(POLICY)
-    policy = load_policy(folder / "policy.yaml")
+    (folder / "policy.yaml").write_text(POLICY.replace("'127.0.0.1:0'", f"'127.0.0.1:0'{more}"))
+    rules = [load_policy(folder / "policy.yaml")]
     state = open_state(folder / "state")
     state.locks_folder.mkdir(mode=0o700)
     certs = folder / "certs"
@@ -196,7 +203,7 @@ def _serving(folder: Path) -> Iterator[Serving]:
     audit = AuditLog(folder / "audit.jsonl")
     server = start_control(
         Parts(
-            policy=lambda: policy,
+            policy=lambda: rules[0],
             keys=state.session_keys,
             locks_folder=state.locks_folder,
             audit=audit,
@@ -210,7 +217,8 @@ def _serving(folder: Path) -> Iterator[Serving]:
     port = server.address.rpartition(":")[2]
     try:
         yield Serving(
-            f"https://localhost:{port}", pin, state.session_keys, folder, server, provider
+            *(f"https://localhost:{port}", pin, state.session_keys),
+            *(folder, server, provider, rules),
         )
     finally:
         server.close()

@@ -19,6 +19,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -199,9 +200,12 @@ class _Calls:
 class ControlClient:
     """Asks one gateway. ``login`` is the token of whoever asks; empty: nobody yet."""
 
-    def __init__(self, url: str, root: Root, *, login: str = "") -> None:
+    def __init__(
+        self, url: str, root: Root, *, login: str = "", context: ssl.SSLContext | None = None
+    ) -> None:
+        """``context`` trusts the root and has more; None: one that does no more."""
         self.url, self.root = url, root
-        self._calls = _Calls(url, _context(root), login)
+        self._calls = _Calls(url, context or _context(root), login)
 
     def _call(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         try:
@@ -273,6 +277,21 @@ class ControlClient:
         """Log in as what a platform's token says: a job of CI, a service account."""
         named = {"connector": connector} if connector else {}
         return self._login("id-token", {"token": token, **named})
+
+    def login_by_certificate(self, cert: Path, key: Path) -> LoginAnswer:
+        """Log in as whom a client certificate names. Raises ``SetupError`` if it cannot be read."""
+        context = _context(self.root)
+        try:
+            # Without a password of its own, OpenSSL would ask for one on the terminal.
+            context.load_cert_chain(cert, key, password=lambda: "")
+        except (OSError, ValueError) as exc:  # an SSLError is an OSError
+            why = getattr(exc, "strerror", None) or type(exc).__name__
+            raise SetupError(
+                f"certificate {cert} and key {key} cannot be used ({why})",
+                hint="both as PEM, the key without a password and of this certificate",
+            ) from None
+        with_it = ControlClient(self.url, self.root, context=context)
+        return with_it._login("certificate", {})
 
     def _login(self, way: str, body: Mapping[str, Any]) -> LoginAnswer:
         answer: LoginAnswer = self._asked(login_of, "POST", f"/v1/login/{way}", body)

@@ -16,7 +16,6 @@ import json
 import os
 import re
 import shlex
-import shutil
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -143,8 +142,26 @@ def save(stored: Stored, *, bundle: bytes, root: bytes) -> Stored:
     return kept
 
 
+def refresh(stored: Stored, *, bundle: bytes, root: bytes) -> Stored:
+    """Keep what a gateway says anew of itself: what clients trust, and where its proxy is.
+
+    The login stays where it is.
+    """
+    kept = _read(record_of(stored.gateway))
+    if kept is None or kept.id != stored.id:
+        return stored  # somebody has logged out, or in again, meanwhile
+    write_file(Path(kept.bundle_path), bundle, mode=0o600)
+    write_file(Path(kept.root_path), root, mode=0o600)
+    new = replace(kept, proxy=stored.proxy, tunnel_auth=stored.tunnel_auth)
+    if new != kept:
+        write_file(record_of(new.gateway), json.dumps(asdict(new)).encode(), mode=0o600)
+    return replace(new, login=stored.login)
+
+
 def forget(gateway: str) -> bool:
     """Remove everything of the login at a gateway. False: there was nothing."""
+    import shutil
+
     record, folder = record_of(gateway), folder_of(gateway)
     there = record.exists() or folder.exists()
     try:

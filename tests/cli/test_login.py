@@ -7,12 +7,18 @@ import json
 import sys
 import threading
 import webbrowser
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import typer
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from awsgate.cli import ways
 from awsgate.cli.no import No
@@ -20,7 +26,7 @@ from awsgate.connect.ways import LoginRefused
 from awsgate.controlclient import ControlError, GatewayAway, LoginAnswer
 from awsgate.loginstore import load, record_of
 from commandline import Result, Run
-from controlserving import Serving, at, jwt_of, visit
+from controlserving import Serving, at, jwt_of, serving, visit
 
 
 def piped(monkeypatch: pytest.MonkeyPatch, *lines: str) -> None:
@@ -143,6 +149,65 @@ def test_a_code_that_nobody_typed_in_ends() -> None:
         ways.by_device(client, "oidc/okta", sleep=waited.append)
 
     assert sum(waited) == 20
+
+
+def test_a_machine_logs_in_with_its_certificate(
+    clean: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWSGATE_LOGINS", str(tmp_path / "logins"))
+    authority = certificate_authority()
+    (tmp_path / "ca.pem").write_bytes(authority[0].public_bytes(Encoding.PEM))
+    (tmp_path / "host.pem").write_bytes(client_certificate(authority, "build-7@example.com"))
+    rows = "[{subject: '*@example.com', roles: [read]}]"
+    (tmp_path / "gateway").mkdir()
+
+    with serving(
+        tmp_path / "gateway", f", client_ca: {tmp_path}/ca.pem, certificate_to_roles: {rows}"
+    ) as gateway:
+        good = clean(*at(gateway), "--certificate", str(tmp_path / "host.pem"))
+        none = clean(*at(gateway), "--certificate", str(tmp_path / "ca.pem"))
+
+    assert (good.code, good.out.split(" at ")[0]) == (0, "build-7@example.com (certificate)")
+    assert (none.code, none.out) == (2, "")
+    assert "cannot be used" in none.err
+
+
+def certificate_authority() -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "machines")])
+    ca = x509.BasicConstraints(ca=True, path_length=0)
+    return signed(name, name, key, key, (ca, True)), key
+
+
+def client_certificate(
+    authority: tuple[x509.Certificate, ec.EllipticCurvePrivateKey], email: str
+) -> bytes:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.SubjectAlternativeName([x509.RFC822Name(email)])
+    cert = signed(x509.Name([]), authority[0].subject, key, authority[1], (name, True))
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    return pem + cert.public_bytes(Encoding.PEM)
+
+
+def signed(
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    by: ec.EllipticCurvePrivateKey,
+    extension: tuple[x509.ExtensionType, bool],
+) -> x509.Certificate:
+    now = datetime.now(UTC)
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - timedelta(minutes=5))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(extension[0], critical=extension[1])
+        .sign(by, hashes.SHA256())
+    )
 
 
 class FakeBrowser:

@@ -77,13 +77,26 @@ def test_env_gives_credentials_of_the_gateway_and_the_way_there(
 
 
 def test_tunnels_get_to_know_their_caller_where_they_must(gateway: Serving, here: Run) -> None:
-    change(gateway, tunnel_auth=True)
+    gateway.change("spec:\n  listen:", "spec:\n  tunnels: {callers: known}\n  listen:")
 
     found = variables(here)
 
     key = found["AWS_ACCESS_KEY_ID"]
     assert re.fullmatch(rf"http://{key}:[^@:/]+@localhost:8443", found["HTTPS_PROXY"])
     assert found["AWS_SECRET_ACCESS_KEY"] not in found["HTTPS_PROXY"]
+
+
+def test_a_new_ca_of_the_gateway_is_taken_over(gateway: Serving, here: Run) -> None:
+    stored = load(gateway.url)
+    assert stored is not None
+    right = Path(stored.bundle_path).read_bytes()
+    for path in (stored.bundle_path, stored.root_path):
+        Path(path).write_bytes(Path(stored.root_path).read_bytes() + b"\n")
+
+    variables(here)
+
+    assert Path(stored.bundle_path).read_bytes() == right
+    assert load(gateway.url) == stored
 
 
 def test_credentials_are_reused_while_the_login_is_the_same(gateway: Serving, here: Run) -> None:
@@ -496,6 +509,17 @@ def test_who_is_no_admin_sets_no_lock(here: Run) -> None:
 
     assert (result.code, result.out) == (1, "")
     assert "alice may not do this" in result.err
+
+
+def test_inside_credentials_for_less_an_admin_is_none(
+    admin: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(BOUNDS, variables(admin, "--read-only")[BOUNDS])
+
+    result = admin("lock", "add", "--user", "mallory")
+
+    assert (result.code, result.out) == (1, "")
+    assert "for less than the login may" in result.err
 
 
 def test_status_shows_the_login_and_its_end(gateway: Serving, here: Run) -> None:

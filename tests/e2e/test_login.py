@@ -6,8 +6,11 @@ platform signed (a key of the test's own), a gateway before an AWS that checks s
 
 from __future__ import annotations
 
+import base64
+import hmac
 import json
 import re
+import struct
 import subprocess
 import sys
 import time
@@ -15,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from joserfc import jwt
@@ -40,6 +44,11 @@ kind: app
 version: v3
 metadata: {{name: awsconsole-test, labels: {{aws_account_id: '{account}'}}}}
 spec: {{uri: https://console.aws.amazon.com/}}
+---
+kind: user
+version: v2
+metadata: {{name: bob}}
+spec: {{roles: [reader]}}
 ---
 kind: oidc
 version: v3
@@ -153,6 +162,7 @@ class Home:
             [sys.executable, "-m", "awsgate", *words],
             env={**self.environment, **more},
             cwd=self.folder,
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -267,9 +277,53 @@ def test_artefacts_are_those_of_the_login(home: Home) -> None:
         "--region", "us-east-1",
     )  # fmt: skip
 
-    assert signed.returncode == 0, signed.stderr
-    assert signed.stdout.startswith("https://")
-    assert "X-Amz-Signature=" in signed.stdout
+    alone = home.run("presign", f"s3://{BUCKET}/hello.txt", "--region", "us-east-1")
+
+    for made in (signed, alone):
+        assert made.returncode == 0, made.stderr
+        assert made.stdout.startswith("https://")
+        assert "X-Amz-Signature=" in made.stdout
+
+
+def test_a_person_takes_up_an_invitation_and_logs_in_with_the_password(home: Home) -> None:
+    gateway = home.stage.gateway
+    places = ("--policy", str(gateway.policy), "--state", str(gateway.state))
+    invited = home.run("users", "add", "bob", "--json", *places, "--certs", str(gateway.certs))
+    trust = ("--gateway", home.stage.url, "--ca-pin", home.stage.pin)
+    password = "a password of bob's own"
+
+    first = home.start("login", *trust, "--invitation", "-")
+    assert first.stdin is not None
+    assert first.stderr is not None
+    first.stdin.write(f"{json.loads(invited.stdout)['invitation']}\n{password}\n")
+    first.stdin.flush()
+    uri = next(line.strip() for line in first.stderr if "otpauth://" in line)
+    out, err = first.communicate(f"{code_of(uri, 0)}\n", timeout=60)
+    assert (first.returncode, out.split(" at ")[0]) == (0, "bob (local)"), err
+
+    called = home.python(WHO)
+    # The code of now was used; that of the next half minute is taken as well.
+    again = home.start("login", *trust, "--user", "bob")
+    out, err = again.communicate(f"{password}\n{code_of(uri, 1)}\n", timeout=60)
+    wrong = home.start("login", *trust, "--user", "bob")
+    _, why = wrong.communicate(f"{password}\n000000\n", timeout=60)
+
+    assert called.stdout.endswith("/bob\n"), called.stderr
+    assert again.returncode == 0, err
+    assert wrong.returncode == 1
+    assert "[wrong-password]" in why
+    assert password not in out + err + why
+
+
+def code_of(uri: str, later: int) -> str:
+    """Give a code as an authenticator app does: RFC 6238, with SHA-1 and six digits."""
+    secret = parse_qs(urlsplit(uri).query)["secret"][0]
+    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+    counter = struct.pack(">Q", int(time.time()) // 30 + later)
+    digest = hmac.new(key, counter, "sha1").digest()
+    place = digest[-1] & 15
+    number = int.from_bytes(digest[place : place + 4]) & 0x7FFFFFFF
+    return f"{number % 10**6:06d}"
 
 
 def test_the_proxy_itself_may_speak_tls_and_want_to_know_who_opens_tunnels(

@@ -5,8 +5,8 @@
 
 The gate holds every session to what it was asked for: that is the boundary. This file is
 for honest programs: in an environment of such credentials (``AWSGATE_BOUNDS``) awsgate
-gives none for another app or role, or wider ones. A program that unsets the variable,
-and runs as the user who logged in, can read that login: see docs/ci.md.
+gives none for another app or role, or wider ones, and sets no locks. A program that unsets
+the variable, and runs as the user who logged in, can read that login: see docs/ci.md.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from awsgate.cli.issuing import Issued, Wanted
 
 
-_BACK = ('a shell that awsgate env has changed is put back by: eval "$(awsgate env --unset)"',)
+BACK = ('a shell that awsgate env has changed is put back by: eval "$(awsgate env --unset)"',)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def around(environment: Mapping[str, str] = os.environ) -> Around | None:
     if found is None or tuple(map(type, asdict(found).values())) != types:
         raise SetupError(
             f"{BOUNDS} is not as awsgate sets it",
-            hint=_BACK[0],
+            hint=BACK[0],
         )
     return found
 
@@ -69,7 +69,7 @@ def narrowed(wanted: Wanted) -> Wanted:
         raise No(
             f"the credentials of this environment are for {within.max_requests} requests, "
             "and there are no others here",
-            hints=_BACK,
+            hints=BACK,
         )
     return replace(
         wanted,
@@ -89,7 +89,7 @@ def check_within(issued: Issued) -> None:
         raise No(
             f"the credentials of this environment are those of {within.user} for reading alone, "
             f"as {within.role_arn} in {within.app}, and there are no others here",
-            hints=_BACK,
+            hints=BACK,
         )
 
 

@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +21,7 @@ import typer
 from awsgate.cli import ways
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import JsonOption
+from awsgate.cli.remote import proxy_said
 from awsgate.cli.terminal import columns, printable
 from awsgate.controlclient import ControlClient, LoginAnswer, Root, is_pin, trusted_root
 from awsgate.errors import SetupError
@@ -62,6 +64,13 @@ TokenFileOption = Annotated[
         help="For machines: file with the token of their platform. Or AWSGATE_ID_TOKEN.",
     ),
 ]
+CertificateOption = Annotated[
+    Path | None,
+    typer.Option("--certificate", help="For machines: file with a client certificate, as PEM."),
+]
+KeyOption = Annotated[
+    Path | None, typer.Option("--key", help="Its key. Default: in the same file.")
+]
 UserOption = Annotated[
     str, typer.Option("--user", help="A user of the gateway's own; password and code are asked.")
 ]
@@ -82,6 +91,8 @@ def login(
     device: DeviceOption = False,
     no_browser: NoBrowserOption = False,
     id_token_file: TokenFileOption = None,
+    certificate: CertificateOption = None,
+    key: KeyOption = None,
     user: UserOption = "",
     invitation: InvitationOption = "",
     as_json: JsonOption = False,
@@ -97,19 +108,20 @@ def login(
         root = trusted_root(url, pin) if pin else _shown_and_asked(url)
         client = ControlClient(url, root)
         ping = client.ping()
-        people = bool(user or device or invitation)
-        token = _id_token(id_token_file, "" if people else os.environ.get(TOKEN_VARIABLE, ""))
         connectors = _connectors(ping)
-        answer = _answer(
-            client,
-            connectors,
-            connector or (before if before in connectors and not token else ""),
-            device=device,
-            show_only=no_browser,
-            token=token,
+        people = bool(user or device or invitation)
+        proof = Proof(
+            token=_id_token(id_token_file, "" if people else os.environ.get(TOKEN_VARIABLE, "")),
+            certificate=certificate,
+            key=key or certificate,
             user=user,
             invitation=ways.hidden("invitation") if invitation == "-" else invitation,
+            device=device,
+            show_only=no_browser,
         )
+        if not (connector or proof.is_a_machines):
+            connector = before if before in connectors else ""
+        answer = _answer(client, connectors, connector, proof)
         stored = _kept(client, ping, answer, root)
     _say(stored, answer, as_json=as_json)
 
@@ -182,27 +194,53 @@ def _connectors(ping: Mapping[str, Any]) -> dict[str, tuple[str, tuple[str, ...]
         raise SetupError("what answered is no gateway of this version") from None
 
 
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """How somebody wants to prove who they are."""
+
+    token: str = field(repr=False)
+    certificate: Path | None
+    key: Path | None
+    user: str
+    invitation: str = field(repr=False)
+    device: bool
+    show_only: bool
+
+    @property
+    def is_a_machines(self) -> bool:
+        """True if nobody is asked anything."""
+        return bool(self.token or self.certificate)
+
+
 def _answer(
     client: ControlClient,
     connectors: Mapping[str, tuple[str, tuple[str, ...]]],
     connector: str,
-    *,
-    device: bool,
-    show_only: bool,
-    token: str,
-    user: str,
-    invitation: str,
+    proof: Proof,
 ) -> LoginAnswer:
     if connector and connector not in connectors:
         raise No(f"the gateway has no connector {connector!r}", _table(connectors))
-    if token:
+    if proof.certificate is not None and proof.key is not None:
         with ways.refusing():
-            return client.login_by_id_token(token, connector)
-    if invitation:
-        return ways.by_invitation(client, invitation)
-    if user:
-        return ways.by_password(client, user)
+            return client.login_by_certificate(proof.certificate, proof.key)
+    if proof.token:
+        with ways.refusing():
+            return client.login_by_id_token(proof.token, connector)
+    if proof.invitation:
+        return ways.by_invitation(client, proof.invitation)
+    if proof.user:
+        return ways.by_password(client, proof.user)
+    return _of_a_person(client, connectors, connector, proof)
+
+
+def _of_a_person(
+    client: ControlClient,
+    connectors: Mapping[str, tuple[str, tuple[str, ...]]],
+    connector: str,
+    proof: Proof,
+) -> LoginAnswer:
     name, its_ways = _for_people(connectors, connector)
+    device, show_only = proof.device, proof.show_only
     if device and "device" not in its_ways:
         raise No(f"{name} has no such way: it has {', '.join(its_ways)}")
     seen = ways.has_display()
@@ -231,7 +269,7 @@ def _for_people(
         return next(iter(usable.items()))
     if usable:
         raise No("say which way with --connector, or --user", _table(connectors))
-    hint = "machines give a token: --id-token-file"
+    hint = "machines give a token or a certificate: --id-token-file, --certificate"
     raise No("there is no way in for people here", _table(connectors), hints=[hint])
 
 
@@ -248,13 +286,10 @@ def _kept(
     client: ControlClient, ping: Mapping[str, Any], answer: LoginAnswer, root: Root
 ) -> Stored:
     bundle, roots = client.ca()
-    proxy = str(ping.get("proxy") or "")
-    if not proxy.startswith(("http://", "https://")) or not proxy.isprintable():
-        raise SetupError("the gateway does not say where its proxy is")
     return save(
         Stored(
             gateway=client.url,
-            proxy=proxy.rstrip("/"),
+            proxy=proxy_said(ping),
             user=answer.user,
             connector=answer.connector,
             login=answer.login,

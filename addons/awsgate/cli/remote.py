@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from hashlib import sha256
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -20,7 +23,7 @@ from awsgate.cli.where import ended, login_at
 from awsgate.controlclient import ControlClient as ControlClient
 from awsgate.controlclient import ControlError, IssuedAnswer, Root, roots_in
 from awsgate.errors import Code, SetupError
-from awsgate.loginstore import Stored
+from awsgate.loginstore import Stored, refresh
 from awsgate.paths import read_private
 from awsgate.variables import Keys
 
@@ -44,6 +47,7 @@ def issue_remotely(wanted: Wanted) -> Issued:
             read_only=wanted.read_only,
             max_requests=wanted.max_requests,
         )
+        stored = _up_to_date(stored, client)
     return Issued(
         user=given.user,
         app=given.app,
@@ -58,6 +62,32 @@ def issue_remotely(wanted: Wanted) -> Issued:
         proxy=stored.proxy,
         proxy_user=_proxy_user(stored, given),
     )
+
+
+def _up_to_date(stored: Stored, client: ControlClient) -> Stored:
+    """Take over what has changed at the gateway since the login: its CA, or its proxy."""
+    ping = client.ping()
+    proxy, tunnel_auth = proxy_said(ping), ping.get("tunnel_auth") is True
+    try:
+        had = Path(stored.bundle_path).read_bytes()
+    except OSError:
+        had = b""
+    if sha256(had).hexdigest() == ping.get("bundle_sha256") and (proxy, tunnel_auth) == (
+        stored.proxy,
+        stored.tunnel_auth,
+    ):
+        return stored
+    bundle, root = client.ca()
+    new = replace(stored, proxy=proxy, tunnel_auth=tunnel_auth)
+    return refresh(new, bundle=bundle, root=root)
+
+
+def proxy_said(ping: Mapping[str, Any]) -> str:
+    """Give what HTTPS_PROXY is to name. Raises ``SetupError`` if the gateway does not say."""
+    proxy = str(ping.get("proxy") or "").rstrip("/")
+    if not proxy.startswith(("http://", "https://")) or not proxy.isprintable():
+        raise SetupError("the gateway does not say where its proxy is")
+    return proxy
 
 
 def _proxy_user(stored: Stored, given: IssuedAnswer) -> str:
@@ -89,14 +119,15 @@ def _check_user(stored: Stored, user: str) -> None:
     if user not in ("", stored.user):
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",
-            hints=[f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}"],
+            hints=[
+                f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}",
+                "the policy of this machine is asked if it is named: --policy",
+            ],
         )
 
 
 def root_of(stored: Stored) -> Root:
     """Give the root that was trusted at login: of the file's the one with the pin."""
-    from pathlib import Path
-
     try:
         found = roots_in(read_private(Path(stored.root_path)) or b"")
     except ValueError:

@@ -6,20 +6,29 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from awsgate.cli.bounded import BACK, around
 from awsgate.cli.checking import bad_parameter
-from awsgate.cli.no import saying_no
-from awsgate.cli.remote import asking, client_at
+from awsgate.cli.no import No, saying_no
+from awsgate.cli.remote import ControlClient, asking, client_at
 from awsgate.controlclient import ControlError
 from awsgate.errors import SetupError
+from awsgate.loginstore import Stored
 
 _NOT_FOUND = 404
+
+
+def _admin_at(url: str) -> tuple[Stored, ControlClient]:
+    """Give the login, and what asks with it. Raises ``No`` beside credentials for less."""
+    if around() is not None:
+        raise No("the credentials of this environment are for less than the login may", hints=BACK)
+    return client_at(url)
 
 
 def add(url: str, target: Mapping[str, str], *, name: str, reason: str, ttl_s: int) -> str:
     """Set a lock, and give its name. Ends the program with the gateway's no."""
     asked = {"target": dict(target), "name": name, "message": reason, "ttl_s": ttl_s}
     with saying_no():
-        stored, client = client_at(url)
+        stored, client = _admin_at(url)
         with asking(stored):
             return str(client.add_lock(asked).get("name", name))
 
@@ -27,7 +36,7 @@ def add(url: str, target: Mapping[str, str], *, name: str, reason: str, ttl_s: i
 def remove(url: str, name: str) -> bool:
     """Take a lock away. False: there is none of that name."""
     with saying_no():
-        stored, client = client_at(url)
+        stored, client = _admin_at(url)
         with asking(stored):
             try:
                 client.remove_lock(name)
@@ -41,7 +50,7 @@ def remove(url: str, name: str) -> bool:
 def rows(url: str) -> list[dict[str, Any]]:
     """Give the locks, each as ``awsgate lock ls --json`` has it."""
     with saying_no():
-        stored, client = client_at(url)
+        stored, client = _admin_at(url)
         with asking(stored):
             found = client.locks()
     try:
