@@ -42,6 +42,7 @@ from awsgate.policy import (
     restricts_resources,
 )
 from awsgate.policy.decide import DENIED, DENIED_CALL
+from awsgate.policy.grants import NO_GRANTS, GrantBook
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
 from awsgate.proof import (
@@ -54,7 +55,7 @@ from awsgate.proof import (
 )
 from awsgate.review import Review as Review
 from awsgate.session import OpenedSession, Session, check_time
-from awsgate.standing import WORDS, Standings, beyond
+from awsgate.standing import WORDS, Standings, beyond, denied
 from awsgate.tunnelpass import TunnelCaller
 
 
@@ -78,6 +79,8 @@ class Gate:
     open_session: OpenSession
     locks: LockBook = NO_LOCKS
     """Those of the state folder; the policy's own count as well."""
+    grants: GrantBook = NO_GRANTS
+    """Roles that users have for a while, beside those of the policy."""
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
@@ -91,17 +94,21 @@ class Gate:
         # Indexed once a reload: a request must not pay for each lock.
         books = self.locks, LockBook(self.policy.locks.values())
         object.__setattr__(self, "_books", tuple(filter(None, books)))
-        object.__setattr__(self, "_policy_of", Standings(self.policy))
+        object.__setattr__(self, "_policy_of", Standings(self.policy, self.grants))
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
-        return lockout.lock_of(self._books, self.policy, session, now)
+        return lockout.lock_of(self._books, self._policy_of(session, now), session, now)
+
+    def may_stay(self, session: Session, now: datetime) -> bool:
+        """True if the user of a session may still be its role at all."""
+        return lockout.may_stay(self._policy_of(session, now), session)
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
         return lockout.lock_among(
             self._books,
-            self._policy_of(caller.proved),
+            self._policy_of(caller.proved, now),
             user=caller.user,
             app=caller.proved.app,
             session=caller.session,
@@ -135,7 +142,7 @@ class Gate:
             review.needs_body = True
         elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
             self._find_passage(review)
-        self._find_call(review, None if announces_body(review) else b"")
+        self._find_call(review, None if announces_body(review) else b"", now)
 
     def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
         """Check the signature, then ask the policy. Raises ``Refusal``.
@@ -149,7 +156,7 @@ class Gate:
         if not review.action and body:
             review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
         if body is not None:
-            self._find_call(review, body)
+            self._find_call(review, body, now)
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
         if review.session is not None:  # its body may have taken its time
@@ -161,7 +168,7 @@ class Gate:
         order = self._read_order(review, body or b"") if review.orders else None
         decision = review.decision = self._decide(review, now)
         if not decision.allowed:
-            raise _denied(review, decision)
+            raise denied(decision, review.call)
         session = review.session
         issued = session.issued if session is not None else None
         role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
@@ -182,7 +189,7 @@ class Gate:
             user=decision.user,
             issued=issued,
         )
-        handoff = self._handoff(decision, plan, session)
+        handoff = self._handoff(decision, plan, session, now)
         if order is not None:
             return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
         return chaining.hold(
@@ -256,7 +263,7 @@ class Gate:
             self.policy.gateway.unsigned,
         )
 
-    def _find_call(self, review: Review, body: bytes | None) -> None:
+    def _find_call(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Say what the request asks of AWS, and whether that stands in its body."""
         if review.orders:
             return  # nothing; what it stands for is known once its signature is proved
@@ -272,7 +279,7 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self._policy_of(session), session.user)
+            resources = restricts_resources(self._policy_of(session, now), session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -299,12 +306,14 @@ class Gate:
         review.call, review.also = order.call, order.also
         return order
 
-    def _handoff(self, decision: Decision, plan: Plan, session: Session | None) -> Handoff:
+    def _handoff(
+        self, decision: Decision, plan: Plan, session: Session | None, now: datetime
+    ) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
         if session is None or plan.issued is not None:
             return NOTHING
         role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-        user = self._policy_of(session).users.get(decision.user)
+        user = self._policy_of(session, now).users.get(decision.user)
         if role is None or user is None:
             return NOTHING
         about = (decision.rule, decision.user, session.login, plan.partition)
@@ -339,7 +348,7 @@ class Gate:
                 self.policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
         call = self._call_facts(review, session, now)
-        policy = self._policy_of(session)
+        policy = self._policy_of(session, now)
         decision = decide(
             policy,
             user=session.user,
@@ -354,20 +363,13 @@ class Gate:
         if bound := beyond(session.bounds, call.call, call.requests):
             return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
         further = [arn for arn in session.role_arns if arn != session.role_arn]
-        if rule := self._denying(session, further, call):
+        if rule := _denying(policy, session, further, call):
             return replace(decision, allowed=False, reason=DENIED, rule=rule)
         if review.also is not None:
             also = replace(call, call=review.also)
-            if rule := self._denying(session, session.role_arns, also):
+            if rule := _denying(policy, session, session.role_arns, also):
                 return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
         return decision
-
-    def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
-        """Give the first deny rule that holds a call by one of the roles; empty: none does."""
-        about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
-        policy = self._policy_of(session)
-        rules = (denied_by(policy, role_arn=arn, **about) for arn in role_arns)
-        return next(filter(None, rules), "")
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found
@@ -385,20 +387,11 @@ class Gate:
         )
 
 
-def _denied(review: Review, decision: Decision) -> Refusal:
-    call, what = review.call, ""
-    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
-    if call is not None and decision.about_call:
-        what = call.actions[0] if call.actions else call.name
-    if what:
-        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
-    return Refusal(
-        Code.DENIED,
-        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
-        + (f" ({what})" if what else ""),
-        hint=hint,
-        detail=decision.rule,
-    )
+def _denying(policy: Policy, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
+    """Give the first deny rule that holds a call by one of the roles; empty: none does."""
+    about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
+    rules = (denied_by(policy, role_arn=arn, **about) for arn in role_arns)
+    return next(filter(None, rules), "")
 
 
 def _rule(passed: passage.Passage) -> str:

@@ -4,6 +4,8 @@ A user of a connector has no ``kind: user`` document: the session says the roles
 that the login gave. So such a session is decided by a policy in which it has one. A document
 of the same name is then somebody else's, and counts for nothing.
 
+Roles that somebody was granted for a while (``policy.grants``) are added, while they last.
+
 A session may also have been asked for with less than its user may (``Bounds``): that holds
 whatever the policy says, in report mode too. Pure.
 """
@@ -12,26 +14,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from types import MappingProxyType
 
 from cachetools import LRUCache
 
 from awsgate.aws.call import Call
-from awsgate.login import CERTIFICATE, LoginFacts
-from awsgate.policy import Policy, User
+from awsgate.errors import Code, Refusal
+from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
+from awsgate.policy import Decision, Policy, User
+from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
 from awsgate.policy.resources import Metadata, UserSpec
 from awsgate.session import Bounds, Session
 
 READ_ONLY = "session/read-only"
 MAX_REQUESTS = "session/max-requests"
 _READING = frozenset({"Read", "List"})
-
-
-def policy_of(policy: Policy, session: Session) -> Policy:
-    """Give the policy that decides on a session: with its user as the login has it."""
-    if session.login is None or session.login.of_policy:
-        return policy
-    return policy_with(policy, session.user, session.login)
 
 
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
@@ -49,21 +47,34 @@ def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     return replace(policy, users=MappingProxyType(users))
 
 
+def policy_of(
+    policy: Policy, session: Session, now: datetime, grants: GrantBook = NO_GRANTS
+) -> Policy:
+    """Give the policy that decides on a session: with its user as login and grants have it."""
+    return Standings(policy, grants)(session, now)
+
+
 class Standings:
-    """``policy_of`` with a bounded memory, for one policy."""
+    """``policy_of`` with a bounded memory, for one policy and what is granted beside it."""
 
-    def __init__(self, policy: Policy) -> None:
-        self._policy = policy
-        self._known: LRUCache[tuple[str, LoginFacts], Policy] = LRUCache(4096)
+    def __init__(self, policy: Policy, grants: GrantBook = NO_GRANTS) -> None:
+        self._policy, self._grants = policy, grants
+        self._known: LRUCache[tuple[str, LoginFacts | None, tuple[str, ...]], Policy]
+        self._known = LRUCache(4096)
 
-    def __call__(self, session: Session) -> Policy:
-        """Give the policy that decides on a session."""
-        login = session.login
-        if login is None or login.of_policy:
+    def __call__(self, session: Session, now: datetime) -> Policy:
+        """Give the policy that decides on a session at this moment."""
+        login = session.login if session.login is not None and not session.login.of_policy else None
+        connector = login.connector if login is not None else LOCAL
+        more = self._grants.roles(session.user, connector, now.timestamp())
+        if login is None and not more:
             return self._policy
-        about = (session.user, login)
+        about = (session.user, login, more)
         if about not in self._known:
-            self._known[about] = policy_with(self._policy, session.user, login)
+            mine = self._policy
+            if login is not None:
+                mine = policy_with(mine, session.user, login)
+            self._known[about] = with_roles(mine, session.user, more)
         return self._known[about]
 
 
@@ -86,6 +97,23 @@ def beyond(bounds: Bounds, call: Call, requests: int) -> str:
     if bounds.read_only and not _READING.issuperset(call.access_levels):
         return READ_ONLY
     return ""
+
+
+def denied(decision: Decision, call: Call | None) -> Refusal:
+    """Give the refusal of a call that the policy does not allow."""
+    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
+    what = ""
+    if call is not None and decision.about_call:
+        what = call.actions[0] if call.actions else call.name
+    if what:
+        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
+    return Refusal(
+        Code.DENIED,
+        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
+        + (f" ({what})" if what else ""),
+        hint=hint,
+        detail=decision.rule,
+    )
 
 
 WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(

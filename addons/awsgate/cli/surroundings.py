@@ -32,6 +32,7 @@ from awsgate.policy import Policy, decide
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policyfile import load_policy
 from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
+from awsgate.standing import policy_of
 from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 from awsgate.variables import ENDPOINT, HTTPS_PROXIES, PROFILES
@@ -232,6 +233,7 @@ def _open(
 def _still_allowed(
     seen: Seen, policy: Policy, session: Session, books: list[LockBook], now: datetime
 ) -> None:
+    policy = policy_of(policy, session, now)
     lock = lock_of(books, policy, session, now)
     if lock is not None:
         seen.problems.append(f"{clause_of(lock)} ({rule_of(lock)})")
