@@ -85,7 +85,13 @@ WHO = {
     "the same name of a connector has nothing of it": ("alice", OKTA, "alice", "local", "denied"),
     "nor has the policy's user of a connector's": ("alice", "local", "alice", OKTA, "denied"),
     "nor has another name": ("carol", OKTA, "carlo", OKTA, "denied"),
-    "a user whom the policy does not know is nobody": ("carol", "local", "carol", "local", "denied"),
+    "a user whom the policy does not know is nobody": (
+        "carol",
+        "local",
+        "carol",
+        "local",
+        "denied",
+    ),
     "a connector that is gone vouches for nobody": ("c", "saml/old", "c", "saml/old", "denied"),
 }
 
