@@ -29,9 +29,11 @@ from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
 from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
+from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
+from awsgate.requestplace import RequestPlace
 from awsgate.resolver import GuardedDialer
 from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
@@ -130,6 +132,7 @@ class Gateway:
     """Of the gateway's own; None: the policy asks for none, or another process has it."""
     assumer: BaseAssumer
     locks: LockStore
+    requests: RequestPlace
     digest: str
     """SHA-256 of the policy in force, as it stands in its files."""
     usage: Usage = field(default_factory=Usage)
@@ -194,11 +197,17 @@ class Gateway:
         """Put the locks of the state folder in force, in place of those before."""
         self.gate = replace(self.gate, locks=locks)
 
+    def take_grants(self, grants: GrantBook) -> None:
+        """Put what was granted on request in force, in place of what was before."""
+        self.requests.book = grants
+        self.gate = replace(self.gate, grants=grants)
+
     def close(self) -> None:
         """Give back the port, the files and the threads."""
         if self.metrics_server is not None:
             self.metrics_server.close()
         self.credentials.close()
+        self.requests.forget()
         self.audit.close()
 
 
@@ -232,11 +241,14 @@ def assemble(
     bypass = _bypass(spec)
     assumer = assumer or base_assumer(policy, settings)
     usage = Usage()
+    place = RequestPlace(state.folder, spec.requests, reads=True)
     server = start_metrics_server(address, metrics.registry) if address else None
+    opener = SessionOpener(state.session_keys)
     return Gateway(
         settings=settings,
         policy=policy,
-        gate=Gate(policy, SessionOpener(state.session_keys), locks=locks, count=usage.count),
+        gate=Gate(policy, opener, locks=locks, grants=place.book, count=usage.count),
+        requests=place,
         locks=store,
         digest=digest_of(policy),
         usage=usage,

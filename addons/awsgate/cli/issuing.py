@@ -90,7 +90,8 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
-    from awsgate.cli.choice import choose
+    from awsgate.cli.choice import choose, default_user
+    from awsgate.cli.granted import with_grants
     from awsgate.cli.places import existing_ca
     from awsgate.policyfile import load_policy
     from awsgate.session import ENTROPY_BYTES, Bounds, mint
@@ -98,6 +99,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
 
     if rules is None:
         rules = load_policy(wanted.policy)
+    rules = with_grants(rules, wanted.user or default_user(rules), wanted.state)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
     life_s = _life_s(wanted, rules, choice)
     if not wanted.make_ca:

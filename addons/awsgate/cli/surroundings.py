@@ -20,6 +20,7 @@ from awsgate.address import host_of, is_loopback, proxy_address, reachable, spli
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import CA_NAME, CERT_NAME
 from awsgate.certmaking import ORGANIZATION
+from awsgate.cli.granted import grants_here
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.seenlogin import SeenLogin, look_at
 from awsgate.errors import Code, Refusal, SetupError
@@ -124,7 +125,8 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     _ca(seen, certs, now)
     books = _locks(seen, state, policy, now)
     if opened is not None and policy is not None and here:
-        _still_allowed(seen, policy, opened.session, books, now)
+        standing = policy_of(policy, opened.session, now, grants_here(policy, state))
+        _still_allowed(seen, standing, opened.session, books, now)
     return seen
 
 
@@ -233,7 +235,6 @@ def _open(
 def _still_allowed(
     seen: Seen, policy: Policy, session: Session, books: list[LockBook], now: datetime
 ) -> None:
-    policy = policy_of(policy, session, now)
     lock = lock_of(books, policy, session, now)
     if lock is not None:
         seen.problems.append(f"{clause_of(lock)} ({rule_of(lock)})")

@@ -25,9 +25,11 @@ from awsgate.listening import bind
 from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
+from awsgate.policy.grants import GrantBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Outcome, Reading, Watch, policy_source
 from awsgate.publicness import check_places
+from awsgate.requestplace import GRANTS, GrantWatch, RequestPlace
 from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
@@ -172,7 +174,8 @@ async def _run(made: _SetUp) -> int:
         on_sts=metrics.sts_call,
         on_expiry=metrics.credential_expiry,
     )
-    live = _Live(policy)
+    place = RequestPlace(made.state.folder, policy.gateway.requests, reads=True)
+    live = _Live(policy, place)
     audit = AuditLog(made.audit_path, rotation_of(policy.gateway))
     control = _serve_control(made, live, audit, metrics) if policy.gateway.control.listen else None
     at = control.address if control is not None else ""
@@ -187,7 +190,7 @@ async def _run(made: _SetUp) -> int:
         drain_s=made.drain_s,
     )
     watch = Watch(
-        (policy_source(settings.policy),),
+        (policy_source(settings.policy), GrantWatch(live.requests, closes=False).source()),
         lambda outcome: _take(outcome, made, live),
         asyncio.get_running_loop(),
     )
@@ -202,6 +205,7 @@ async def _run(made: _SetUp) -> int:
         audit.close()
         looking.cancel()
         watch.close()
+        live.requests.forget()
         credentials.close()
         if server is not None:
             server.close()
@@ -223,6 +227,7 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             proxy_port=lambda: int(made.sockets[0].getsockname()[1]),
             local=LocalUsers(made.state.users_folder),
             users_folder=made.state.users_folder,
+            requests=live.requests,
         )
     )
 
@@ -232,13 +237,16 @@ class _Live:
     """The policy in force, for the control API; the workers read it themselves."""
 
     policy: Policy
+    requests: RequestPlace
 
 
 def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
-    if outcome.fault is None:
+    if outcome.fault is None and outcome.source != GRANTS:
         made.last_good.keep()
     if isinstance(outcome.value, Reading):
         live.policy = outcome.value.policy
+    elif isinstance(outcome.value, GrantBook):
+        live.requests.book = outcome.value
 
 
 async def _tell_missing(missing: Callable[[], list[str]]) -> None:

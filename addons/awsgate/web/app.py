@@ -27,6 +27,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awsgate.address import joined
+from awsgate.asking import CREATE, REVIEW
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import Refusal, SetupError
 from awsgate.web import callbacks
@@ -59,6 +60,9 @@ _RECORDED = {
     "logout": LOGOUT,
     "addLock": "lock.add",  # those that are added, the proxy records
     "removeLock": "lock.remove",
+    "createRequest": CREATE,
+    "reviewRequest": REVIEW,
+    "revokeRequest": "request.revoke",
 }
 _HEADERS = (
     (b"cache-control", b"no-store"),

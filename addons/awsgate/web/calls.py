@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from awsgate.asking import Asking
 from awsgate.policy import Policy
 from awsgate.web.attempts import Attempts
 from awsgate.web.connectors import Connectors
@@ -93,12 +94,14 @@ class Api:
         records: Records,
         info: Info,
         local: LocalWay | None,
+        asking: Asking,
         logins_per_minute: int,
         ticks: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.desk, self.revoking, self.connectors = desk, revoking, connectors
         self.records, self.info, self.local = records, info, local
+        self.asking = asking
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(

@@ -25,6 +25,7 @@ from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_l
 from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
 from awsgate.policy.decide import ALLOWED, roles_of
 from awsgate.policy.fields import ACCOUNT_LABEL, is_name
+from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
 from awsgate.policy.locks import LockBook
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.policy.rolemapping import traits_named
@@ -91,7 +92,10 @@ class Desk:
         revoking: Revoking,
         tunnel_pass: Callable[[Session], str],
         clock: Callable[[], float] = time.time,
+        granted: Callable[[], GrantBook] = lambda: NO_GRANTS,
     ) -> None:
+        """``granted`` gives the roles that users have for a while, beside the policy's."""
+        self._granted = granted
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
 
@@ -166,7 +170,9 @@ class Desk:
 
     def caller(self, login: Login) -> Caller:
         """Give a login with the policy in force as it is for it. Nothing is checked."""
-        return Caller(login, policy_with(self.policy, login.user, login.facts))
+        policy = policy_with(self.policy, login.user, login.facts)
+        more = self._granted().roles(login.user, login.facts.connector, self._clock())
+        return Caller(login, with_roles(policy, login.user, more))
 
     def opened_ended(self, token: str) -> Login:
         """Give the login of a token that a lock may hold: whoever is shut out may log out."""

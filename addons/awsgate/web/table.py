@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from awsgate.web import account, logins, open_to_all, operators, shapes
+from awsgate.web import access, account, logins, open_to_all, operators, shapes
 from awsgate.web.calls import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -61,6 +61,31 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/logout", "logout", "End the login and all its sessions.",
         account.logout, shapes.LoggedOut, needs="token",
+    ),
+    Operation(
+        "GET", "/v1/requestable", "requestable", "List the roles that the caller may ask for.",
+        access.requestable, shapes.RequestableRoles, needs="login",
+    ),
+    Operation(
+        "GET", "/v1/requests", "requests", "List the access requests that concern the caller.",
+        access.listed, shapes.AccessRequests, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests", "createRequest", "Ask for a role for a while.",
+        access.create, shapes.AccessInfo, shapes.AccessAsked, needs="login", status=201,
+    ),
+    Operation(
+        "GET", "/v1/requests/{id}", "request", "Give one access request.",
+        access.show, shapes.AccessInfo, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests/{id}/review", "reviewRequest", "Answer a request of another's.",
+        access.review, shapes.AccessInfo, shapes.ReviewAsked, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests/{id}/revoke", "revokeRequest",
+        "Take a request back, or the role that it has given.",
+        access.revoke, shapes.AccessInfo, shapes.Nothing, needs="login",
     ),
     Operation(
         "GET", "/v1/locks", "locks", "List the locks.",
