@@ -199,6 +199,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("Tunnels open", "none", {f"sum by (user) (awsgate_tunnels{JOB})": "{{user}}"}),
         Panel(
+            "Connections that came to no TLS",
+            "reqps",
+            {rate("awsgate_tls_failures_total", "cause"): "{{cause}}"},
+            why="plain-http: HTTPS_PROXY of a client begins with http://.",
+        ),
+        Panel(
             "Policy reloads",
             "none",
             {

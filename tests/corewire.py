@@ -23,11 +23,12 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.test import taddons
 
 from awsgate.addon import flows, tripwire
+from awsgate.addon.ahead import Ahead
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.tunnels import Route, Routes, Way
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import ensure_ca
 from awsgate.errors import Refusal
-from awsgate.server.connection import Hooks
 from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import IDLE_S, Pool
 from awsgate.server.core.site import Site
@@ -267,8 +268,9 @@ async def core_wire(
     gate = Gate(wire, routes)
     with taddons.context(Proxyserver()):
         hooks = Hooks([gate, wire])
-        pool = Pool(hooks, Trust(str(trusted) if trusted else None), lambda: TIMEOUT_S)
-        site = Site(hooks, cast("Any", says), routes, Leaves(folder / "certs"), pool)
+        pool = Pool(hooks, Trust(lambda: str(trusted) if trusted else None), lambda: TIMEOUT_S)
+        straight = Ahead(cast("Any", SimpleNamespace(ahead=None)))
+        site = Site(hooks, cast("Any", says), routes, Leaves(folder / "certs"), pool, straight)
         sock = socket.create_server(("127.0.0.1", 0))
         listener = Listener(site)
         await listener.start([sock])

@@ -48,6 +48,10 @@ def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001 -
     return rsa.generate_private_key(65537, bits)
 
 
+NOW = int(time.time())
+"""One moment for all that a test makes: what is made when tests are collected is old later."""
+
+
 @dataclass(frozen=True)
 class Signer:
     """A key with its name, and the algorithm that it signs with."""
@@ -128,6 +132,7 @@ class Issuer:
     asked: list[str] = field(default_factory=list)
     seen_headers: list[dict[str, str]] = field(default_factory=list)
     codes: dict[str, dict[str, str]] = field(default_factory=dict)
+    device_form: dict[str, str] = field(default_factory=dict)
 
     def claims(self, **more: object) -> Claims:
         now = int(self.now())
@@ -180,17 +185,21 @@ class Issuer:
 
     def _tokens(self, form: dict[str, str]) -> Reply:
         if form["grant_type"].endswith("device_code"):
-            if form["device_code"] != "device-1":
+            if form["device_code"] != "device-1" or not self._proves(form, self.device_form):
                 return 400, {"error": "invalid_grant"}
             return self.device_steps.pop(0) if self.device_steps else (200, self._pair())
         query = self.codes.pop(form["code"], None)
         if query is None:
             return 400, {"error": "invalid_grant", "error_description": "used\x1b[31m already"}
-        challenge = b64(hashlib.sha256(form["code_verifier"].encode()).digest())
-        as_asked = (query["code_challenge_method"], query["code_challenge"], query["redirect_uri"])
-        if as_asked != ("S256", challenge, form["redirect_uri"]):
+        if not self._proves(form, query) or query["redirect_uri"] != form["redirect_uri"]:
             return 400, {"error": "invalid_grant"}
         return 200, self._pair(nonce=query["nonce"])
+
+    @staticmethod
+    def _proves(form: dict[str, str], asked: dict[str, str]) -> bool:
+        """RFC 7636, in the device flow too, as Keycloak has it."""
+        challenge = b64(hashlib.sha256(form["code_verifier"].encode()).digest())
+        return (asked["code_challenge_method"], asked["code_challenge"]) == ("S256", challenge)
 
     def _pair(self, **more: object) -> Claims:
         return {
@@ -201,6 +210,7 @@ class Issuer:
 
     def _device(self, form: dict[str, str]) -> Reply:
         assert "openid" in form["scope"]
+        self.device_form = form
         return 200, {
             "device_code": "device-1",
             "user_code": "BDWP-HQPK",

@@ -12,6 +12,7 @@ import pytest
 from awsgate import credentials
 from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
 from awsgate.errors import Code, Refusal
+from awsgate.outgoing import Hop
 from awsgate.policy.handoff import Handoff
 
 ROLE = "arn:aws:iam::111122223333:role/reader"
@@ -113,6 +114,7 @@ CHANGES = {
     "duration_s": 900,
     "account": "444455556666",
     "handoff": Handoff(source_identity="ada"),
+    "hop": Hop("gateway/jump.example.com:443", "ada", "console"),
 }
 HANDOFFS = {
     "policy": "{}",

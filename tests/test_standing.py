@@ -111,6 +111,17 @@ def test_two_users_of_connectors_are_two() -> None:
     run(replace(GOOD, keys=credentials("carol")), at)
 
 
+def test_two_logins_of_one_name_are_two() -> None:
+    """What was found for the one, and remembered, says nothing of the other."""
+    at = gate()
+    other = replace(GOOD, keys=credentials("carol", replace(LOGIN, id="cd" * 10, roles=())))
+    run(replace(GOOD, keys=credentials("carol")), at)
+
+    assert refused(other, at).code is Code.DENIED
+    run(replace(GOOD, keys=credentials("carol")), at)
+    assert refused(other, at).code is Code.DENIED
+
+
 def test_a_local_login_has_what_the_document_says() -> None:
     local = LoginFacts("ab" * 10, LOCAL)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from awsgate.usage import InFlight, Usage
+import pytest
+
+from awsgate.usage import MAX_SESSION_S, InFlight, Usage
 
 
 def test_requests_and_bytes_are_counted_by_session() -> None:
@@ -42,3 +44,31 @@ def test_one_that_leaves_once_more_makes_no_room() -> None:
     assert [flying.enter("alice", limit=1) for _ in range(2)] == [True, False]
     flying.leave("alice")
     assert flying.total() == 0
+
+
+def test_sessions_that_were_quiet_for_longest_are_forgotten_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("awsgate.usage.MAX_SESSIONS", 2)
+    now = 0.0
+    usage = Usage(clock=lambda: now)
+    usage.count("a")
+    usage.count("b")
+    usage.count("a")
+
+    usage.count("c")
+
+    assert usage.count("a") == (3, 0)
+    assert usage.count("b") == (1, 0)
+
+
+def test_a_session_is_forgotten_after_its_time() -> None:
+    now = 0.0
+    usage = Usage(clock=lambda: now)
+    usage.count("a")
+    now = MAX_SESSION_S + 1.0
+
+    usage.count("b")
+
+    assert len(usage._used) == 1
+    assert usage.count("a") == (1, 0)

@@ -41,9 +41,15 @@ def announcement(
     return [
         f"listening on {listening}",
         f"policy {at}: {counted(policy)}",
+        *_handed_on(policy),
         f"CA {ca.root_cert}, until {ca.not_after:%Y-%m-%d}",
         f"audit {audit}",
         f"metrics {metrics or 'off'}",
         *([f"control API {control}"] if control else []),
         *(f"warning: {text}" for text in warnings),
     ]
+
+
+def _handed_on(policy: Policy) -> list[str]:
+    ahead = policy.gateway.upstream_gateway
+    return [] if ahead is None else [f"all calls go to the gateway at {ahead.url}, which decides"]

@@ -25,9 +25,9 @@ from awsgate.policy.accessrequest import (
     revoked,
     same_person,
 )
-from awsgate.policy.decide import roles_of
 from awsgate.policy.requests import Terms, may_review, terms_for
 from awsgate.policy.rules import RoleSpec
+from awsgate.policy.standing import roles_of
 from awsgate.requestplace import RequestPlace
 from awsgate.timestamps import utc_seconds_of
 

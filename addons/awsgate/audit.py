@@ -23,8 +23,7 @@ import os
 import stat
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -74,7 +73,7 @@ class AuditLog:
     """
 
     def __init__(self, path: Path, rotation: Rotation = Rotation()) -> None:
-        self.path = path
+        self.path, self._name = path, os.fspath(path)
         self.rotation = rotation
         """May be changed at any time."""
         self._thread = threading.Lock()
@@ -114,24 +113,36 @@ class AuditLog:
     def _append(self, record: AuditRecord) -> None:
         if self._file < 0:
             raise OSError(errno.EBADF, "the audit log is closed")
-        with self._locked(record.time) as size:
-            prev, torn, notes, lines = self._prev, b"", [], []
-            if size == 0:
-                torn = self._torn
-                if prev != GENESIS:
-                    notes.append(_note(record.time, CONTINUED, prev))
-                prev = GENESIS
-            elif size != self._end:
-                prev, torn, ended = read_tail(self._file, size)
-                if not ended:
-                    lines.append(b"\n")
-            if torn:
-                notes.append(_note(record.time, RECOVERED, digest(torn)))
-            for entry in (*notes, record):
-                line, prev = written(entry, prev)
-                lines.append(line)
-            self._write_whole(b"".join(lines), size)
-            self._prev, self._torn = prev, b""
+        self._lock()
+        try:
+            size = self._current(record.time)
+            if size == self._end and size:
+                line, hashed = written(record, self._prev)
+                self._write_whole(line, size)
+            else:
+                data, hashed = self._continued(record, size)
+                self._write_whole(data, size)
+            self._prev, self._torn = hashed, b""
+        finally:
+            fcntl.flock(self._file, fcntl.LOCK_UN)
+
+    def _continued(self, record: AuditRecord, size: int) -> tuple[bytes, str]:
+        """Give the line for a file that others have written to, or nobody; and its hash."""
+        prev, torn, notes, lines = self._prev, self._torn, [], []
+        if size == 0:
+            if prev != GENESIS:
+                notes.append(_note(record.time, CONTINUED, prev))
+            prev = GENESIS
+        else:
+            prev, torn, ended = read_tail(self._file, size)
+            if not ended:
+                lines.append(b"\n")
+        if torn:
+            notes.append(_note(record.time, RECOVERED, digest(torn)))
+        for entry in (*notes, record):
+            line, prev = written(entry, prev)
+            lines.append(line)
+        return b"".join(lines), prev
 
     def _write_whole(self, data: bytes, size: int) -> None:
         """Append ``data`` with one system call, or leave the file as it was."""
@@ -148,18 +159,17 @@ class AuditLog:
             raise OSError(errno.ENOSPC, f"only {written} of {len(data)} bytes could be written")
         self._end = size + len(data)
 
-    @contextmanager
-    def _locked(self, time: str) -> Iterator[int]:
-        """Hold the lock of the file that is at the path now. Gives its size in bytes."""
-        self._lock()
-        try:
-            self._rotate_if_full(time)
-            while self._is_replaced():
-                self._reopen()
-                self._lock()
-            yield os.fstat(self._file).st_size
-        finally:
-            fcntl.flock(self._file, fcntl.LOCK_UN)
+    def _current(self, time: str) -> int:
+        """Have the file that is at the path now, locked. Gives its size in bytes."""
+        size = os.fstat(self._file).st_size
+        full = self.rotation.bytes and size >= self.rotation.bytes
+        if full and monotonic() >= self._rotate_at_s and not self._is_replaced():
+            self._rotate(size, time)
+        while self._is_replaced():
+            self._reopen()
+            self._lock()
+            size = os.fstat(self._file).st_size
+        return size
 
     def _lock(self) -> None:
         lock(self._file, fcntl.LOCK_EX, MAX_LOCK_WAIT_S)
@@ -167,17 +177,13 @@ class AuditLog:
     def _is_replaced(self) -> bool:
         """True if the path names another file by now: rotation renames the old one."""
         try:
-            there = self.path.lstat()
+            there = os.lstat(self._name)  # not Path.lstat: at each line, that costs thrice as much
         except FileNotFoundError:
             return True
         return identity(there) != self._identity
 
-    def _rotate_if_full(self, time: str) -> None:
+    def _rotate(self, size: int, time: str) -> None:
         """Put a new file in the place of a full one. Under its lock: one process does it."""
-        full = self.rotation.bytes
-        size = os.fstat(self._file).st_size
-        if not full or size < full or monotonic() < self._rotate_at_s or self._is_replaced():
-            return
         try:
             self._replace(size, time)
             self._delete_oldest()

@@ -20,7 +20,8 @@ from awsgate.aws.call import Call
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.router import candidates
 from awsgate.errors import Code, Refusal
-from awsgate.outgoing import Plan, with_body
+from awsgate.login import LoginFacts
+from awsgate.outgoing import Hop, Plan, with_body
 from awsgate.policy import ChainedSpec
 from awsgate.session import (
     IssuedKeys,
@@ -240,7 +241,7 @@ def rewrite_answer(
         bucket_host=plan.target_host if express else "",
     )
     seconds = int(now.timestamp())
-    holder = parent or _nobody(issued, seconds, entropy)
+    holder = parent or _nobody(issued, seconds, entropy, plan.hop)
     try:
         surrogate = mint_surrogate(keys, holder, issued, now=seconds, entropy=entropy)
     except ValueError:
@@ -289,7 +290,7 @@ def _role_of(assumed_role_arn: str) -> str:
     return f"{parts[0]}:{parts[1]}:iam::{parts[4]}:role/{names[1]}"
 
 
-def _nobody(issued: IssuedKeys, now: int, entropy: bytes) -> Session:
+def _nobody(issued: IssuedKeys, now: int, entropy: bytes, hop: Hop | None) -> Session:
     """Give the session of someone whom AWS knows and the policy does not."""
     return Session(
         key_id="",
@@ -299,4 +300,6 @@ def _nobody(issued: IssuedKeys, now: int, entropy: bytes) -> Session:
         role_arn=issued.role_arn,
         issued_at=now,
         expires_at=issued.expires_at,
+        # What the gateway ahead issued is good there alone.
+        login=LoginFacts(entropy[22:].hex(), hop.connector) if hop is not None else None,
     )

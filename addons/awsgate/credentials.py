@@ -24,6 +24,7 @@ from cachetools import LRUCache
 
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
+from awsgate.outgoing import Hop
 from awsgate.policy.handoff import NOTHING, Handoff
 
 EXPIRY_MARGIN_S = 30.0  # a signed request must reach AWS while its token is good
@@ -51,6 +52,8 @@ class RoleRequest:
     """Account of the role; chooses the credentials that awsgate itself uses."""
     handoff: Handoff = NOTHING
     """Session policy, tags and source identity: what AWS is to enforce or record."""
+    hop: Hop | None = None
+    """Credentials of the gateway ahead are wanted, not those of the role itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,8 @@ class AwsCredentials:
     session_token: str = field(repr=False)
     expires_at: float
     """Epoch seconds."""
+    proxy_password: str = field(default="", repr=False)
+    """Of the gateway ahead: what its proxy knows the caller of a tunnel by."""
 
     def signing_keys(self) -> SigningKeys:
         """Give what ``sigv4.sign`` takes."""

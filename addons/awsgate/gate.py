@@ -22,40 +22,45 @@ from typing import Any, Protocol
 
 from cachetools import LRUCache
 
-from awsgate import artefacts, caller, chaining, lockout, orders, passage, wire
+from awsgate import artefacts, caller, chaining, lockout, onward, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, head_of
-from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
-from awsgate.forwarded import parse_forwarded_host
 from awsgate.orders import Order
 from awsgate.outgoing import Plan, account_of, make_plan
 from awsgate.policy import (
     CallFacts,
+    ChainedSpec,
     Decision,
     Lock,
     Policy,
+    UpstreamGateway,
     decide,
     decide_federated,
     denied_by,
     restricts_resources,
 )
-from awsgate.policy.decide import DENIED, DENIED_CALL
+from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.grants import NO_GRANTS, GrantBook
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
+from awsgate.policy.standing import DENIED
 from awsgate.proof import (
     announces_body,
     check_express,
+    check_forwarded,
+    check_partition,
     check_port,
     check_scope,
     check_signature,
+    find_target,
     payload_of,
 )
 from awsgate.review import Review as Review
+from awsgate.review import denied, passed
 from awsgate.session import OpenedSession, Session, check_time
-from awsgate.standing import WORDS, Standings, beyond, denied
+from awsgate.standing import WORDS, View, Views, beyond, granted
 from awsgate.tunnelpass import TunnelCaller
 
 
@@ -84,7 +89,7 @@ class Gate:
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
-    _policy_of: Standings = field(init=False, repr=False, compare=False)
+    _views: Views = field(init=False, repr=False, compare=False)
     _handoffs: LRUCache[tuple[object, ...], Handoff] = field(
         init=False, repr=False, compare=False, default_factory=lambda: LRUCache(4096)
     )
@@ -94,38 +99,35 @@ class Gate:
         # Indexed once a reload: a request must not pay for each lock.
         books = self.locks, LockBook(self.policy.locks.values())
         object.__setattr__(self, "_books", tuple(filter(None, books)))
-        object.__setattr__(self, "_policy_of", Standings(self.policy, self.grants))
+        object.__setattr__(self, "_views", Views(self.policy))
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
-        return lockout.lock_of(self._books, self._policy_of(session, now), session, now)
-
-    def may_stay(self, session: Session, now: datetime) -> bool:
-        """True if the user of a session may still be its role at all."""
-        return lockout.may_stay(self._policy_of(session, now), session)
+        return lockout.lock_of(self._books, self._view(session, now).policy, session, now)
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
-        return lockout.lock_among(
-            self._books,
-            self._policy_of(caller.proved, now),
-            user=caller.user,
-            app=caller.proved.app,
-            session=caller.session,
-            login=caller.login,
-            role_arn=caller.role_arns[-1],
-            came_by=caller.role_arns[:-1],
-            now=now,
-        )
+        policy = self._view(caller.proved, now).policy
+        return lockout.lock_of_caller(self._books, policy, caller, now)
+
+    def may_stay(self, session: Session, now: datetime) -> bool:
+        """True if the user of a session may still be its role at all."""
+        return lockout.may_stay(self._view(session, now).policy, session)
+
+    def _view(self, session: Session, now: datetime) -> View:
+        more = granted(self.grants, session, now) if self.grants else ()
+        return self._views.of(session.user, session.login, more)
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
         facts, limits = review.facts, self.policy.gateway.limits
         # The host first, even before the wire rules: it decides the protocol in
         # which a refusal is written.
-        self._find_target(review)
+        find_target(review)
         review.headers = wire.check_wire(facts, max_header_bytes=limits.max_header_bytes)
-        self._check_forwarded(review)
+        check_forwarded(review)
+        if self._ahead is not None:
+            onward.refuse_forwarded(facts)
         found = review.found
         check_port(review)
         review.action = action.action_of(
@@ -133,7 +135,7 @@ class Gate:
         )
         review.needs_body = found.service == "sts"
         review.claim = caller.read_claim(facts, review.headers, found, now)
-        if orders.is_order(found, facts.target):
+        if orders.is_order(found, facts.target) and self._ahead is None:
             review.orders = True
             orders.check_head(facts, review.headers, found, review.claim)
         if review.claim is not None:
@@ -168,16 +170,10 @@ class Gate:
         order = self._read_order(review, body or b"") if review.orders else None
         decision = review.decision = self._decide(review, now)
         if not decision.allowed:
-            raise denied(decision, review.call)
+            raise denied(review, decision)
         session = review.session
         issued = session.issued if session is not None else None
-        role_arn = (issued.role_arn if issued is not None else "") or decision.role_arn
-        if role_arn and role_arn.split(":")[1] != found.partition:
-            raise Refusal(
-                Code.SCOPE_MISMATCH,
-                f"{role_arn} is no role of the partition of {found.host}",
-                hint="choose a role of the partition that the endpoint belongs to",
-            )
+        check_partition(found, (issued.role_arn if issued else "") or decision.role_arn)
         plan = make_plan(
             facts,
             review.headers,
@@ -188,12 +184,18 @@ class Gate:
             external_id=decision.external_id,
             user=decision.user,
             issued=issued,
+            handoff=self._handoff(decision, found.partition, session)
+            if issued is None
+            else NOTHING,
         )
-        handoff = self._handoff(decision, plan, session, now)
+        if self._ahead is not None:
+            plan = onward.onward(plan, self._ahead, session)
+            if orders.is_order(found, facts.target):
+                return plan
         if order is not None:
-            return replace(plan, handoff=artefacts.narrowed(handoff, order), order=order)
+            return replace(plan, handoff=artefacts.narrowed(plan.handoff, order), order=order)
         return chaining.hold(
-            replace(plan, handoff=handoff),
+            plan,
             found,
             facts.target,
             review.call or Call(found.service),
@@ -201,40 +203,16 @@ class Gate:
             content_type=review.header(b"content-type"),
             body=body or b"",
             session=session,
-            spec=self.policy.gateway.chained,
+            spec=self.policy.gateway.chained if self._ahead is None else _FREE,
             now=now,
         )
 
+    @property
+    def _ahead(self) -> UpstreamGateway | None:
+        """Give the gateway that all calls are handed to, or None: this one decides."""
+        return self.policy.gateway.upstream_gateway
+
     # --- steps of receive ------------------------------------------------------
-
-    def _find_target(self, review: Review) -> None:
-        facts = review.facts
-        if facts.connect_host is not None:
-            review.host = facts.connect_host
-        else:
-            values = [v for name, v in facts.headers if name.lower() == b"x-forwarded-host"]
-            review.host = parse_forwarded_host(values)
-        review.endpoint = resolve_endpoint(review.host)
-
-    def _check_forwarded(self, review: Review) -> None:
-        """X-Forwarded-Host and CONNECT may not name two targets, nor may Host."""
-        facts = review.facts
-        values = review.headers.get(b"x-forwarded-host")
-        if facts.connect_host is not None:
-            if values is None:
-                return
-            if len(values) != 1 or wire.host_of(values[0]) != facts.connect_host:
-                raise Refusal(
-                    Code.BAD_FORWARDED_HOST,
-                    "X-Forwarded-Host differs from the CONNECT host",
-                    hint="leave the header out: the gateway sets it from CONNECT",
-                )
-        elif not (facts.tls or facts.local):
-            raise Refusal(
-                Code.UNSUPPORTED,
-                "plain HTTP from another machine is not accepted",
-                hint="set HTTPS_PROXY instead of an endpoint URL",
-            )
 
     def _open(self, review: Review, claim: Claim, now: datetime) -> None:
         """Open the session of a claim, and check what it says of the request."""
@@ -279,7 +257,7 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self._policy_of(session, now), session.user)
+            resources = restricts_resources(self._view(session, now).policy, session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -306,20 +284,18 @@ class Gate:
         review.call, review.also = order.call, order.also
         return order
 
-    def _handoff(
-        self, decision: Decision, plan: Plan, session: Session | None, now: datetime
-    ) -> Handoff:
+    def _handoff(self, decision: Decision, partition: str, session: Session | None) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
-        if session is None or plan.issued is not None:
+        if session is None:
             return NOTHING
-        role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-        user = self._policy_of(session, now).users.get(decision.user)
-        if role is None or user is None:
-            return NOTHING
-        about = (decision.rule, decision.user, session.login, plan.partition)
+        about = (decision.rule, decision.user, session.login, partition)
         if about not in self._handoffs:
+            role = self.policy.roles.get(decision.rule.removeprefix("role/"))
+            user = self._views.of(session.user, session.login).policy.users.get(decision.user)
+            if role is None or user is None:
+                return NOTHING
             enforce = self.policy.gateway.mode == "enforce"
-            made = make_handoff(role, user, partition=plan.partition, enforce=enforce)
+            made = make_handoff(role, user, partition=partition, enforce=enforce)
             self._handoffs[about] = made
         return self._handoffs[about]
 
@@ -339,37 +315,49 @@ class Gate:
     def _decide(self, review: Review, now: datetime) -> Decision:
         found, session = review.found, review.session
         if review.passage is not None:
-            return Decision(True, "it needs no credentials", _rule(review.passage), "", "", "", "")
+            return passed(review.passage)
         if session is None:
             raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
+        if self._ahead is not None:
+            decision = onward.hands_on(self._ahead, session)
+            return self._within_bounds(decision, session, self._call_facts(review, session, now))
         issued = session.issued
         if issued is not None and not session.user:
             return decide_federated(
                 self.policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
         call = self._call_facts(review, session, now)
-        policy = self._policy_of(session, now)
+        view = self._view(session, now)
         decision = decide(
-            policy,
+            view.policy,
             user=session.user,
             app=session.app,
             role_arn=session.role_arn,
             endpoint_service=found.service,
             tenant_controlled=found.tenant_controlled,
             call=call,
+            standings=view.standings,
         )
+        decision = self._within_bounds(decision, session, call)
         if not decision.allowed:
             return decision
-        if bound := beyond(session.bounds, call.call, call.requests):
-            return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
         further = [arn for arn in session.role_arns if arn != session.role_arn]
-        if rule := _denying(policy, session, further, call):
+        if rule := _denying(view.policy, session, further, call):
             return replace(decision, allowed=False, reason=DENIED, rule=rule)
         if review.also is not None:
             also = replace(call, call=review.also)
-            if rule := _denying(policy, session, session.role_arns, also):
+            if rule := _denying(view.policy, session, session.role_arns, also):
                 return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
         return decision
+
+    def _within_bounds(self, decision: Decision, session: Session, call: CallFacts) -> Decision:
+        """Hold a call that is allowed to what its credentials were asked for with."""
+        bound = beyond(session.bounds, call.call, call.requests) if decision.allowed else ""
+        return (
+            replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
+            if bound
+            else (decision)
+        )
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found
@@ -394,5 +382,5 @@ def _denying(policy: Policy, session: Session, role_arns: Iterable[str], call: C
     return next(filter(None, rules), "")
 
 
-def _rule(passed: passage.Passage) -> str:
-    return f"gateway/unsigned.{passed}"
+# Who may be called what is said by the gateway ahead.
+_FREE = ChainedSpec(role_session_name="free")

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from datetime import datetime
 
+from awsgate import onward
 from awsgate.errors import Code, Refusal
 from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
 from awsgate.timestamps import utc_seconds
+from awsgate.tunnelpass import TunnelCaller
 
 _BY_OPERATOR = "by the operator of the gateway"
 
@@ -34,6 +36,23 @@ def lock_of(
         # Of a session that went on to other roles, a lock on any of them holds it.
         role_arn=session.role_arns[-1],
         came_by=session.role_arns[:-1],
+        now=now,
+    )
+
+
+def lock_of_caller(
+    books: Iterable[LockBook], policy: Policy, caller: TunnelCaller, now: datetime
+) -> Lock | None:
+    """Give the lock that holds whoever opened a tunnel; ``policy`` is that of the session."""
+    return lock_among(
+        books,
+        policy,
+        user=caller.user,
+        app=caller.proved.app,
+        session=caller.session,
+        login=caller.login,
+        role_arn=caller.role_arns[-1],
+        came_by=caller.role_arns[:-1],
         now=now,
     )
 
@@ -71,6 +90,9 @@ def lock_among(
 
 def may_stay(policy: Policy, session: Session) -> bool:
     """True if the policy, as it is for the session, lets its user be the role at all."""
+    ahead = policy.gateway.upstream_gateway
+    if ahead is not None:
+        return onward.is_of(ahead, session)
     return may_be(policy, session.user, session.app, session.role_arn)
 
 

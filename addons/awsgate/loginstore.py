@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shlex
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -59,6 +58,8 @@ class Stored:
     tunnel_auth: bool = False
     """The gateway wants to know who opens a tunnel."""
     stored_at: int = 0
+    how: str = ""
+    """Options that it was made with, as a shell reads them; no secret."""
 
     def has_ended(self, now: float) -> bool:
         """True if it is of no more use."""
@@ -66,8 +67,7 @@ class Stored:
 
     def again(self) -> str:
         """Give the command that logs in there again."""
-        who = f" --user {shlex.quote(self.user)}" if self.connector == "local" else ""
-        return f"awsgate login --gateway {self.gateway}{who}"
+        return f"awsgate login --gateway {self.gateway}" + (f" {self.how}" if self.how else "")
 
 
 def gateway_url(text: str) -> str:
@@ -159,17 +159,28 @@ def refresh(stored: Stored, *, bundle: bytes, root: bytes) -> Stored:
 
 
 def forget(gateway: str) -> bool:
-    """Remove everything of the login at a gateway. False: there was nothing."""
+    """Remove every secret of the login at a gateway. False: there was none.
+
+    What clients trust stays: it is public, and a program that runs on has its path in
+    AWS_CA_BUNDLE. Without the file it would be told of a broken TLS setup, in place of
+    what the gateway says of a login that is over.
+    """
     import shutil
 
     record, folder = record_of(gateway), folder_of(gateway)
-    there = record.exists() or folder.exists()
+    there = record.exists()
     try:
         record.unlink(missing_ok=True)
         if folder.is_symlink():
             folder.unlink()
-        elif folder.exists():
-            shutil.rmtree(folder)
+            return True
+        for entry in folder.iterdir() if folder.exists() else ():
+            if entry.is_dir() and not entry.is_symlink():
+                there = True
+                shutil.rmtree(entry)
+            elif entry.name not in (BUNDLE_NAME, ROOT_NAME):
+                there = True
+                entry.unlink()
     except OSError as exc:
         raise SetupError(
             f"cannot remove {exc.filename}: {exc.strerror}", hint=f"rm -r {record} {folder}"

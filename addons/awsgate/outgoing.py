@@ -43,6 +43,18 @@ Resigner = ChunkResigner | EventResigner
 
 
 @dataclass(frozen=True, slots=True)
+class Hop:
+    """Whose credentials of the gateway ahead sign a request that goes on there."""
+
+    connector: str
+    """That of credentials that are handed on to it (``onward.connector_of``)."""
+    user: str
+    """Empty: a web identity, which the gateway knows nothing of."""
+    app: str
+    read_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Plan:
     """A request that may go to AWS, as whom, and what of it goes along."""
 
@@ -80,6 +92,8 @@ class Plan:
     """Response headers that tell the client what was changed."""
     order: Order | None = None
     """The gateway answers itself, and nothing goes to AWS."""
+    hop: Hop | None = None
+    """It goes to the gateway ahead, not to AWS (``onward``)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +117,7 @@ def make_plan(
     external_id: str,
     user: str,
     issued: IssuedKeys | None,
+    handoff: Handoff = NOTHING,
 ) -> Plan:
     """Give the plan of a request that the policy allows."""
     query = facts.target.partition(b"?")[2]
@@ -143,6 +158,7 @@ def make_plan(
         region_set=claim.region_set if claim is not None else "",
         upgrade=upgrade,
         issued=issued,
+        handoff=handoff,
     )
 
 

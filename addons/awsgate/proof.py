@@ -1,4 +1,4 @@
-"""What the client signed, of the body and for which endpoint, and whether it holds. Pure."""
+"""Where a request goes, what of it the client signed, and whether that holds. Pure."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ import hashlib
 
 from awsgate import caller, wire
 from awsgate.aws import presign, sigv4, sigv4a
-from awsgate.aws.endpoint import Endpoint, bucket_of, scope_fits
+from awsgate.aws.endpoint import Endpoint, bucket_of, resolve_endpoint, scope_fits
 from awsgate.caller import UNSIGNED_PAYLOAD, Claim, Form
 from awsgate.errors import Code, Refusal
+from awsgate.forwarded import parse_forwarded_host
 from awsgate.outgoing import RESIGNED_PAYLOADS
 from awsgate.review import Review
 from awsgate.session import Session
@@ -19,6 +20,38 @@ KEYWORDS = VERBATIM_PAYLOADS | RESIGNED_PAYLOADS
 
 # Transcribe's WebSockets; every other AWS API is on 443 alone.
 UPGRADE_PORTS = frozenset({443, 8443})
+
+
+def find_target(review: Review) -> None:
+    """Say where a request is to go, and to which endpoint that is. Raises ``Refusal``."""
+    facts = review.facts
+    if facts.connect_host is not None:
+        review.host = facts.connect_host
+    else:
+        values = [v for name, v in facts.headers if name.lower() == b"x-forwarded-host"]
+        review.host = parse_forwarded_host(values)
+    review.endpoint = resolve_endpoint(review.host)
+
+
+def check_forwarded(review: Review) -> None:
+    """X-Forwarded-Host and CONNECT may not name two targets, nor may Host."""
+    facts = review.facts
+    values = review.headers.get(b"x-forwarded-host")
+    if facts.connect_host is not None:
+        if values is None:
+            return
+        if len(values) != 1 or wire.host_of(values[0]) != facts.connect_host:
+            raise Refusal(
+                Code.BAD_FORWARDED_HOST,
+                "X-Forwarded-Host differs from the CONNECT host",
+                hint="leave the header out: the gateway sets it from CONNECT",
+            )
+    elif not (facts.tls or facts.local):
+        raise Refusal(
+            Code.UNSUPPORTED,
+            "plain HTTP from another machine is not accepted",
+            hint="set HTTPS_PROXY instead of an endpoint URL",
+        )
 
 
 def payload_of(review: Review, claim: Claim) -> str | None:
@@ -124,3 +157,13 @@ def check_port(review: Review) -> None:
     if port == 443 or (port in UPGRADE_PORTS and wire.is_upgrade(review.headers)):
         return
     raise Refusal(Code.UNSUPPORTED, f"port {port} of an AWS endpoint", status=421)
+
+
+def check_partition(found: Endpoint, role_arn: str) -> None:
+    """Refuse a role of another partition than the endpoint's. Empty: there is none."""
+    if role_arn and role_arn.split(":")[1] != found.partition:
+        raise Refusal(
+            Code.SCOPE_MISMATCH,
+            f"{role_arn} is no role of the partition of {found.host}",
+            hint="choose a role of the partition that the endpoint belongs to",
+        )

@@ -2,7 +2,9 @@
 
 What a client says to the proxy before TLS begins inside CONNECT (the host it wants, the
 password of a tunnel) anybody on the way can read, and change. So on an address that other
-machines reach the proxy speaks TLS itself, unless the operator says otherwise. Pure.
+machines reach the proxy speaks TLS itself, unless the operator says otherwise. And there
+it opens no tunnel to just any host for just anybody: that would be a way into its network.
+Pure.
 """
 
 from __future__ import annotations
@@ -19,17 +21,35 @@ def is_open_to_others(spec: GatewaySpec) -> bool:
     return spec.tls or spec.plain_public
 
 
+def is_open_relay(spec: GatewaySpec) -> bool:
+    """True if whoever reaches the port may tunnel anywhere."""
+    return spec.non_aws == "tunnel" and spec.tunnels.callers == "anybody"
+
+
 def check_places(spec: GatewaySpec, hosts: Iterable[str]) -> None:
-    """Refuse to listen in plain where other machines reach it. Raises ``SetupError``.
+    """Refuse to be open to other machines in a way that nobody wants. Raises ``SetupError``.
 
     ``hosts`` are the addresses it would listen on; empty: all of them.
     """
     public = [host or "all addresses" for host in hosts if not is_loopback(host)]
-    if public and not is_open_to_others(spec):
+    if not public:
+        return
+    faults = []
+    if not is_open_to_others(spec):
+        faults.append(
+            "the proxy would not speak TLS there: set tls: true, and names: what clients call it "
+            "(or plain_public: true, which lets them in without)"
+        )
+    if is_open_relay(spec):
+        faults.append(
+            "anybody there could tunnel through it to any host: set non_aws: refuse, "
+            "or tunnels: {callers: known}"
+        )
+    if faults:
         raise SetupError(
-            f"other machines reach {', '.join(public)}, and the gateway would not speak TLS there",
-            hint="set tls: true in kind: gateway (and names: what clients call it), or listen "
-            "on 127.0.0.1; plain_public: true lets them in without TLS",
+            f"other machines reach {', '.join(public)}",
+            hint="change kind: gateway, or listen on 127.0.0.1",
+            faults=tuple(faults),
         )
 
 

@@ -12,6 +12,7 @@ from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
 from awsgate.policy import Decision
 from awsgate.session import Session
+from awsgate.standing import WORDS
 from awsgate.wire import RequestFacts
 
 
@@ -76,3 +77,25 @@ class Review:
     def header(self, name: bytes) -> bytes:
         """Give the first value of a header, or nothing. ``name`` is lower-case."""
         return caller.header(self.headers, name)
+
+
+def denied(review: Review, decision: Decision) -> Refusal:
+    """Give the refusal of a request that the policy does not allow."""
+    call, what = review.call, ""
+    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
+    if call is not None and decision.about_call:
+        what = call.actions[0] if call.actions else call.name
+    if what:
+        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
+    return Refusal(
+        Code.DENIED,
+        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
+        + (f" ({what})" if what else ""),
+        hint=hint,
+        detail=decision.rule,
+    )
+
+
+def passed(by: passage.Passage) -> Decision:
+    """Give the decision on a request that may pass unsigned."""
+    return Decision(True, "it needs no credentials", f"gateway/unsigned.{by}", "", "", "", "")

@@ -25,9 +25,9 @@ import base64
 import hashlib
 import json
 import re
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-
-from cachetools import LRUCache
+from functools import lru_cache
 
 from awsgate.errors import Code, Refusal
 from awsgate.login import LoginFacts
@@ -297,18 +297,23 @@ class SessionOpener:
 
     def __init__(self, keys: SessionKeys, *, maxsize: int = 4096) -> None:
         self._keys = keys
-        self._opened: LRUCache[tuple[str, str], OpenedSession] = LRUCache(maxsize)
+        self._maxsize = maxsize
+        self._opened: OrderedDict[tuple[str, str], OpenedSession] = OrderedDict()
 
     def __call__(self, *, access_key_id: str, session_token: str, now: int) -> OpenedSession:
         """Open a session. Raises as ``open_session`` does."""
-        opened = self._opened.get((access_key_id, session_token))
+        about = (access_key_id, session_token)
+        opened = self._opened.get(about)
         if opened is None:
             opened = open_session(
                 self._keys, access_key_id=access_key_id, session_token=session_token, now=now
             )
-            self._opened[access_key_id, session_token] = opened
+            if len(self._opened) >= self._maxsize:  # the one not asked for longest goes
+                self._opened.popitem(last=False)
+            self._opened[about] = opened
         else:
             check_time(opened.session, now)
+            self._opened.move_to_end(about)
         return opened
 
 
@@ -325,6 +330,7 @@ _NAME_CHANGED = re.compile(r".*-[0-9a-f]{12}")
 _NAME_MAX = 64
 
 
+@lru_cache(maxsize=4096)
 def session_name_for(user: str) -> str:
     """Give the RoleSessionName of a user: the name itself wherever AWS takes it.
 

@@ -13,23 +13,39 @@ whatever the policy says, in report mode too. Pure.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 
 from cachetools import LRUCache
 
 from awsgate.aws.call import Call
-from awsgate.errors import Code, Refusal
 from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
-from awsgate.policy import Decision, Policy, User
-from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
+from awsgate.policy import Policy, User
+from awsgate.policy.grants import GrantBook, with_roles
 from awsgate.policy.resources import Metadata, UserSpec
+from awsgate.policy.standing import Standings
 from awsgate.session import Bounds, Session
 
 READ_ONLY = "session/read-only"
 MAX_REQUESTS = "session/max-requests"
 _READING = frozenset({"Read", "List"})
+
+
+def policy_of(policy: Policy, session: Session, more: tuple[str, ...] = ()) -> Policy:
+    """Give the policy that decides on a session: with its user as the login has it.
+
+    ``more`` are roles that are granted to that user now.
+    """
+    if session.login is not None:
+        policy = policy_with(policy, session.user, session.login)
+    return with_roles(policy, session.user, more)
+
+
+def granted(grants: GrantBook, session: Session, now: datetime) -> tuple[str, ...]:
+    """Give the roles that the user of a session has by grants at this moment."""
+    connector = session.login.connector if session.login is not None else LOCAL
+    return grants.roles(session.user, connector, now.timestamp())
 
 
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
@@ -47,35 +63,41 @@ def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
     return replace(policy, users=MappingProxyType(users))
 
 
-def policy_of(
-    policy: Policy, session: Session, now: datetime, grants: GrantBook = NO_GRANTS
-) -> Policy:
-    """Give the policy that decides on a session: with its user as login and grants have it."""
-    return Standings(policy, grants)(session, now)
+@dataclass(frozen=True, slots=True)
+class View:
+    """A policy as it is for some sessions, and the standings that it gives."""
+
+    policy: Policy
+    standings: Standings
 
 
-class Standings:
-    """``policy_of`` with a bounded memory, for one policy and what is granted beside it."""
+class Views:
+    """``policy_of`` with a bounded memory, for one policy.
 
-    def __init__(self, policy: Policy, grants: GrantBook = NO_GRANTS) -> None:
-        self._policy, self._grants = policy, grants
-        self._known: LRUCache[tuple[str, LoginFacts | None, tuple[str, ...]], Policy]
+    Users of connectors have each a view of their own: what was found for one login says
+    nothing of another, whatever its user is called.
+    """
+
+    def __init__(self, policy: Policy) -> None:
+        self._common = View(policy, Standings(policy))
+        self._known: LRUCache[tuple[str, LoginFacts | None, tuple[str, ...]], View]
         self._known = LRUCache(4096)
 
-    def __call__(self, session: Session, now: datetime) -> Policy:
-        """Give the policy that decides on a session at this moment."""
-        login = session.login if session.login is not None and not session.login.of_policy else None
-        connector = login.connector if login is not None else LOCAL
-        more = self._grants.roles(session.user, connector, now.timestamp())
+    def of(self, user: str, login: LoginFacts | None, more: tuple[str, ...] = ()) -> View:
+        """Give the policy that decides on a session of a user who is granted ``more`` roles."""
+        if login is not None and login.of_policy:
+            login = None
         if login is None and not more:
-            return self._policy
-        about = (session.user, login, more)
-        if about not in self._known:
-            mine = self._policy
+            return self._common
+        about = (user, login, more)
+        found = self._known.get(about)
+        if found is None:
+            policy = self._common.policy
             if login is not None:
-                mine = policy_with(mine, session.user, login)
-            self._known[about] = with_roles(mine, session.user, more)
-        return self._known[about]
+                policy = policy_with(policy, user, login)
+            policy = with_roles(policy, user, more)
+            found = self._known[about] = View(policy, Standings(policy))
+        return found
 
 
 def user_of(user: str, login: LoginFacts) -> User:
@@ -97,23 +119,6 @@ def beyond(bounds: Bounds, call: Call, requests: int) -> str:
     if bounds.read_only and not _READING.issuperset(call.access_levels):
         return READ_ONLY
     return ""
-
-
-def denied(decision: Decision, call: Call | None) -> Refusal:
-    """Give the refusal of a call that the policy does not allow."""
-    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
-    what = ""
-    if call is not None and decision.about_call:
-        what = call.actions[0] if call.actions else call.name
-    if what:
-        hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
-    return Refusal(
-        Code.DENIED,
-        f"{decision.user or 'this identity'} may not do this: {decision.reason}"
-        + (f" ({what})" if what else ""),
-        hint=hint,
-        detail=decision.rule,
-    )
 
 
 WORDS: Mapping[str, tuple[str, str]] = MappingProxyType(

@@ -7,9 +7,10 @@ session that runs away, no quota to account by.
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
-
-from cachetools import TTLCache
+from time import monotonic
 
 MAX_SESSIONS = 100_000
 MAX_SESSION_S = 12 * 3600
@@ -19,20 +20,38 @@ MAX_SESSION_S = 12 * 3600
 class _Used:
     requests: int = 0
     bytes: int = 0
+    last: float = 0.0
+    """When it was counted last."""
 
 
 class Usage:
     """Requests and bytes by session id. For one thread: the event loop's."""
 
-    def __init__(self) -> None:
-        self._used: TTLCache[str, _Used] = TTLCache(MAX_SESSIONS, MAX_SESSION_S)
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        self._clock = clock
+        self._used: OrderedDict[str, _Used] = OrderedDict()
+        """Those that were quiet for longest first."""
 
     def count(self, session: str) -> tuple[int, int]:
         """Count one more request; give the requests with it, and the bytes so far."""
-        used = self._used.get(session) or _Used()
+        now = self._clock()
+        used = self._used.get(session)
+        if used is None:
+            self._forget(now - MAX_SESSION_S)
+            used = self._used[session] = _Used()
+        else:
+            self._used.move_to_end(session)
         used.requests += 1
-        self._used[session] = used  # set anew, so that it is kept while it is in use
+        used.last = now
         return used.requests, used.bytes
+
+    def _forget(self, ended: float) -> None:
+        """Make room for one more: those that are over go, or else the quietest."""
+        while self._used:
+            quietest = next(iter(self._used.values()))
+            if quietest.last > ended and len(self._used) < MAX_SESSIONS:
+                return
+            self._used.popitem(last=False)
 
     def moved(self, session: str, size: int) -> None:
         """Add the bytes of one request and its answer."""

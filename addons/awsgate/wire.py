@@ -17,6 +17,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NoReturn
 from urllib.parse import unquote_to_bytes
 
 from awsgate.errors import Code, Refusal
@@ -82,6 +83,8 @@ _TARGET = re.compile(rb"/[!-\"$-~]*")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, 5.5: field-vchar, SP, HTAB, obs-text. No CR, LF, NUL, no other control.
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+# Of all fields at once: each name ends with NUL, each value with LF, and neither may be in one.
+_FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\0[\t -~\x80-\xff]*\n)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,21 +142,28 @@ def _check_headers(
 ) -> dict[bytes, list[bytes]]:
     if len(headers) > MAX_HEADERS:
         raise _unsupported(f"more than {MAX_HEADERS} header fields", status=431)
+    block = b"".join([b"%b\0%b\n" % field for field in headers])
+    if _FIELDS.fullmatch(block) is None:
+        _name_bad_header(headers)
+    if len(block) - 2 * len(headers) > max_bytes:
+        raise _unsupported(f"header section is over {max_bytes} bytes", status=431)
     by_name: dict[bytes, list[bytes]] = {}
-    total = 0
     for name, value in headers:
-        total += len(name) + len(value)
+        by_name.setdefault(name.lower(), []).append(value)
+    if len(by_name) < len(headers):
+        for name in SINGLE:
+            if len(by_name.get(name, ())) > 1:
+                raise _unsupported(f"header {shown(name)} is there more than once")
+    return by_name
+
+
+def _name_bad_header(headers: Sequence[tuple[bytes, bytes]]) -> NoReturn:
+    for name, value in headers:
         if _NAME.fullmatch(name) is None:
             raise _unsupported("a header name holds a character that no header name may hold")
         if _VALUE.fullmatch(value) is None:
             raise _unsupported(f"header {shown(name)} holds a line break or control character")
-        by_name.setdefault(name.lower(), []).append(value)
-    if total > max_bytes:
-        raise _unsupported(f"header section is over {max_bytes} bytes", status=431)
-    for name in SINGLE:
-        if len(by_name.get(name, ())) > 1:
-            raise _unsupported(f"header {shown(name)} is there more than once")
-    return by_name
+    raise _unsupported("the header section is not well formed")
 
 
 def _check_framing(by_name: Mapping[bytes, Sequence[bytes]]) -> None:

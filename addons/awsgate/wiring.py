@@ -7,13 +7,12 @@ and hands each part what it needs.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from awsgate.address import host_of, is_loopback, joined, reachable, split
+from awsgate.address import host_of, is_loopback, reachable, split
 from awsgate.audit import AuditLog, Rotation
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.partitions import all_suffixes
@@ -27,24 +26,28 @@ from awsgate.gate import Gate
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.metricsserver import MetricsServer, start_metrics_server
+from awsgate.nextgateway import NextGateway, next_gateway
 from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
+from awsgate.publicness import is_open_relay
 from awsgate.requestplace import RequestPlace
 from awsgate.resolver import GuardedDialer
 from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
+from awsgate.upstreamkeys import UpstreamAssumer
+from awsgate.upstreams import Upstream, Upstreams, upstreams_of
 from awsgate.usage import Usage
 from awsgate.version import __version__
 
 FIXED = (
     *("listen", "tls", "plain_public", "names", "certificate", "control"),
-    *("metrics_listen", "sts", "base_credentials"),
+    *("metrics_listen", "sts", "base_credentials", "upstream_gateway"),
 )
 """Settings of ``kind: gateway`` that a running gateway keeps until it is started again."""
 
@@ -64,51 +67,6 @@ class Settings:
     """URL for all AWS traffic, STS included; empty: AWS itself."""
     fallback: Path | None = None
     """A policy to start with if the one at ``policy`` is not in order."""
-
-
-@dataclass(frozen=True, slots=True)
-class Upstream:
-    """The server that is dialled for an AWS host."""
-
-    scheme: str
-    host: str
-    port: int
-
-    @classmethod
-    def parse(cls, url: str) -> Upstream:
-        """Read ``https://host[:port]``; the policy has checked its form."""
-        parts = urlsplit(url)
-        default = 443 if parts.scheme == "https" else 80
-        return cls(parts.scheme, parts.hostname or "", parts.port or default)
-
-    @property
-    def url(self) -> str:
-        """Give it as ``https://host:port``."""
-        return f"{self.scheme}://{joined(self.host, self.port)}"
-
-
-class Upstreams:
-    """The operator's stand-ins for AWS hosts, first match wins."""
-
-    def __init__(self, rules: Sequence[tuple[Bypass, Upstream]], default: Upstream | None) -> None:
-        self._rules = tuple(rules)
-        self._default = default
-
-    def find(self, host: str, port: int) -> Upstream | None:
-        """Give the stand-in that the policy names for ``host``, or None."""
-        for pattern, upstream in self._rules:
-            if pattern.match(host, port) is not None:
-                return upstream
-        return None
-
-    def for_aws(self, host: str, port: int) -> Upstream:
-        """Give the server for requests to an AWS host: a stand-in, or the host itself."""
-        return self.find(host, port) or self._default or Upstream("https", host, port)
-
-    def all(self) -> list[Upstream]:
-        """Give every stand-in."""
-        found = [upstream for _, upstream in self._rules]
-        return found if self._default is None else [*found, self._default]
 
 
 @dataclass(slots=True)
@@ -135,6 +93,8 @@ class Gateway:
     requests: RequestPlace
     digest: str
     """SHA-256 of the policy in force, as it stands in its files."""
+    ahead: NextGateway | None = None
+    """Where all calls are handed to; None: this gateway decides, and signs for AWS."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
     control_address: str = ""
@@ -158,7 +118,13 @@ class Gateway:
         return host, port
 
     def upstream_for(self, host: str, port: int = 443) -> Upstream:
-        """Give the server to dial for a request to the AWS host ``host``."""
+        """Give the server to dial for a request to the AWS host ``host``.
+
+        Raises ``Refusal`` if that is the gateway ahead, and nobody has logged in there.
+        """
+        if self.ahead is not None:
+            self.ahead.check()
+            return Upstream(self.ahead.scheme, self.ahead.host, self.ahead.port)
         found = resolve_endpoint(host)
         if found is not None and found.vpc_endpoint:
             self.dialer.permit_private(host)
@@ -182,7 +148,7 @@ class Gateway:
         kept = {name: getattr(old, name) for name in FIXED}
         spec = spec.model_copy(update={**kept, "limits": limits})
         policy = replace(read.policy, gateway=spec)
-        bypass, upstreams = _bypass(spec), _upstreams(spec, self.settings.upstream)
+        bypass, upstreams = _bypass(spec), upstreams_of(spec, self.settings.upstream)
         gate = replace(self.gate, policy=policy)
         # From here on nothing can fail, and nothing waits.
         for upstream in upstreams.all():
@@ -232,18 +198,17 @@ def assemble(
     locks = store.open()
     ca, certificate = open_certificates(settings, spec, is_worker=is_worker)
     metrics = new_metrics(policy, ca)
-    upstreams = _upstreams(spec, settings.upstream)
+    upstreams = upstreams_of(spec, settings.upstream)
     dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
     for upstream in upstreams.all():
         dialer.permit_explicit(upstream.host, upstream.port)
+    ahead = _ahead(spec, settings, dialer)
     address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, rotation_of(spec))
-    bypass = _bypass(spec)
     assumer = assumer or base_assumer(policy, settings)
-    usage = Usage()
+    usage, opener = Usage(), SessionOpener(state.session_keys)
     place = RequestPlace(state.folder, spec.requests, reads=True)
     server = start_metrics_server(address, metrics.registry) if address else None
-    opener = SessionOpener(state.session_keys)
     return Gateway(
         settings=settings,
         policy=policy,
@@ -263,12 +228,13 @@ def assemble(
         audit_path=state.audit_path,
         metrics=metrics,
         metrics_server=server,
-        bypass=bypass,
+        bypass=_bypass(spec),
         upstreams=upstreams,
         dialer=dialer,
         ca=ca,
         certificate=certificate,
         assumer=assumer,
+        ahead=ahead,
         warnings=start_warnings(settings, policy, ca, certificate, lost=lost),
     )
 
@@ -283,6 +249,13 @@ def open_certificates(
     return ensure_ca(settings.certs, suffixes=all_suffixes(), now=now), own
 
 
+def _ahead(spec: GatewaySpec, settings: Settings, dialer: GuardedDialer) -> NextGateway | None:
+    found = next_gateway(spec.upstream_gateway, settings.state, settings.upstream)
+    if found is not None:
+        dialer.permit_explicit(found.host, found.port)
+    return found
+
+
 def _policy_of(settings: Settings) -> Policy:
     try:
         return load_policy(settings.policy)
@@ -293,18 +266,23 @@ def _policy_of(settings: Settings) -> Policy:
 
 
 def role_request(policy: Policy, plan: Plan) -> RoleRequest:
-    """Give the question to STS for a plan: the role, as whom, and where to ask."""
+    """Give the question to STS for a plan: the role, as whom, and where to ask.
+
+    Of a plan that goes on to another gateway it is a question to that one.
+    """
     # Regional, so that a request depends on no region but the one it goes to.
     region = sts_region(plan.region, plan.partition, regional=policy.gateway.sts.regional)
     return RoleRequest(
         role_arn=plan.role_arn,
         session_name=session_name_for(plan.user),
         external_id=plan.external_id,
-        region=region,
+        # One set serves in all regions there, and lasts as long as that gateway says.
+        region=region if plan.hop is None else "",
         partition=plan.partition,
-        duration_s=ROLE_SESSION_S,
+        duration_s=ROLE_SESSION_S if plan.hop is None else 0,
         account=account_of(plan.role_arn),
         handoff=plan.handoff,
+        hop=plan.hop,
     )
 
 
@@ -318,15 +296,15 @@ def _bypass(spec: GatewaySpec) -> Bypass:
     return Bypass([*own, *builtin_rules()])
 
 
-def _upstreams(spec: GatewaySpec, default_url: str) -> Upstreams:
-    rules = [
-        (Bypass([BypassRule(entry.hosts, "upstream")]), Upstream.parse(entry.url))
-        for entry in spec.upstreams
-    ]
-    return Upstreams(rules, Upstream.parse(default_url) if default_url else None)
+def base_assumer(policy: Policy, settings: Settings) -> BaseAssumer:
+    """Give what asks STS, as policy and settings say; or the gateway ahead."""
+    ahead = policy.gateway.upstream_gateway
+    if ahead is not None:
+        return UpstreamAssumer(ahead, settings.state)
+    return sts_assumer(policy, settings)
 
 
-def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
+def sts_assumer(policy: Policy, settings: Settings) -> StsAssumer:
     """Give what asks STS, as policy and settings say."""
     spec = policy.gateway
     profiles = {account: base.profile for account, base in spec.base_credentials.items()}
@@ -335,9 +313,9 @@ def base_assumer(policy: Policy, settings: Settings) -> StsAssumer:
 
 def console_desk(policy: Policy, settings: Settings) -> ConsoleDesk:
     """Give what signs users in to AWS's console."""
-    upstreams = _upstreams(policy.gateway, settings.upstream)
+    upstreams = upstreams_of(policy.gateway, settings.upstream)
     federation = Federation(lambda host: upstreams.for_aws(host, 443).url)
-    return ConsoleDesk(base_assumer(policy, settings), federation)
+    return ConsoleDesk(sts_assumer(policy, settings), federation)
 
 
 def metrics_address(policy: Policy, settings: Settings) -> str:
@@ -388,6 +366,8 @@ def _warnings(settings: Settings, policy: Policy) -> list[str]:
     spec = policy.gateway
     if spec.tls and not (spec.names or spec.certificate) and not is_loopback(host_of(spec.listen)):
         found.append("spec.names of kind: gateway is empty: clients elsewhere cannot verify it")
+    if not is_loopback(host_of(spec.listen)) and is_open_relay(spec):
+        found.append("whoever reaches the gateway may tunnel anywhere: set non_aws: refuse")
     if spec.plain_public and not spec.tls:
         found.append("plain_public: what clients say to the proxy itself is in the clear")
     if policy.warnings:

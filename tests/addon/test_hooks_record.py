@@ -8,6 +8,7 @@ from mitmproxy import http
 from mitmproxy.test import tflow
 
 from awsgate.addon import tripwire
+from awsgate.addon.hooks import Hooks
 from awsgate.addon.tripwire import is_stamped
 from awsgate.addon.tunnels import Way
 from awsgate.audit import AuditUnavailable
@@ -177,3 +178,28 @@ def test_bodies_are_bounded_each_and_together(rig: Rig) -> None:
     another = rig.flow(INVOKE)
     rig.hooks.requestheaders(another)
     assert not rig.hooks.answers.body_exceeds(another, half), "what was answered is held no more"
+
+
+async def test_a_request_that_ended_without_a_word_is_recorded_before_the_next(rig: Rig) -> None:
+    first, second = rig.flow(PUT), rig.flow(PUT)
+    second.client_conn = first.client_conn
+    await rig.pass_through(first)
+
+    await rig.pass_through(second)
+
+    assert [record["id"] for record in rig.records()] == [first.id]
+    assert rig.hooks.recorder.in_flight.total() == 1
+    rig.hooks.response(second)
+    assert rig.hooks.recorder.in_flight.total() == 0
+
+
+async def test_an_instance_that_is_loaded_again_goes_on_counting(rig: Rig) -> None:
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    following = Hooks(rig.gateway, rig.wire, clock=rig.hooks.clock)
+
+    following.inherit(rig.hooks.leave())
+
+    assert following.recorder.in_flight.total() == 1
+    following.response(flow)
+    assert following.recorder.in_flight.total() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import re
 from collections.abc import AsyncIterator
@@ -194,7 +195,7 @@ async def test_other_machines_are_let_in_by_choice_alone(
 ) -> None:
     """Mitmproxy's own default is every address; the policy's host stands before that."""
     master.options.update(**said)
-    settings = GatewaySpec.model_validate(spec)
+    settings = GatewaySpec.model_validate({"non_aws": "refuse", **spec})
 
     if words:
         with pytest.raises(SetupError, match=re.escape(words)):
@@ -228,3 +229,16 @@ async def test_slimming_twice_changes_nothing(master: DumpMaster) -> None:
     host.slim(master)
 
     assert master.addons.chain == once
+
+
+def test_what_is_there_at_the_start_is_collected_no_more() -> None:
+    before = gc.get_threshold()
+    try:
+        host.settle()
+
+        assert gc.get_freeze_count() > 10_000
+        assert gc.get_threshold()[0] == host.GC_THRESHOLD
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.set_threshold(*before)

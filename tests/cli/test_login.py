@@ -313,6 +313,31 @@ def test_where_a_browser_can_be_seen(environment: dict[str, str], there: bool) -
     assert ways.has_display(environment) is there
 
 
+AGAIN: dict[str, tuple[tuple[str, ...], str]] = {
+    "a password": (("--user", "bob"), " --user bob"),
+    "a code": (("--device",), " --device"),
+    "a token in a file": (("--id-token-file", "FILE"), " --id-token-file FILE"),
+}
+
+
+@pytest.mark.parametrize(("words", "line"), AGAIN.values(), ids=AGAIN)
+def test_how_to_log_in_again_is_known(
+    gateway: Serving,
+    clean: Run,
+    token: str,
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    line: str,
+) -> None:
+    piped(monkeypatch, "correct horse", "123456")
+
+    assert clean(*at(gateway), *(token if word == "FILE" else word for word in words)).code == 0
+
+    stored = load(gateway.url)
+    assert stored is not None
+    assert stored.again() == f"awsgate login --gateway {gateway.url}" + line.replace("FILE", token)
+
+
 # --- whom it trusts ---------------------------------------------------------------------
 
 
@@ -434,10 +459,12 @@ def test_a_file_that_holds_no_token(
 
 
 def left(folder: Path) -> list[Path]:
-    return list((folder / "logins").rglob("*"))
+    """What clients trust is public and stays, for those that run on."""
+    files = (path for path in (folder / "logins").rglob("*") if not path.is_dir())
+    return [path for path in files if path.name not in ("bundle.pem", "root.pem")]
 
 
-def test_logout_ends_the_login_there_and_leaves_nothing_here(
+def test_logout_ends_the_login_there_and_leaves_no_secret_here(
     gateway: Serving, here: Run, tmp_path: Path
 ) -> None:
     stored = load(gateway.url)
@@ -447,7 +474,7 @@ def test_logout_ends_the_login_there_and_leaves_nothing_here(
     result = here("logout")
 
     assert (result.code, result.out) == (0, "")
-    assert result.err == f"awsgate: logged out at {gateway.url}: nothing of it is kept here\n"
+    assert result.err == f"awsgate: logged out at {gateway.url}: no secret of it is kept here\n"
     assert left(tmp_path) == []
     assert gateway.audit()[-1]["event"] == "logout"
     assert gateway.audit()[-1]["session"] == stored.id

@@ -238,7 +238,9 @@ def test_a_gateway_without_a_login_says_how_to_log_in(clean: Run) -> None:
 # --- the end of a login -----------------------------------------------------------------
 
 
-def test_a_login_that_has_ended_names_the_line_to_log_in_again(gateway: Serving, here: Run) -> None:
+def test_a_login_that_has_ended_names_the_line_to_log_in_again(
+    gateway: Serving, here: Run, token: str
+) -> None:
     change(gateway, expires_at=int(time.time()) - 1)
 
     result = here("env", "--gateway", gateway.url)
@@ -246,7 +248,7 @@ def test_a_login_that_has_ended_names_the_line_to_log_in_again(gateway: Serving,
     assert (result.code, result.out) == (2, "")
     assert result.err == (
         f"awsgate: error: the login of alice at {gateway.url} has ended: "
-        f"awsgate login --gateway {gateway.url}\n"
+        f"awsgate login --gateway {gateway.url} --id-token-file {token}\n"
     )
 
 
@@ -275,7 +277,7 @@ def test_what_the_gateway_does_not_take_any_more_says_so(gateway: Serving, here:
 
 @pytest.mark.usefixtures("here")
 def test_keys_are_renewed_from_the_gateway_until_the_login_ends(
-    gateway: Serving, tmp_path: Path
+    gateway: Serving, tmp_path: Path, token: str
 ) -> None:
     wanted = wanted_at(gateway, tmp_path)
     first = reuse.issued_lately(wanted)
@@ -292,7 +294,7 @@ def test_keys_are_renewed_from_the_gateway_until_the_login_ends(
     assert (ended_status, said["message"]) == (
         500,
         f"awsgate: the login of alice at {gateway.url} has ended: "
-        f"awsgate login --gateway {gateway.url}",
+        f"awsgate login --gateway {gateway.url} --id-token-file {token}",
     )
 
 

@@ -12,13 +12,13 @@ import pytest
 from awsgate.connect.oidc import OidcConnector
 from awsgate.login import Identity
 from awsgate.policy.connectors import Oidc
-from oidcissuer import CLIENT_ID, CLIENT_SECRET, Issuer, serving
+from oidcissuer import CLIENT_ID, CLIENT_SECRET, NOW, Issuer, serving
 from oidclogin import REDIRECT, STATE, Connect, LogIn
 
 
 @pytest.fixture
 def issuer() -> Iterator[Issuer]:
-    with serving(Issuer()) as running:
+    with serving(Issuer(now=lambda: float(NOW))) as running:
         yield running
 
 

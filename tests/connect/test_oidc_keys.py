@@ -120,7 +120,20 @@ async def test_a_provider_that_is_down_stops_nobody_whose_key_is_known_but_not_f
     assert await reason_for(connector, token) == ""
     clock.now += 6 * 3600
 
-    assert await reason_for(connector, token) == "provider-failed"
+    for _ in range(3):
+        assert await reason_for(connector, token) == "provider-failed"
+        clock.now += 1
+
+
+async def test_a_clock_that_was_set_back_makes_no_old_key_fresh(
+    issuer: Issuer, connector: OidcConnector, clock: Clock
+) -> None:
+    assert await reason_for(connector, issuer.token()) == ""
+    clock.now -= 86_400
+    token = issuer.token()
+    issuer.signer = NEW
+
+    assert await reason_for(connector, token) == "unknown-key"
 
 
 async def test_a_provider_that_fails_is_not_asked_by_everybody(
@@ -197,3 +210,10 @@ async def test_a_point_that_is_on_no_curve_is_no_key(
     issuer.jwks = lambda: {"keys": [signer.jwk(y=signer.jwk()["x"])]}
 
     assert await reason_for(connector, signer.sign(issuer.claims())) == "unknown-key"
+
+
+async def test_who_gives_up_takes_nobody_along(issuer: Issuer, connector: OidcConnector) -> None:
+    with pytest.raises(TimeoutError):
+        await asyncio.wait_for(reason_for(connector, issuer.token()), 0.001)
+
+    assert await reason_for(connector, issuer.token()) == ""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +10,10 @@ import pytest
 
 from awsgate.connect.ways import LoginRefused
 from awsgate.login import Identity
-from oidcissuer import Issuer, Signer, rsa_key
+from oidcissuer import NOW, Issuer, Signer, rsa_key
 from oidclogin import Connect
 
 GATE = "https://gate.example.com"
-NOW = int(time.time())
 MACHINES: dict[str, Any] = {"client_id": "", "id_tokens": {"audiences": [GATE]}}
 
 # platform -> (claims as its documentation has them, row, user, a trait)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import hmac
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -13,10 +12,9 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from awsgate.connect.ways import LoginRefused
-from oidcissuer import Claims, Issuer, Signer, b64, b64_json, rsa_key
+from oidcissuer import NOW, Claims, Issuer, Signer, b64, b64_json, rsa_key
 from oidclogin import Connect, LogIn
 
-NOW = int(time.time())
 ISSUER = Signer("k1", rsa_key("k1"))
 STRANGER = Signer("k1", rsa_key("stranger"))
 

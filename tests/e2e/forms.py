@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
 from rawclient import Answer, ask, head, keys_of
 
+HOPS_VARIABLE = "AWSGATE_TEST_HOPS"
 POLICY = """\
 kind: role
 version: v5
@@ -118,7 +120,17 @@ def gateway_before(
 
 @contextmanager
 def stage_in(folder: Path, *, spec: str = "{}") -> Iterator[Stage]:
-    """Start both; ``spec`` is that of ``kind: gateway``."""
+    """Start both; ``spec`` is that of ``kind: gateway``.
+
+    With ``AWSGATE_TEST_HOPS`` it is the gateway of a jump host, and clients speak to
+    another one that hands calls on to it.
+    """
+    if os.environ.get(HOPS_VARIABLE):
+        from e2e.hops import hops_before_strict_aws
+
+        with hops_before_strict_aws(folder, spec=spec) as hops:
+            yield hops
+        return
     policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)
     with StrictAws() as aws, gateway_before(aws, folder, policy) as gateway:
         env = gateway.env(user="bob", app="awsconsole-test", role=POWER_ROLE)

@@ -15,4 +15,4 @@ from e2e.saboteur import Halts, Rewrites
 
 front.OwnFront.before = (Halts(),)
 front.OwnFront.after = (Rewrites(),)
-front.Trust = lambda _: Trust(os.environ["SABOTEUR_TRUSTED"])  # type: ignore[assignment,misc]
+front.Trust = lambda _: Trust(lambda: os.environ["SABOTEUR_TRUSTED"])  # type: ignore[assignment,misc]

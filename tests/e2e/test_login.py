@@ -131,7 +131,7 @@ def stage_in(folder: Path, aws: EmbeddedAws, spec: str = "", workers: int = 0) -
         power=POWER_ROLE, read=READ_ONLY_ROLE, account=ACCOUNT, issuer=ISSUER, keys=keys, port=port
     )
     with gateway_before(aws, folder, policy + spec, workers=workers) as gateway:
-        yield Stage(gateway, f"https://localhost:{port}", key, _pin(gateway.certs))
+        yield Stage(gateway, f"https://localhost:{port}", key, _pin(gateway))
 
 
 @pytest.fixture(scope="module")
@@ -140,12 +140,15 @@ def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield stage
 
 
-def _pin(certs: Path) -> str:
-    from cryptography import x509
-
-    from awsgate.servercert import pin_of
-
-    return pin_of(x509.load_pem_x509_certificates((certs / "gateway.pem").read_bytes())[-1])
+def _pin(gateway: GatewayProcess) -> str:
+    """Give what the operator reads to the user."""
+    places = ("--certs", str(gateway.certs), "--policy", str(gateway.policy))
+    shown = subprocess.run(
+        [sys.executable, "-m", "awsgate", "ca", "show", "--json", *places],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    pin: str = json.loads(shown.stdout)["pin"]
+    return pin
 
 
 class Home:

@@ -29,6 +29,8 @@ from rawclient import Call, metric, mint_keys, secure
 
 BUCKET = "run.s3.us-east-1.amazonaws.com"
 OBJECT = Call("s3", BUCKET, "GET", "/generated/5")
+FIRST_REQUESTS = 200
+both_cores = pytest.mark.parametrize("core", ["own", "mitmproxy"])
 
 
 def server(
@@ -97,8 +99,9 @@ class Load:
                 return
 
 
-def test_sts_is_asked_once_for_all_workers(aws: StrictAws, tmp_path: Path) -> None:
-    with server(tmp_path, aws) as gateway:
+@both_cores
+def test_sts_is_asked_once_for_all_workers(aws: StrictAws, tmp_path: Path, core: str) -> None:
+    with server(tmp_path, aws, extra=("--core", core)) as gateway:
         keys, statuses = bob(gateway), Counter[int]()
 
         def first() -> None:
@@ -106,21 +109,22 @@ def test_sts_is_asked_once_for_all_workers(aws: StrictAws, tmp_path: Path) -> No
                 wire.send(OBJECT.wire(OBJECT.signed(keys)))
                 statuses[wire.read_answer().status] += 1
 
-        threads = [threading.Thread(target=first) for _ in range(60)]
+        threads = [threading.Thread(target=first) for _ in range(FIRST_REQUESTS)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
 
         own = aws.base_keys.access_key_id
-        assert statuses == {200: 60}
+        assert statuses == {200: FIRST_REQUESTS}
         assert len([r for r in aws.requests if r.access_key_id == own]) == 1
 
 
+@both_cores
 def test_a_worker_that_is_killed_takes_only_its_own_requests_along(
-    aws: StrictAws, tmp_path: Path
+    aws: StrictAws, tmp_path: Path, core: str
 ) -> None:
-    with server(tmp_path, aws) as gateway:
+    with server(tmp_path, aws, extra=("--core", core)) as gateway:
         load = Load(gateway, bob(gateway))
         with load.running():
             time.sleep(1.5)
@@ -144,8 +148,11 @@ def test_a_worker_that_is_killed_takes_only_its_own_requests_along(
     assert verify(gateway.state / "audit.jsonl") == (len(lines), None)
 
 
-def test_nothing_that_was_accepted_fails_when_it_is_stopped(aws: StrictAws, tmp_path: Path) -> None:
-    with server(tmp_path, aws) as gateway:
+@both_cores
+def test_nothing_that_was_accepted_fails_when_it_is_stopped(
+    aws: StrictAws, tmp_path: Path, core: str
+) -> None:
+    with server(tmp_path, aws, extra=("--core", core)) as gateway:
         load = Load(gateway, bob(gateway))
         with load.running():
             time.sleep(1.5)
@@ -157,11 +164,16 @@ def test_nothing_that_was_accepted_fails_when_it_is_stopped(aws: StrictAws, tmp_
         assert load.answered.total() > 50
         assert load.broken == 0
         assert code == 0
+        recorded = [line["id"] for line in gateway.audit() if line["status"] == 200]
+        assert len(set(recorded)) == len(recorded) == load.answered.total()
     assert verify(gateway.state / "audit.jsonl")[1] is None
 
 
-def test_a_slow_answer_is_waited_for_when_it_is_stopped(aws: StrictAws, tmp_path: Path) -> None:
-    with server(tmp_path, aws) as gateway:
+@both_cores
+def test_a_slow_answer_is_waited_for_when_it_is_stopped(
+    aws: StrictAws, tmp_path: Path, core: str
+) -> None:
+    with server(tmp_path, aws, extra=("--core", core)) as gateway:
         keys = bob(gateway)
         upload = Call("s3", BUCKET, "PUT", "/slow", body=b"x" * 1000)
         with secure(gateway, BUCKET) as wire:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from aws_server.server import StrictAws
+from awsgate.demo.processes import CORE_VARIABLE
 from e2e.held import until
 from e2e.test_run import aws as aws
 from e2e.test_run import bob, server, status_of, workers_of
@@ -101,6 +102,22 @@ def test_a_reload_does_not_kill_a_worker_that_starts(aws: StrictAws, tmp_path: P
 
         assert until(lambda: status_of(gateway, keys) == 200, within=15)
         assert workers_of(gateway) == [starting]
+
+
+def test_workers_have_the_own_core_unless_another_is_asked_for(
+    aws: StrictAws, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(CORE_VARIABLE, raising=False)
+    for number, (extra, core) in enumerate(
+        {(): "own", ("--core", "mitmproxy"): "mitmproxy"}.items()
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with server(folder, aws, workers=1, extra=extra) as gateway:
+            (worker,) = workers_of(gateway)
+            orders = Path(f"/proc/{worker}/cmdline").read_text().split("\0")
+            assert f'"core": "{core}"' in " ".join(orders)
+            assert status_of(gateway, bob(gateway)) == 200
 
 
 def test_workers_do_not_have_the_gateways_own_credentials(aws: StrictAws, tmp_path: Path) -> None:

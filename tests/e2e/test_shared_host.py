@@ -351,7 +351,7 @@ def test_a_user_has_so_many_tunnels_in_a_worker_and_the_metrics_say_whose(host: 
         context.__exit__(None, None, None)
 
     assert statuses[:3] == [200, 200, 200]
-    assert statuses[-1] == 503
+    assert 503 in statuses
     assert tunnels == statuses.count(200) <= 6
     assert until(lambda: metric(host.gateway.metrics(), "awsgate_tunnels", user="alice") == 0)
 

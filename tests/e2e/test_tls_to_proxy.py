@@ -338,7 +338,7 @@ START = {
 
 @pytest.mark.parametrize("command", START.values(), ids=START)
 def test_in_plain_it_does_not_start_where_others_reach_it(folder: Path, command: list[str]) -> None:
-    (folder / "policy.yaml").write_text(policy("{}"))
+    (folder / "policy.yaml").write_text(policy("{non_aws: refuse}"))
     for name in ("policy=policy.yaml", "state=state", "certs=certs", "metrics="):
         if command[0] == "mitmdump":
             command = [*command, "--set", f"awsgate_{name}"]
@@ -355,12 +355,17 @@ def test_in_plain_it_does_not_start_where_others_reach_it(folder: Path, command:
     )
 
     assert done.returncode == 2
-    assert "other machines reach 0.0.0.0, and the gateway would not speak TLS" in done.stderr
-    assert "awsgate: hint: set tls: true in kind: gateway" in done.stderr
+    assert "awsgate: error: other machines reach 0.0.0.0\n" in done.stderr
+    assert "the proxy would not speak TLS there: set tls: true" in done.stderr
+    assert "awsgate: hint: change kind: gateway, or listen on 127.0.0.1" in done.stderr
 
 
 def test_by_choice_it_does_and_warns(strict: StrictAws, folder: Path) -> None:
     with gateway_before(
-        strict, folder, policy("{plain_public: true}"), workers=1, extra=["--listen", "0.0.0.0:0"]
+        strict,
+        folder,
+        policy("{plain_public: true, non_aws: refuse}"),
+        workers=1,
+        extra=["--listen", "0.0.0.0:0"],
     ) as gate:
         assert "what clients say to the proxy itself is in the clear" in gate.log.read_text()

@@ -19,7 +19,7 @@ from botocore.credentials import Credentials
 from websockets.exceptions import InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 
-from e2e.forms import Stage, stage_in
+from e2e.forms import HOPS_VARIABLE, Stage, stage_in
 from e2e.recording import wait_until
 
 IOT = "abc123-ats.iot.us-east-1.amazonaws.com"
@@ -74,6 +74,8 @@ def opened(stage: Stage, url: str, **options: object) -> Iterator[ClientConnecti
 def test_a_signed_websocket_is_relayed_both_ways(
     stage: Stage, host: str, path: str, service: str, port: int
 ) -> None:
+    if port != 443 and os.environ.get(HOPS_VARIABLE):
+        pytest.skip("the way between two gateways names no port")
     before = len(stage.gateway.audit())
     binary = os.urandom(2 * MIB)
     with opened(stage, signed_url(stage, host, path, service, port=port)) as client:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from awsgate.aws.call import Call
-from awsgate.policy import CallFacts, Decision, Policy, decide, parse_policy, verdicts
+from awsgate.policy import CallFacts, Decision, Policy, decide, parse_policy, standing, verdicts
+from awsgate.policy.standing import Standings, standing_of
 
 ARN = "arn:aws:iam::123456789012:role/Dev"
 GET = Call("s3", "GetObject", ("s3:GetObject",), ("Read",), ("arn:aws:s3:::b/k",))
@@ -47,11 +48,19 @@ def policy_of(*roles: dict[str, Any], mode: str = "enforce") -> Policy:
 
 
 def ask(policy: Policy, call: Call, **facts: Any) -> Decision:
+    """Ask anew, and of what was found before: the answers must be one."""
     known = CallFacts(call, ("eu-west-1",), "10.0.0.1", None, **facts)
-    return decide(
-        policy, user="alice", app="app", role_arn=ARN, endpoint_service="s3",
-        tenant_controlled=False, call=known,
-    )  # fmt: skip
+    about: dict[str, Any] = {
+        "user": "alice", "app": "app", "role_arn": ARN, "endpoint_service": "s3",
+        "tenant_controlled": False,
+    }  # fmt: skip
+    found = Standings(policy)
+    decide(policy, call=CallFacts(UNKNOWN), standings=found, **about)  # another call, first
+    remembered = decide(policy, call=known, standings=found, **about)
+    decision = decide(policy, call=known, **about)
+
+    assert remembered == decision
+    return decision
 
 
 READ_ONLY = role("read-only", {"aws_access_levels": ["Read", "List"]})
@@ -162,3 +171,29 @@ def test_the_verdicts_agree_with_the_decision(
     denied = any(v.matches for v in said if v.effect == "deny")
     assert allowed == (not denied and any(v.matches for v in said if v.effect == "allow"))
     assert all(v.matches == (not v.unmet) for v in said if v.effect == "allow")
+
+
+def test_each_standing_is_its_own() -> None:
+    policy = policy_of(READ_ONLY, role("power", {}))
+    found = Standings(policy)
+    asked = [
+        ("alice", "app", ARN),
+        ("bob", "app", ARN),
+        ("alice", "other", ARN),
+        ("alice", "app", "x"),
+    ]
+
+    for about in asked * 2:
+        assert found.of(*about) == standing_of(policy, *about)
+    assert [bool(found.of(*about).allowing) for about in asked] == [True, False, False, False]
+
+
+def test_standings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standing, "MAX_STANDINGS", 3)
+    found = Standings(policy_of(READ_ONLY))
+
+    for number in range(10):
+        found.of("alice", "app", f"{ARN}{number}")
+
+    assert len(found._found) <= 3
+    assert found.of("alice", "app", ARN).allowing

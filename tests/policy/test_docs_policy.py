@@ -8,18 +8,14 @@ from pathlib import Path
 import pytest
 
 from awsgate.errors import SetupError
-from awsgate.policy.decide import (
+from awsgate.policy.decide import DENIED_CALL, NO_ALLOW, NO_CALL, NO_TENANT_ENDPOINT, decide
+from awsgate.policy.standing import (
     DENIED,
-    DENIED_CALL,
-    NO_ALLOW,
     NO_APP,
-    NO_CALL,
     NO_ROLE_ARN,
-    NO_TENANT_ENDPOINT,
     NO_USER,
     OTHER_ACCOUNT,
     OTHER_PARTITION,
-    decide,
 )
 from awsgate.policyfile import load_policy
 
@@ -40,7 +36,12 @@ REASONS = (
 
 def _blocks(page: Path) -> list[str]:
     text = page.read_text("utf-8")
-    return re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^```yaml\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    return [block for block in found if not OTHERS.match(block)]
+
+
+OTHERS = re.compile(r"(?:permissions|deploy|apiVersion):")
+"""What pipelines and pods begin with, in docs/ci.md."""
 
 
 BLOCKS = [

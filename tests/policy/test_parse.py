@@ -136,7 +136,7 @@ FAULTS: dict[str, tuple[object, str]] = {
         role(deny={"aws_tenant_endpoints": ["es"]}),
         "spec.deny.aws_tenant_endpoints: unknown key, expected aws_actions, aws_resources, "
         "aws_regions, aws_services, aws_access_levels, source_networks, hours, app_labels, "
-        "aws_role_arns",
+        "aws_role_arns, request, review_requests",
     ),
     "action without a service": (
         allow(aws_actions=["GetObject"]),
@@ -617,6 +617,7 @@ def test_nothing_is_a_policy_with_the_defaults() -> None:
         "head_timeout_s": 30.0,
         "idle_timeout_s": 600.0,
         "max_requests_per_user": 1000,
+        "max_tunnels_per_user": 100,
     }
     assert (spec.session.default_ttl_s, spec.session.max_ttl_s) == (3600, 43200)
     assert (spec.sts.endpoint_url, spec.sts.regional, spec.audit.on_failure) == ("", True, "refuse")

@@ -60,6 +60,7 @@ def test_everything_that_is_served_is_described(document: dict[str, Any]) -> Non
         ("GET", "/v1/callback"),
         ("POST", "/v1/callback"),
         ("POST", "/v1/saml/acs/{name}"),
+        ("GET", "/v1/saml/metadata/{name}"),
         ("GET", "/v1/openapi.json"),
     }
 

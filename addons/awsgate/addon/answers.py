@@ -15,6 +15,8 @@ from mitmproxy import http
 
 from awsgate import chaining
 from awsgate.addon import flows, tripwire
+from awsgate.addon.ahead import failed
+from awsgate.addon.dispatch import place_of
 from awsgate.addon.record import TRACE, Trace
 from awsgate.artefacts import make_artefact
 from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
@@ -127,9 +129,10 @@ class Answers:
         response, endpoint = flow.response, trace.review.endpoint
         if response is None or endpoint is None or not trace.token or endpoint.tenant_controlled:
             return False
+        if response.status_code not in STATUSES:
+            return False
         length: str = response.headers.get("content-length", "")
-        small = not length.isdecimal() or int(length) <= MAX_BYTES
-        return response.status_code in STATUSES and small
+        return not length.isdecimal() or int(length) <= MAX_BYTES
 
     def rewrite(self, flow: http.HTTPFlow, trace: Trace) -> None:
         """Let a held answer go, with surrogates in place of the credentials that it holds.
@@ -176,12 +179,7 @@ class Answers:
             return False
         # mitmproxy's text can quote bytes of the server's answer: first clause only.
         cause = message.partition(": b")[0].partition(":{")[0][:200]
-        refusal = Refusal(
-            Code.UPSTREAM_FAILED,
-            f"{trace.review.host} could not be reached or broke off: {cause}",
-            hint="the request may be retried",
-        )
-        self.refuse(flow, trace, refusal)
+        self.refuse(flow, trace, failed(self.gateway, trace.review.host, cause))
         return True
 
     def body_exceeds(self, flow: http.HTTPFlow, buffered: int) -> bool:
@@ -271,13 +269,3 @@ def _check_error(body: bytes) -> None:
         raise Refusal(
             Code.GATEWAY_FAULT, "AWS's answer is an error that holds credentials: withheld"
         )
-
-
-def place_of(exc: BaseException) -> str:
-    """Give an exception's type and where it arose: its text may quote what was handled."""
-    place = exc.__traceback__
-    while place is not None and place.tb_next is not None:
-        place = place.tb_next
-    if place is None:
-        return type(exc).__name__
-    return f"{type(exc).__name__} at {place.tb_frame.f_code.co_qualname}:{place.tb_lineno}"

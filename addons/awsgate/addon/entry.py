@@ -15,6 +15,7 @@ import sys
 from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,6 +26,7 @@ from mitmproxy.proxy import layer, mode_specs
 
 from awsgate.addon import host, patches, tripwire
 from awsgate.addon.hooks import Hooks
+from awsgate.addon.host import trust
 from awsgate.addon.reloading import Reloader
 from awsgate.addon.speaker import seat
 from awsgate.addon.tunnels import cut_client
@@ -150,6 +152,7 @@ class AwsGate:
         """Follow the files of the policy and the locks; SIGHUP reads them at once."""
         master, loop = ctx.master, asyncio.get_running_loop()
         hooks.cut = lambda client_id: cut_client(master.addons.get("proxyserver"), client_id)
+        hooks.ahead.trust = partial(trust, ctx.options)
         reloader = Reloader(hooks, speaks=self.speaks)
         self.watch = Watch(reloader.sources(), reloader.take, loop)
         self.watch.start()
@@ -174,6 +177,7 @@ class AwsGate:
             if not await server.servers.update([mode_specs.ProxyMode.parse(mode)]):
                 _give_up(SetupError(f"cannot listen on {mode.partition('@')[2]}"))
         host.slim(ctx.master)
+        host.settle()
         _announce(hooks.gateway, server)
         # In a thread: an instance role is asked for over the network.
         say(*warned_of(await asyncio.to_thread(hooks.gateway.assumer.missing)))
@@ -213,6 +217,10 @@ class AwsGate:
     def tls_start_server(self, data: tls.TlsData) -> None:
         """See ``Hooks``."""
         self._live().tls_start_server(data)
+
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """See ``Hooks``."""
+        self._live().http_connect_upstream(flow)
 
     def requestheaders(self, flow: http.HTTPFlow) -> Awaitable[None] | None:
         """See ``Hooks``."""

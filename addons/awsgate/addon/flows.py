@@ -16,6 +16,7 @@ from types import MappingProxyType
 from mitmproxy import connection, http
 
 from awsgate.aws.faults import FaultResponse
+from awsgate.caller import Headers, header
 from awsgate.outgoing import Outgoing
 from awsgate.wire import RequestFacts
 
@@ -65,13 +66,12 @@ def _is_loopback(address: str) -> bool:
         return False
 
 
-def body_size(flow: http.HTTPFlow) -> int | None:
+def body_size(headers: Headers) -> int | None:
     """Give the announced body size in bytes; None if it is chunked, 0 if there is none."""
-    headers = flow.request.data.headers
     if b"transfer-encoding" in headers:
         return None
-    length: str = headers.get("content-length", "0")
-    return int(length) if length.isdecimal() else 0
+    length = header(headers, b"content-length")
+    return int(length) if length.isdigit() else 0
 
 
 def send_to(flow: http.HTTPFlow, out: Outgoing, *, scheme: str, host: str, port: int) -> None:
@@ -82,9 +82,16 @@ def send_to(flow: http.HTTPFlow, out: Outgoing, *, scheme: str, host: str, port:
     data = flow.request.data
     data.scheme, data.host, data.port, data.authority = scheme.encode(), host, port, b""
     data.path = out.target
-    data.headers = http.Headers(out.headers)
+    data.headers = headers_of(out.headers)
     if out.body is not None:
         data.content = out.body
+
+
+def headers_of(fields: tuple[tuple[bytes, bytes], ...]) -> http.Headers:
+    """Make mitmproxy's headers of fields that are read already: it would go over them again."""
+    headers = http.Headers.__new__(http.Headers)
+    headers.fields = fields
+    return headers
 
 
 def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-import uuid
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
@@ -23,10 +22,12 @@ from mitmproxy import connection, http, tls
 from mitmproxy.proxy import layer, layers
 
 from awsgate import gate as gates
-from awsgate import outgoing
 from awsgate.addon import flows, tripwire, tunnels
+from awsgate.addon.ahead import Ahead
 from awsgate.addon.answers import Answers, Clock, trace_of
+from awsgate.addon.chained import layer_for
 from awsgate.addon.record import TRACE, Recorder, Trace
+from awsgate.addon.sending import send
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnelling import Tunnelling, is_tunnel
@@ -58,6 +59,7 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.ahead = Ahead(gateway)
         self.tunnelling = Tunnelling(
             gateway,
             wire,
@@ -66,6 +68,7 @@ class Hooks:
             clock=clock,
             entropy=secrets.token_bytes,
             cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
+            through=self.ahead.through,
         )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
@@ -107,11 +110,27 @@ class Hooks:
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """Relay a tunnel untouched: no TLS, no HTTP, no hooks."""
-        if is_tunnel(self.routes.get(nextlayer.context.client.id)):
+        route = self.routes.get(nextlayer.context.client.id)
+        if not is_tunnel(route):
+            return
+        ahead = self.ahead.through(route)
+        if ahead is not None:
+            nextlayer.layer = layer_for(nextlayer.context, ahead)
+        else:
             nextlayer.layer = layers.TCPLayer(nextlayer.context, ignore=True)
 
+    def http_connect_upstream(self, flow: http.HTTPFlow) -> None:
+        """Tell the gateway ahead who opens a tunnel."""
+        said = self.ahead.authorization(self.clock().timestamp())
+        if said:
+            flow.request.headers[b"Proxy-Authorization"] = said
+
     def tls_start_server(self, data: tls.TlsData) -> None:
-        """Ask for the AWS name, also where an explicit upstream stands in for AWS."""
+        """Ask for the AWS name, also where an explicit upstream stands in for AWS.
+
+        The gateway ahead is asked for its own name, and proved by the root of the login.
+        """
+        self.ahead.prove()
         sni = self.tripwire.sni_for(data.context.client, data.context.server.address)
         if sni:
             data.conn.sni = sni
@@ -193,7 +212,8 @@ class Hooks:
             route.port if route is not None else 443,
             secured=self.secured,
         )
-        trace = Trace(gates.Review(facts), request_id=str(uuid.uuid4()), started=perf_counter())
+        # A flow's id is a random UUID already.
+        trace = Trace(gates.Review(facts), request_id=flow.id, started=perf_counter())
         flow.metadata[TRACE] = trace
         before = self._current.get(flow.client_conn.id)
         if before is not None:  # mitmproxy let it go without a word
@@ -226,6 +246,7 @@ class Hooks:
             return
         self.tunnelling.note(flow, trace)
         plan = trace.plan
+        self.ahead.note(flow, trace)
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
         if plan is not None and (plan.issues or plan.order):
@@ -306,7 +327,7 @@ class Hooks:
         review, gate, now = trace.review, self.gateway.gate, self.clock()
         gate.receive(review, now)
         self.recorder.check_writable()
-        size = flows.body_size(flow)
+        size = flows.body_size(review.headers)
         if size == 0 or not review.streams:
             if size is not None and size > self.gateway.policy.gateway.limits.max_body_bytes:
                 raise self.answers.too_large()
@@ -337,6 +358,7 @@ class Hooks:
         wanted = role_request(self.gateway.policy, plan)
         cached = self.gateway.credentials.peek(wanted)
         if cached is not None:
+            self.ahead.used(cached)
             self._proceed(flow, trace, cached.signing_keys(), cached.expires_at)
             return None
 
@@ -346,6 +368,7 @@ class Hooks:
             fetched = await self.gateway.credentials.get(wanted)
             if self.gateway.gate is not decided_by:
                 self._decide_again(trace, body, wanted)
+            self.ahead.used(fetched)
             self._proceed(flow, trace, fetched.signing_keys(), fetched.expires_at)
 
         return fetch_and_sign()
@@ -372,24 +395,4 @@ class Hooks:
         if trace.planned.order is not None:
             self.answers.hand_out(flow, trace, keys, keys_end_s)
         else:
-            self._sign(flow, trace, keys)
-
-    def _sign(self, flow: http.HTTPFlow, trace: Trace, keys: SigningKeys | None) -> None:
-        plan, review = trace.planned, trace.review
-        out = outgoing.sign(
-            plan,
-            review.facts,
-            review.claim if plan.form is not None else None,
-            client_secret=review.secret,
-            keys=keys,
-            now=self.clock(),
-        )
-        upstream = self.gateway.upstream_for(plan.target_host, plan.port)
-        flows.send_to(flow, out, scheme=upstream.scheme, host=upstream.host, port=upstream.port)
-        trace.resigner = out.resigner
-        if keys is not None:
-            trace.access_key_id, trace.token = keys.access_key_id, keys.session_token
-        if plan.issues:
-            flow.metadata[tripwire.ISSUES] = True
-        self.tripwire.approve(flow.client_conn, (upstream.host, upstream.port), plan.target_host)
-        tripwire.stamp(flow.request)
+            send(self.gateway, self.tripwire, flow, trace, keys, self.clock())

@@ -7,7 +7,9 @@ back by mitmproxy. Each row has its reason, and facts/tests behind it.
 
 from __future__ import annotations
 
+import gc
 import logging
+import os
 from collections.abc import Iterable
 from typing import Any
 
@@ -124,6 +126,16 @@ def verify(options: OptManager) -> None:
         raise exceptions.OptionsError(fault)
 
 
+def trust(options: OptManager, roots: str) -> None:
+    """Have servers proved by the roots in a file, and by nothing else.
+
+    Empty: there is no file. Then nothing is trusted, and not the public roots either.
+    """
+    wanted = roots or os.devnull
+    if options.ssl_verify_upstream_trusted_ca != wanted:
+        options.update(ssl_verify_upstream_trusted_ca=wanted)
+
+
 def listen_mode(options: OptManager, listen: str) -> str | None:
     """Give the mitmproxy mode to listen with, or None to leave it as it is.
 
@@ -153,6 +165,20 @@ def slim(master: Master) -> None:
     chain = [addon for addon in master.addons.chain if _name(addon) in KEEP]
     chain.sort(key=lambda addon: _name(addon) == "awsgate-tripwire")  # stable: it stays last
     master.addons.chain = chain
+
+
+def settle() -> None:
+    """Tell the garbage collector that what is there by now stays.
+
+    mitmproxy's modules alone are some hundred thousand objects, which it would look at
+    again and again; of a request nearly nothing is left to it.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
+GC_THRESHOLD = 10_000
 
 
 def _name(addon: object) -> str:

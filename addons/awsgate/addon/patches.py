@@ -21,6 +21,10 @@ readable.
     bound_client_hello     and a ClientHello without end (parse_client_hello)
     close_for_certain      a connection that is to be closed is (close_connection)
     close_after_failure    what follows a ClientHello that was none (TLSLayer.receive_data)
+    call_in_place          hooks without a task for each (mode_servers.ProxyConnectionHandler);
+                           speed alone
+    believe_types          the types of each message's fields are looked at no more
+                           (MessageData.__post_init__, which python -O lacks); speed alone
 
 Source: facts on mitmproxy 12.2.3; ``tests/addon/test_patches.py`` runs with and
 without them.
@@ -35,13 +39,16 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from mitmproxy import http
+from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons import next_layer
+from mitmproxy.proxy import mode_servers
 from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http import _http1 as h1
 from mitmproxy.proxy.server import ConnectionHandler
 
-from awsgate.addon import patched, patched_bounds
+from awsgate.addon import inplace, patched, patched_bounds
 from awsgate.addon.patched import DRAIN_BYTES
 from awsgate.addon.speaker import Speaker, seat
 
@@ -94,12 +101,29 @@ KNOWN: dict[str, frozenset[str]] = {
     "ConnectionHandler.close_connection": frozenset(
         {"9ec60a685e608fd306ce081ea254f14ba3546074f74104b56ba12805f8008463"}
     ),
+    "mode_servers.ProxyConnectionHandler": frozenset(
+        {"cbef55b57181a07ea783bed259c2a37501a5bdc82383c2a6d795e7f227d99d20"}
+    ),
+    "MessageData.__post_init__": frozenset(
+        {"dd4a02a58bf8a1d238fd12ad2e81a86f56e61cefe13baf65599ef37c71cf9607"}
+    ),
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
-
 Owner = type | ModuleType
 """The class or the module whose attribute is replaced."""
+
+READ_TOO: dict[str, tuple[tuple[Owner, str], ...]] = {
+    "mode_servers.ProxyConnectionHandler": (
+        (ConnectionHandler, "server_event"),
+        (ConnectionHandler, "hook_task"),
+        (AddonManager, "handle_lifecycle"),
+        (AddonManager, "trigger_event"),
+        (AddonManager, "invoke_addon"),
+        (AddonManager, "_iter_hooks"),
+    ),
+}
+"""What a patch does in the place of others as well: their source is in its fingerprint."""
 
 
 def name_of(owner: Owner, method: str) -> str:
@@ -109,7 +133,8 @@ def name_of(owner: Owner, method: str) -> str:
 
 def fingerprint(owner: Owner, method: str) -> str:
     """Give the SHA-256 of a method's source, indentation aside."""
-    source = textwrap.dedent(inspect.getsource(getattr(owner, method)))
+    read = ((owner, method), *READ_TOO.get(name_of(owner, method), ()))
+    source = "".join(textwrap.dedent(inspect.getsource(getattr(*each))) for each in read)
     return hashlib.sha256(source.encode()).hexdigest()
 
 
@@ -122,8 +147,8 @@ def install(speaker: Speaker) -> list[str]:
     left_out = []
     for owner, method, replacement in _PATCHES:
         name = name_of(owner, method)
-        stock = getattr(owner, method)
-        if getattr(stock, "awsgate_patch", False):
+        stock = getattr(owner, method, None)
+        if stock is None or getattr(stock, "awsgate_patch", False):
             continue
         if _is_known(owner, method):
             setattr(owner, method, replacement(stock))
@@ -134,7 +159,11 @@ def install(speaker: Speaker) -> list[str]:
 
 def unknown() -> list[str]:
     """Give the names of the patches that ``install`` would leave out. Installs nothing."""
-    return [name_of(owner, method) for owner, method, _ in _PATCHES if not _is_known(owner, method)]
+    return [
+        name_of(owner, method)
+        for owner, method, _ in _PATCHES
+        if hasattr(owner, method) and not _is_known(owner, method)
+    ]
 
 
 def _is_known(owner: Owner, method: str) -> bool:
@@ -161,6 +190,8 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (tls.TLSLayer, "receive_data", patched_bounds.close_after_failure),
     (ConnectionHandler, "close_connection", patched_bounds.close_for_certain),
     (next_layer, "parse_client_hello", patched_bounds.bound_client_hello),
+    (mode_servers, "ProxyConnectionHandler", inplace.call_in_place),
+    (http.MessageData, "__post_init__", inplace.believe_types),
 )
 
 __all__ = ["DRAIN_BYTES", "KNOWN", "Speaker", "fingerprint", "install", "unknown"]

@@ -34,7 +34,7 @@ TRACE = "awsgate.trace"
 """Flow metadata: the ``Trace`` of the request."""
 
 # AWS puts its request id under one of these, by protocol.
-_REQUEST_IDS = ("x-amzn-requestid", "x-amz-request-id", "x-amz-cf-id")
+_REQUEST_IDS = (b"x-amzn-requestid", b"x-amz-request-id", b"x-amz-cf-id")
 
 
 @dataclass(slots=True)
@@ -61,6 +61,8 @@ class Trace:
     """The role's session token that the request was signed with."""
     note: str = ""
     """What the gateway itself gave out. For the audit."""
+    refused_ahead: Code | None = None
+    """Why the gateway ahead, to which it was handed, refused it."""
     counted: str = ""
     """Whose request under way it is; empty: nobody's, or it is over."""
 
@@ -152,7 +154,7 @@ class Recorder:
             service=found.service if found is not None else "",
             region=_region(trace.review),
             decision=record.decision,
-            code=trace.refusal.code.value if trace.refusal is not None else str(_status(flow)),
+            code=_code(trace) or str(_status(flow)),
             # What was not proved can name any action: junk would fill the label.
             action=_action(trace.review).partition(" ")[0] if trace.plan is not None else "",
             seconds=elapsed,
@@ -162,8 +164,8 @@ class Recorder:
         )
         if session is not None:
             self.gateway.usage.moved(session.id, record.bytes_in + record.bytes_out)
-        if trace.refusal is not None:
-            metrics.refused(trace.refusal.code)
+        if code := _code(trace):
+            metrics.refused(code)
 
     def opened_websocket(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
         """Record a WebSocket that AWS opened; its ``request`` line follows at its end."""
@@ -255,7 +257,7 @@ def _request_record(
         path=review.facts.target.partition(b"?")[0].decode("latin-1")[:2048],
         decision="allowed" if _passed(trace) else "refused",
         rule=decision.rule if decision is not None else "",
-        code=refusal.code.value if refusal is not None else "",
+        code=_code(trace),
         reason=_reason(flow, trace)[:MAX_REASON_CHARS],
         status=_status(flow),
         bytes_in=trace.bytes_in,
@@ -325,13 +327,21 @@ MAX_REASON_CHARS = 500
 
 def _passed(trace: Trace) -> bool:
     """True if the request was let through: decided, and signed or let pass unsigned."""
-    return trace.refusal is None and trace.plan is not None
+    return trace.refusal is None and trace.plan is not None and trace.refused_ahead is None
+
+
+def _code(trace: Trace) -> str:
+    """Give the code of the refusal, ours or that of the gateway ahead; empty: none."""
+    code = trace.refusal.code if trace.refusal is not None else trace.refused_ahead
+    return code.value if code is not None else ""
 
 
 def _reason(flow: http.HTTPFlow, trace: Trace) -> str:
     refusal, decision = trace.refusal, trace.review.decision
     if refusal is not None:
         return f"{refusal.message} [{refusal.detail}]" if refusal.detail else refusal.message
+    if trace.refused_ahead is not None:
+        return "refused by the gateway ahead"
     if trace.plan is None:
         return "broken off before its signature was checked"
     if trace.stopped:
@@ -366,8 +376,10 @@ def _region(review: gates.Review) -> str:
 def _aws_request_id(flow: http.HTTPFlow) -> str:
     if flow.response is None:
         return ""
+    # Of the raw fields: mitmproxy's lookup goes over all of them for each name.
+    found = {name.lower(): value for name, value in reversed(flow.response.data.headers.fields)}
     for name in _REQUEST_IDS:
-        value = flow.response.headers.get(name)
+        value = found.get(name)
         if value:
-            return str(value)[:128]
+            return value[:128].decode("utf-8", "surrogateescape")
     return ""

@@ -27,6 +27,7 @@ from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
 from awsgate.lockout import cut_off, locked
+from awsgate.nextgateway import NextGateway
 from awsgate.tunnelpass import (
     ENTROPY_BYTES,
     TunnelCaller,
@@ -100,9 +101,11 @@ class Tunnelling:
         clock: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         cut: Callable[[str], None],
+        through: Callable[[Route], NextGateway | None] = lambda _: None,
     ) -> None:
         self.gateway, self._wire, self._routes, self._recorder = gateway, wire, routes, recorder
         self._clock, self._entropy, self._cut = clock, entropy, cut
+        self._through = through
         self.tickets: Tickets = LocalTickets()
         self._tunnels: dict[str, Tunnel] = {}
         self._asking: set[str] = set()
@@ -227,11 +230,18 @@ class Tunnelling:
                 f"{limit} tunnels of {caller.user} are open already",
                 hint="close some of them, and try again",
             )
+        ahead = self._through(route)
+        if ahead is not None:
+            ahead.check()
         self._tunnels[client.id] = Tunnel(client, route, caller)
-        host, port = self.gateway.tunnel_address(route.host, route.port)
         flow.metadata[TUNNELLED] = True
-        request.host, request.port = host, port
-        self._wire.approve(client, (host, port), "")
+        if ahead is not None:  # it is asked for the host as it was named
+            request.host, request.port = route.host, route.port
+            self._wire.approve(client, (ahead.host, ahead.port), ahead.host)
+        else:
+            host, port = self.gateway.tunnel_address(route.host, route.port)
+            request.host, request.port = host, port
+            self._wire.approve(client, (host, port), "")
         self._routes.put(client.id, route)
         flow.metadata[tripwire.ROUTED] = True
 

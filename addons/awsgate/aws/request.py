@@ -22,7 +22,7 @@ MAX_FIELDS = 10_000
 _FORM = b"application/x-www-form-urlencoded"
 _CBOR_PATH = re.compile(rb"/service/([^/%]+)/operation/([^/%]+)")
 # Headers by which some servers let a caller name another method.
-_OVERRIDES = (b"x-http-method-override", b"x-http-method", b"x-method-override")
+_OVERRIDES = frozenset({b"x-http-method-override", b"x-http-method", b"x-method-override"})
 _PLAIN_CHARSETS = frozenset({b"utf-8", b"us-ascii", b"iso-8859-1"})
 
 
@@ -41,7 +41,7 @@ class Asked:
         pairs = pairs_of(self._raw_query) if self._raw_query else ()
         self.query: Pairs = pairs or ()
         self.names = frozenset(name for name, _ in self.query)
-        self.overrides_method = any(name in headers for name in _OVERRIDES)
+        self.overrides_method = not _OVERRIDES.isdisjoint(headers)
         self.odd = (
             pairs is None
             or self.overrides_method

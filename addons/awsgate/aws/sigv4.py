@@ -145,6 +145,7 @@ def _parse_authorization(text: str) -> Authorization:
 _PARTS = frozenset({"Credential", "SignedHeaders", "Signature"})
 
 
+@lru_cache(maxsize=1024)  # asked twice of each request, and many are signed in one second
 def parse_amz_date(value: bytes) -> datetime:
     """Parse ``20261123T101530Z``. Raises ``SignatureSyntaxError`` on any other form."""
     text = value.decode("ascii", "replace")

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from awsgate.cli.no import No
 from awsgate.cli.terminal import columns
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
-from awsgate.policy.decide import NO_ROLE_ARN
 from awsgate.policy.fields import ACCOUNT_LABEL
 from awsgate.policy.meant import pairs_meant, role_meant, short_role, unknown_name
+from awsgate.policy.standing import NO_ROLE_ARN
 
 MAX_SHOWN = 40
 

@@ -1,7 +1,8 @@
 """Gateway credentials for a command, minted here: whoever reads the session key may mint.
 
 The policy is asked first, so that nobody is handed credentials that would be refused. Where
-a gateway is named, it is asked instead (``remote``).
+a gateway is named, it is asked instead (``remote``); where the policy hands calls on to
+one, that one says and credentials are minted here (``handedon``).
 ``Wanted`` is what a command was told, ``Issued`` what it got. What asking costs (the
 policy, its models, the CA) is imported when it is done: see ``reuse``.
 """
@@ -19,6 +20,7 @@ from awsgate.variables import Keys, Way
 
 if TYPE_CHECKING:
     from awsgate.cli.choice import Choice
+    from awsgate.login import LoginFacts
     from awsgate.policy import Policy
     from awsgate.session import GatewayCredentials, SessionKeys
 
@@ -85,23 +87,34 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         from awsgate.cli.remote import issue_remotely
 
         return issue_remotely(wanted)
+    from awsgate.cli.choice import choose, default_user
+    from awsgate.cli.granted import with_grants
+    from awsgate.policyfile import load_policy
+
+    if rules is None:
+        rules = load_policy(wanted.policy)
+    if rules.gateway.upstream_gateway is not None:
+        from awsgate.cli.handedon import issue_handed_on
+
+        return issue_handed_on(wanted, rules, rules.gateway.upstream_gateway)
+    rules = with_grants(rules, wanted.user or default_user(rules), wanted.state)
+    choice = choose(rules, wanted.user, wanted.app, wanted.role)
+    return mint_here(wanted, rules, choice, _life_s(wanted, rules, choice))
+
+
+def mint_here(
+    wanted: Wanted, rules: Policy, choice: Choice, life_s: int, login: LoginFacts | None = None
+) -> Issued:
+    """Mint what somebody may have. Raises ``SetupError``."""
     import secrets
     from datetime import UTC, datetime
 
     from awsgate.aws.partitions import all_suffixes
     from awsgate.ca import ensure_ca
-    from awsgate.cli.choice import choose, default_user
-    from awsgate.cli.granted import with_grants
     from awsgate.cli.places import existing_ca
-    from awsgate.policyfile import load_policy
     from awsgate.session import ENTROPY_BYTES, Bounds, mint
     from awsgate.state import open_state
 
-    if rules is None:
-        rules = load_policy(wanted.policy)
-    rules = with_grants(rules, wanted.user or default_user(rules), wanted.state)
-    choice = choose(rules, wanted.user, wanted.app, wanted.role)
-    life_s = _life_s(wanted, rules, choice)
     if not wanted.make_ca:
         existing_ca(wanted.certs)
     session_keys = open_state(wanted.state).session_keys
@@ -113,6 +126,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         ttl_s=life_s,
         now=int(time.time()),
         entropy=secrets.token_bytes(ENTROPY_BYTES),
+        login=login,
         bounds=Bounds(wanted.read_only, wanted.max_requests),
     )
     ca = ensure_ca(wanted.certs, suffixes=all_suffixes(), now=datetime.now(UTC))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -112,8 +113,9 @@ def login(
         people = bool(user or device or invitation)
         proof = Proof(
             token=_id_token(id_token_file, "" if people else os.environ.get(TOKEN_VARIABLE, "")),
-            certificate=certificate,
-            key=key or certificate,
+            token_file=_absolute(id_token_file),
+            certificate=_absolute(certificate),
+            key=_absolute(key or certificate),
             user=user,
             invitation=ways.hidden("invitation") if invitation == "-" else invitation,
             device=device,
@@ -122,7 +124,7 @@ def login(
         if not (connector or proof.is_a_machines):
             connector = before if before in connectors else ""
         answer = _answer(client, connectors, connector, proof)
-        stored = _kept(client, ping, answer, root)
+        stored = _kept(client, ping, answer, root, shlex.join(proof.options(answer)))
     _say(stored, answer, as_json=as_json)
 
 
@@ -165,6 +167,10 @@ def _shown_and_asked(url: str) -> Root:
     return root
 
 
+def _absolute(path: Path | None) -> Path | None:
+    return path.expanduser().absolute() if path is not None else None
+
+
 def _id_token(file: Path | None, given: str) -> str:
     if file is None:
         return given.strip()
@@ -199,6 +205,7 @@ class Proof:
     """How somebody wants to prove who they are."""
 
     token: str = field(repr=False)
+    token_file: Path | None
     certificate: Path | None
     key: Path | None
     user: str
@@ -210,6 +217,17 @@ class Proof:
     def is_a_machines(self) -> bool:
         """True if nobody is asked anything."""
         return bool(self.token or self.certificate)
+
+    def options(self, answer: LoginAnswer) -> list[str]:
+        """Give the options that do the same again; the connector is remembered."""
+        if self.certificate is not None:
+            key = ["--key", str(self.key)] if self.key != self.certificate else []
+            return ["--certificate", str(self.certificate), *key]
+        if self.token_file is not None:
+            return ["--id-token-file", str(self.token_file)]
+        if answer.connector == LOCAL:
+            return ["--user", answer.user]
+        return ["--device"] if self.device else []
 
 
 def _answer(
@@ -283,7 +301,7 @@ def _table(connectors: Mapping[str, tuple[str, tuple[str, ...]]]) -> Sequence[st
 
 
 def _kept(
-    client: ControlClient, ping: Mapping[str, Any], answer: LoginAnswer, root: Root
+    client: ControlClient, ping: Mapping[str, Any], answer: LoginAnswer, root: Root, how: str
 ) -> Stored:
     bundle, roots = client.ca()
     return save(
@@ -300,6 +318,7 @@ def _kept(
             id=answer.id,
             tunnel_auth=ping.get("tunnel_auth") is True,
             stored_at=int(time.time()),
+            how=how,
         ),
         bundle=bundle,
         root=roots,

@@ -71,7 +71,7 @@ def _out(gateway: str) -> bool:
         raise No(f"nobody is logged in at {gateway} here")
     if problem:
         sys.stderr.write(printable(f"awsgate: warning: {problem}") + "\n")
-    sys.stderr.write(f"awsgate: logged out at {gateway}: nothing of it is kept here\n")
+    sys.stderr.write(f"awsgate: logged out at {gateway}: no secret of it is kept here\n")
     return not problem
 
 

@@ -120,7 +120,8 @@ def _check_user(stored: Stored, user: str) -> None:
         raise No(
             f"the login at {stored.gateway} is that of {stored.user}, not {user}",
             hints=[
-                f"leave --user (AWSGATE_USER) out, or log in as {user}: {stored.again()}",
+                "leave --user (AWSGATE_USER) out, or log in as that one: "
+                f"awsgate login --gateway {stored.gateway}",
                 "the policy of this machine is asked if it is named: --policy",
             ],
         )

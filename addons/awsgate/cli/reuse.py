@@ -104,7 +104,13 @@ def _sources(wanted: Wanted) -> dict[str, Any] | None:
     policy = _policy(wanted.policy)
     key = [_stamp(wanted.state / name) for name in _KEY_FILES]
     ca = [_stamp(wanted.certs / name) for name in _CA_FILES]
-    return None if policy is None else {"policy": policy, "key": key, "ca": ca}
+    if policy is None:
+        return None
+    from awsgate.loginstore import logins_folder
+
+    # Where calls are handed on (``handedon``), the login says whose they are.
+    logins = _stamp(logins_folder())
+    return {"policy": policy, "key": key, "ca": ca, "logins": logins}
 
 
 def _sources_remote(gateway: str) -> dict[str, Any]:

@@ -39,7 +39,7 @@ def run(
     ] = 30.0,
     core: Annotated[
         Core, typer.Option(help="Who speaks HTTP and TLS: awsgate itself, or mitmproxy.")
-    ] = Core.MITMPROXY,
+    ] = Core.OWN,
     policy: PolicyOption = None,
     state: StateOption = None,
     certs: CertsOption = None,

@@ -33,7 +33,7 @@ from awsgate.policy import Policy, decide
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policyfile import load_policy
 from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
-from awsgate.standing import policy_of
+from awsgate.standing import granted, policy_of
 from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 from awsgate.variables import ENDPOINT, HTTPS_PROXIES, PROFILES
@@ -125,7 +125,8 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     _ca(seen, certs, now)
     books = _locks(seen, state, policy, now)
     if opened is not None and policy is not None and here:
-        standing = policy_of(policy, opened.session, now, grants_here(policy, state))
+        more = granted(grants_here(policy, state), opened.session, now)
+        standing = policy_of(policy, opened.session, more)
         _still_allowed(seen, standing, opened.session, books, now)
     return seen
 

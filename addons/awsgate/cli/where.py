@@ -2,8 +2,9 @@
 
     1  a gateway that is named: --gateway, AWSGATE_GATEWAY
     2  a policy, state or CA that is named, by an option or a variable: here
-    3  a login that has not ended: its gateway, of several the newest
-    4  here
+    3  a gateway here that hands calls on (upstream_gateway): here
+    4  a login that has not ended: its gateway, of several the newest
+    5  here
 
 So nothing changes for who has never logged in.
 """
@@ -48,7 +49,9 @@ def login_meant(named: str, *here: Path | None) -> Stored | None:
     from awsgate.loginstore import load
 
     stored = load(with_login=False)
-    if stored is None or not stored.has_ended(time.time()):
+    if stored is None or _hands_on():
+        return None
+    if not stored.has_ended(time.time()):
         return stored
     from awsgate.cli.places import policy_path
 
@@ -64,6 +67,26 @@ def login_meant(named: str, *here: Path | None) -> Stored | None:
 def _note(text: str) -> None:
     """Say it once, however often the question is asked."""
     sys.stderr.write(f"awsgate: note: {text}\n")
+
+
+def _hands_on() -> bool:
+    """True if the policy here hands all calls to another gateway."""
+    from awsgate.cli.places import policy_path
+
+    path = policy_path(None)
+    files = [path] if path.is_file() else [f for s in _SUFFIXES for f in path.glob(f"*{s}")]
+    # To read a policy takes longer than all else: hardly any says so.
+    try:
+        if not any(b"upstream_gateway" in file.read_bytes() for file in files):
+            return False
+    except OSError:
+        return False
+    from awsgate.policyfile import load_policy
+
+    return load_policy(path).gateway.upstream_gateway is not None
+
+
+_SUFFIXES = (".yaml", ".yml")
 
 
 def _named(gateway: str) -> Stored:

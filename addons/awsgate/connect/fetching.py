@@ -148,19 +148,27 @@ class Remembered[T]:
         """Give it. ``newer``: fetched just now, unless one was a moment ago."""
         async with self._one_at_a_time:
             now = self._clock()
-            known = self._known
-            just_tried = self._tried_at is not None and now - self._tried_at < RETRY_S
-            if known is not None and (just_tried or (not newer and now - known[0] < FRESH_S)):
-                return known[1]
-            if just_tried and self._failure is not None:
-                raise self._failure
-            self._tried_at = now
-            try:
-                value = await self._load()
-            except LoginRefused as failure:
-                self._failure = failure
-                if known is None or now - known[0] >= STALE_S:
-                    raise
-                return known[1]
-            self._known, self._failure = (now, value), None
-            return value
+            if not self._was(self._tried_at, now, RETRY_S) and (
+                newer or self._known is None or not self._was(self._known[0], now, FRESH_S)
+            ):
+                await self._fetch(now)
+            if self._known is not None and self._was(self._known[0], now, STALE_S):
+                return self._known[1]
+            failure = self._failure or LoginRefused("provider-failed", "nothing was fetched")
+            # Made anew: one that is raised again and again grows by its tracebacks.
+            raise LoginRefused(failure.reason, failure.message, hint=failure.hint)
+
+    async def _fetch(self, now: float) -> None:
+        self._tried_at = now
+        try:
+            self._known, self._failure = (now, await self._load()), None
+        except LoginRefused as failure:
+            self._failure = LoginRefused(failure.reason, failure.message, hint=failure.hint)
+        except asyncio.CancelledError:
+            self._tried_at = None  # who waits next asks anew
+            raise
+
+    @staticmethod
+    def _was(then: float | None, now: float, within_s: float) -> bool:
+        # A clock that was set back makes nothing fresh.
+        return then is not None and 0 <= now - then < within_s

@@ -23,7 +23,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import httpx
 
@@ -282,10 +282,10 @@ class GithubConnector:
     def _sso_url(self, header: str) -> str:
         """Give where to sign in. Without its query, which is for the token we drop."""
         found = _SSO_URL.search(header)
-        parts = urlsplit(found[1]) if found else None
-        if parts is None or parts.netloc != urlsplit(self._places.web).netloc:
+        place = found[1].partition("?")[0] if found else ""
+        if not place.startswith(f"{self._places.web}/orgs/"):
             return f"{self._places.web}/orgs/ORGANISATION/sso"
-        return f"{self._places.web}{_printable(parts.path)}"
+        return _printable(place)
 
 
 def _token_in(reply: Reply) -> str:

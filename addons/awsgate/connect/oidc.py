@@ -96,7 +96,7 @@ class OidcConnector:
         memory = {
             "state": state,
             "nonce": secrets.token_urlsafe(32),
-            "verifier": secrets.token_urlsafe(48),
+            "verifier": _new_verifier(),
             "redirect_url": redirect_url,
         }
         url = prepare_grant_uri(
@@ -107,8 +107,7 @@ class OidcConnector:
             scope=self._scope(),
             state=state,
             nonce=memory["nonce"],
-            code_challenge=create_s256_code_challenge(memory["verifier"]),
-            code_challenge_method="S256",
+            **_challenge_of(memory["verifier"]),
             prompt=spec.prompt or None,
             acr_values=spec.acr_values or None,
             max_age=None if spec.max_age_s is None else str(spec.max_age_s),
@@ -152,7 +151,10 @@ class OidcConnector:
                 "unsupported", "this provider has no device login", hint="log in with a browser"
             )
         endpoint = self._endpoint(provider, "device_authorization_endpoint")
-        answer = await self._post(provider, endpoint, {"scope": self._scope()})
+        verifier = _new_verifier()
+        # RFC 8628 has no PKCE; Keycloak asks for it, and others ignore what they do not know.
+        form = {"scope": self._scope(), **_challenge_of(verifier)}
+        answer = await self._post(provider, endpoint, form)
         if answer.status != 200:
             raise _refusal_of(answer.content)
         said = answer.content
@@ -167,13 +169,17 @@ class OidcConnector:
             ),
             interval_s=_whole(said.get("interval"), _USUAL_INTERVAL_S, most=60),
             expires_in_s=_whole(said.get("expires_in"), 300, most=_LONGEST_CODE_S),
-            memory={"device_code": _printable(said, "device_code")},
+            memory={"device_code": _printable(said, "device_code"), "verifier": verifier},
         )
 
     async def poll_device(self, memory: Mapping[str, str]) -> Identity:
         """Give who typed the code. Raises ``Pending`` or ``LoginRefused``."""
         provider = await self._provider.get()
-        form = {"grant_type": _DEVICE_GRANT, "device_code": memory["device_code"]}
+        form = {
+            "grant_type": _DEVICE_GRANT,
+            "device_code": memory["device_code"],
+            "code_verifier": memory["verifier"],
+        }
         tokens = await self._token(provider, form)
         error = tokens.content.get("error")
         if tokens.status == 200:
@@ -313,6 +319,16 @@ class OidcConnector:
             raise LoginRefused(
                 "wrong-issuer", "the answer is of another provider", hint="log in again"
             )
+
+
+def _new_verifier() -> str:
+    return secrets.token_urlsafe(48)
+
+
+def _challenge_of(verifier: str) -> dict[str, str]:
+    """Give the parameters of PKCE (RFC 7636)."""
+    challenge = cast(str, create_s256_code_challenge(verifier))
+    return {"code_challenge": challenge, "code_challenge_method": "S256"}
 
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:

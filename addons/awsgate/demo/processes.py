@@ -101,6 +101,8 @@ HOST_VARIABLE = "AWSGATE_TEST_HOST"
 """``run``: gateways are started with ``awsgate run`` instead, as tests of it want."""
 CORE_VARIABLE = "AWSGATE_TEST_CORE"
 """``own``: ``awsgate run`` is started with its own core."""
+SITE_VARIABLE = "AWSGATE_TEST_SITE"
+"""A folder whose ``sitecustomize`` gateways import before all else."""
 
 
 class GatewayProcess:
@@ -136,7 +138,7 @@ class GatewayProcess:
         self._running = start(
             command,
             log=self.log,
-            env=clean_env(self.home, keys),
+            env=clean_env(self.home, {**_site(), **keys}),
             port=self.metrics_port,
         )
         try:
@@ -216,6 +218,11 @@ class GatewayProcess:
                 return
             time.sleep(0.05)
         raise SetupError("the gateway did not come up", hint=f"see {self.log}")
+
+
+def _site() -> dict[str, str]:
+    folder = os.environ.get(SITE_VARIABLE)
+    return {"PYTHONPATH": folder} if folder else {}
 
 
 def entry_script(folder: Path) -> Path:

@@ -21,6 +21,7 @@ from awsgate.aws.partitions import BY_ID
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import BUNDLE_NAME, CERT_NAME
 from awsgate.doctor.accounts import BaseFacts, GatewayState, broken, check_base, slow, unasked
+from awsgate.doctor.ahead import check_ahead
 from awsgate.doctor.asking import MAX_ROLES, Asker, Wanted, wanted_roles
 from awsgate.doctor.assuming import RoleFacts, check_role, partition_of
 from awsgate.doctor.clientfiles import check_client_files
@@ -125,7 +126,8 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
         jobs.start("gateway", lambda: walk(way, caller))
     wanted = _wanted(patient, policy)
     asker = Asker(policy.gateway, patient.upstream) if policy is not None else None
-    if asker is not None and not patient.offline:
+    ahead = policy.gateway.upstream_gateway if policy is not None else None
+    if asker is not None and ahead is None and not patient.offline:
         _ask_bases(jobs, asker, wanted)
 
     found = _gateway(jobs, progress, offline=patient.offline)
@@ -133,7 +135,9 @@ def examine(patient: Patient, progress: Progress = lambda _: None) -> list[Findi
     found += [*check_policy(policy_found), *check_ca(ca, now), *check_state(state)]
     found += check_shell(shell)
     found += check_client_files(client_files(patient.environ, root, is_client=shell.is_client))
-    if patient.offline or asker is None:
+    if ahead is not None:
+        found += check_ahead(ahead, now.timestamp())
+    elif patient.offline or asker is None:
         reason = "--offline" if patient.offline else "the policy cannot be read"
         found.append(unasked(reason))
     else:

@@ -16,9 +16,9 @@ from awsgate.aws.operations import levels_of
 from awsgate.learn.lesson import Lesson, Seen, Use
 from awsgate.policy import CallFacts, Policy, Role, User, decide
 from awsgate.policy.conditions import text_matches
-from awsgate.policy.decide import roles_of, rule_of
 from awsgate.policy.globs import glob_matches
 from awsgate.policy.matching import matches_both
+from awsgate.policy.standing import roles_of, rule_of
 
 
 @dataclass(frozen=True, slots=True)

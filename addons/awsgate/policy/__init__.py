@@ -32,6 +32,7 @@ from awsgate.policy.resources import (
     Policy,
     Role,
     UnsignedSpec,
+    UpstreamGateway,
     User,
 )
 from awsgate.policy.ttl import TtlLimit, max_ttl_s, ttl_limit
@@ -48,6 +49,7 @@ __all__ = [
     "Role",
     "TtlLimit",
     "UnsignedSpec",
+    "UpstreamGateway",
     "User",
     "Verdict",
     "decide",

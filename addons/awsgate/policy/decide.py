@@ -22,27 +22,24 @@ Pure and total: no input makes it raise.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
 
 from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
-from awsgate.policy.fields import (
-    ACCOUNT_LABEL,
-    account_and_partition,
-    is_account,
-    partition_of_uri,
-)
-from awsgate.policy.matching import matches_both
+from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition, is_account
 from awsgate.policy.resources import App, Policy, Role, User
 from awsgate.policy.rules import Deny
+from awsgate.policy.standing import (
+    Standings,
+    allowing_roles_of,
+    denying_role,
+    is_there,
+    roles_of,
+    rule_of,
+)
 from awsgate.policy.templates import expand
 
-NO_USER = "the user is not known"
-NO_APP = "the app is not known"
-NO_ROLE_ARN = "what is asked for is not the arn of an iam role"
-OTHER_ACCOUNT = "the role is not in the account of the app"
-OTHER_PARTITION = "the role is not in the partition of the app"
-DENIED = "a deny rule matches"
 NO_ALLOW = "no role of the user allows this role in this app"
 NO_TENANT_ENDPOINT = "no role of the user allows an endpoint that other tenants can own"
 DENIED_CALL = "a deny rule matches this call"
@@ -86,6 +83,7 @@ def decide(
     endpoint_service: str,
     tenant_controlled: bool,
     call: CallFacts | None = None,
+    standings: Standings | None = None,
 ) -> Decision:
     """Decide one call. Total: any input has a decision, and the default is deny.
 
@@ -104,56 +102,34 @@ def decide(
 
     Without ``call`` the last two are left out: may the user be this role at all? In
     report mode they refuse nothing, and ``reported`` says what they would have refused.
+    ``standings`` are those of ``policy``; without them the first seven are asked anew.
     """
-    parts = account_and_partition(role_arn)
-    account, partition = parts or ("", "")
+    standing = (standings or Standings(policy)).of(user, app, role_arn)
 
-    def answer(
-        reason: str, role: Role | None = None, *, external_id: str | None = None
-    ) -> Decision:
-        rule, allowed = rule_of(role) if role else "", external_id is not None
-        return Decision(allowed, reason, rule, user, role_arn, external_id or "", account)
+    def answer(reason: str, rule: str = "", **more: Any) -> Decision:
+        return Decision(False, reason, rule, user, role_arn, "", standing.account, **more)
 
     who, what = policy.users.get(user), policy.apps.get(app)
-    reason, denying = _standing(policy, who, what, role_arn, account, partition)
-    if reason or who is None or what is None:
-        return answer(reason, denying)
-    allowing = list(_allowing(policy, who, what, role_arn))
+    if standing.reason or who is None or what is None:
+        return answer(standing.reason, rule_of(standing.denying) if standing.denying else "")
+    allowing = standing.allowing
     if not allowing:
         return answer(NO_ALLOW)
     if tenant_controlled:
-        allowing = [role for role in allowing if lists_endpoint(role, endpoint_service)]
+        allowing = tuple(role for role in allowing if lists_endpoint(role, endpoint_service))
         if not allowing:
             return answer(NO_TENANT_ENDPOINT)
-    allowed = answer(ALLOWED, allowing[0], external_id=what.spec.aws.external_id)
-    if call is None:
-        return allowed
-    on_call = _on_call(policy, who, what, role_arn, allowing, call)
-    if on_call.reason == ALLOWED:
-        return replace(allowed, rule=on_call.rule)
-    if policy.gateway.mode == "report":
-        return replace(allowed, reported=f"{on_call.text} [{on_call.rule}]")
-    return replace(
-        answer(on_call.reason), rule=on_call.rule, reason=on_call.text, unmet=on_call.unmet
-    )
-
-
-def _standing(
-    policy: Policy, user: User | None, app: App | None, role_arn: str, account: str, partition: str
-) -> tuple[str, Role | None]:
-    """Give why the user may not be this role whatever is allowed, and the rule that says so."""
-    if user is None:
-        return NO_USER, None
-    if app is None:
-        return NO_APP, None
-    if not account:
-        return NO_ROLE_ARN, None
-    if app.labels.get(ACCOUNT_LABEL, account) != account:
-        return OTHER_ACCOUNT, None
-    if (partition_of_uri(app.spec.uri) or partition) != partition:
-        return OTHER_PARTITION, None
-    denying = _denying(policy, user, app, role_arn)
-    return (DENIED, denying) if denying is not None else ("", None)
+    rule, reported = rule_of(allowing[0]), ""
+    if call is not None:
+        on_call = _on_call(who, standing.on_calls, allowing, call)
+        if on_call.reason == ALLOWED:
+            rule = on_call.rule
+        elif policy.gateway.mode == "report":
+            reported = f"{on_call.text} [{on_call.rule}]"
+        else:
+            return answer(on_call.text, on_call.rule, unmet=on_call.unmet)
+    external_id, account = what.spec.aws.external_id, standing.account
+    return Decision(True, ALLOWED, rule, user, role_arn, external_id, account, (), reported)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +148,11 @@ class _OnCall:
 
 
 def _on_call(
-    policy: Policy, user: User, app: App, role_arn: str, allowing: list[Role], call: CallFacts
+    user: User, on_calls: Iterable[Role], allowing: Iterable[Role], call: CallFacts
 ) -> _OnCall:
-    """Decide on the call alone, by the roles that allow ``role_arn`` already."""
-    for role in roles_of(policy, user):
-        if denies_call(role.spec.deny, user, app, role_arn, call):
+    """Decide on the call alone, by the roles that have a say in this app and role."""
+    for role in on_calls:
+        if may_hold(role.spec.deny, call, user.spec.traits):
             return _OnCall(DENIED_CALL, rule_of(role))
     nearest: _OnCall | None = None
     for role in allowing:
@@ -208,7 +184,7 @@ def denied_by(
     who, what = policy.users.get(user), policy.apps.get(app)
     if who is None or what is None:
         return ""
-    denying = _denying(policy, who, what, role_arn)
+    denying = denying_role(policy, who, what, role_arn)
     if denying is None and call is not None and policy.gateway.mode == "enforce":
         roles = roles_of(policy, who)
         denying = next(
@@ -267,7 +243,7 @@ def allowing_roles(policy: Policy, user: str, app: str, role_arn: str) -> tuple[
     """Give the roles that let ``user`` be ``role_arn`` in ``app``; none if anything denies it."""
     if not may_be(policy, user, app, role_arn):
         return ()
-    return tuple(_allowing(policy, policy.users[user], policy.apps[app], role_arn))
+    return tuple(allowing_roles_of(policy, policy.users[user], policy.apps[app], role_arn))
 
 
 def may_be(policy: Policy, user: str, app: str, role_arn: str) -> bool:
@@ -282,47 +258,15 @@ def may_be(policy: Policy, user: str, app: str, role_arn: str) -> bool:
     ).allowed
 
 
-def roles_of(policy: Policy, user: User) -> Iterator[Role]:
-    """Give the roles of a user, in the order in which they were given."""
-    for name in user.spec.roles:
-        role = policy.roles.get(name)
-        if role is not None:
-            yield role
-
-
-def rule_of(role: Role) -> str:
-    """Give ``role/<name>``."""
-    return f"role/{role.metadata.name}"
-
-
 def unmet_by(role: Role, user: User, call: CallFacts) -> tuple[str, ...]:
     """Give the fields of a role that keep it from allowing a call."""
     spec = role.spec
     return (*unmet(spec.allow, call, user.spec.traits), *over_limit(spec.options, call))
 
 
-def _denying(policy: Policy, user: User, app: App, role_arn: str) -> Role | None:
-    for role in roles_of(policy, user):
-        deny = role.spec.deny
-        if not deny.about_calls and any(matches_both(deny, user, app, role_arn)):
-            return role
-    return None
-
-
 def denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFacts) -> bool:
     """True if a deny has conditions on the call, and all of them may hold."""
-    if not deny.about_calls:
-        return False
-    anywhere = not (deny.app_labels or deny.aws_role_arns)
-    return (anywhere or any(matches_both(deny, user, app, role_arn))) and may_hold(
-        deny, call, user.spec.traits
-    )
-
-
-def _allowing(policy: Policy, user: User, app: App, role_arn: str) -> Iterator[Role]:
-    for role in roles_of(policy, user):
-        if all(matches_both(role.spec.allow, user, app, role_arn)):
-            yield role
+    return is_there(deny, user, app, role_arn) and may_hold(deny, call, user.spec.traits)
 
 
 def lists_endpoint(role: Role, service: str) -> bool:

@@ -37,6 +37,7 @@ from awsgate.policy.rules import RoleSpec
 from awsgate.policy.settings import ChainedSpec as ChainedSpec
 from awsgate.policy.settings import GatewaySpec as GatewaySpec
 from awsgate.policy.settings import UnsignedSpec as UnsignedSpec
+from awsgate.policy.settings import UpstreamGateway as UpstreamGateway
 
 if TYPE_CHECKING:
     from awsgate.policy.connectors import Connector

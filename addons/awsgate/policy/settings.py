@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, SecretStr, StrictBool, StrictInt, model_validator
 
+from awsgate.address import is_loopback, split
 from awsgate.policy.fields import (
     Account,
     EndpointUrl,
@@ -226,6 +228,19 @@ class UpstreamGateway(Model):
     control: OptionalProviderUrl = ""
     """Its control API; empty: that of the login."""
 
+    @model_validator(mode="after")
+    def _check_url(self) -> Self:
+        parts = urlsplit(self.url)
+        if parts.scheme != "https" and not is_loopback(parts.hostname or ""):
+            raise ValueError(
+                f"url {self.url!r} is plain HTTP to another machine: what it carries could be "
+                "sent again by whoever reads it, so it must be https"
+            )
+        control = urlsplit(self.control)
+        if self.control and (control.scheme != "https" or control.path.strip("/") or control.query):
+            raise ValueError(f"control {self.control!r} is not https, a host and a port alone")
+        return self
+
 
 class WebhookSpec(Model):
     """Who is told of access requests: a URL that takes Slack's JSON by POST."""
@@ -279,3 +294,23 @@ class GatewaySpec(Model):
     would have refused. Who may be which role is enforced either way."""
     metrics_listen: OptionalHostPort = "127.0.0.1:9464"
     """Empty: off."""
+
+    @model_validator(mode="after")
+    def _check_upstream_gateway(self) -> Self:
+        """What only the gateway that decides has, one that hands everything on has not."""
+        if self.upstream_gateway is None:
+            return self
+        for name, given in (("upstreams", self.upstreams), ("control", self.control.listen)):
+            if given:
+                raise ValueError(
+                    f"{name} and upstream_gateway together: all calls go to that gateway, "
+                    f"so {name} belongs there"
+                )
+        parts = urlsplit(self.upstream_gateway.url)
+        host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        if port == split(self.listen)[1] and (is_loopback(host) or host in self.names):
+            raise ValueError(
+                f"upstream_gateway.url {self.upstream_gateway.url!r} is this gateway itself "
+                f"(listen {self.listen!r})"
+            )
+        return self

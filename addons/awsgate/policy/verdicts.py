@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from awsgate.policy.conditions import CallFacts, may_hold
-from awsgate.policy.decide import denies_call, lists_endpoint, roles_of, rule_of, unmet_by
+from awsgate.policy.decide import denies_call, lists_endpoint, unmet_by
 from awsgate.policy.matching import matches_both
 from awsgate.policy.resources import App, Policy, Role, User
 from awsgate.policy.rules import Allow, CallConditions, Deny
+from awsgate.policy.standing import roles_of, rule_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -42,6 +42,7 @@ from awsgate.credentials import (
     unavailable,
 )
 from awsgate.errors import Code, Refusal
+from awsgate.outgoing import Hop
 from awsgate.policy.handoff import Handoff
 from awsgate.telling import Telling
 
@@ -239,7 +240,8 @@ class Broker:
 def request_of(said: dict[str, Any]) -> RoleRequest:
     """Make a ``RoleRequest`` of what JSON made of one: its tuples are lists there."""
     handoff = Handoff(**{name: _tuples(value) for name, value in said["handoff"].items()})
-    return RoleRequest(**{**said, "handoff": handoff})
+    hop = Hop(**said["hop"]) if said["hop"] is not None else None
+    return RoleRequest(**{**said, "handoff": handoff, "hop": hop})
 
 
 def _tuples(value: Any) -> Any:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from awsgate.address import host_of, joined
@@ -33,8 +34,8 @@ from awsgate.requestplace import GRANTS, GrantWatch, RequestPlace
 from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
-from awsgate.server.orders import MITMPROXY, Orders
-from awsgate.server.parent import Parent, default_workers
+from awsgate.server.orders import OWN, Orders
+from awsgate.server.parent import START_TIMEOUT_S, Parent, default_workers
 from awsgate.servercert import ServerCertificate
 from awsgate.state import State, open_state
 from awsgate.wiring import (
@@ -68,6 +69,7 @@ class _SetUp:
     workers: int
     drain_s: float
     core: str
+    start_timeout_s: float
     last_good: LastGood
     state: State
 
@@ -112,13 +114,15 @@ def serve(
     listen: str,
     drain_s: float,
     scratch: Path,
-    core: str = MITMPROXY,
+    core: str = OWN,
 ) -> int:
     """Run the gateway; give the exit code. Raises ``SetupError`` with what is wrong.
 
     ``scratch`` is an empty folder that nobody else may enter.
     """
+    began = monotonic()
     policy = load_policy(settings.policy)
+    reading_s = monotonic() - began
     lost = lost_ca(settings)
     state = open_state(settings.state)
     ca, certificate = open_certificates(settings, policy.gateway)
@@ -135,6 +139,8 @@ def serve(
         workers=workers or default_workers(),
         drain_s=drain_s,
         core=core,
+        # Each worker reads the policy as well, and all of them at a time.
+        start_timeout_s=START_TIMEOUT_S + 5 * reading_s,
         last_good=LastGood(settings.policy, scratch),
     )
     _raise_file_limit()
@@ -188,6 +194,7 @@ async def _run(made: _SetUp) -> int:
         notifier=Notifier(os.environ),
         on_death=forget_process,
         drain_s=made.drain_s,
+        start_timeout_s=made.start_timeout_s,
     )
     watch = Watch(
         (policy_source(settings.policy), GrantWatch(live.requests, closes=False).source()),

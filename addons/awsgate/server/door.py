@@ -30,6 +30,7 @@ SHUTDOWN_S = 2.0
 _LINGER_S = 1.0
 _LINGER_BYTES = 256 * 1024
 _PAUSE_S = 1.0  # asyncio's own, when there are no files left
+_MOMENT_S = 0.01  # a client that has gone again; never in a circle without a breath
 _NO_FILES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _TLS_RECORD = 0x16
 _WORDS = b"awsgate: this port speaks TLS: the proxy's URL begins with https://\n"
@@ -90,8 +91,7 @@ class Door:
             try:
                 sock, _ = await loop.sock_accept(listening)
             except OSError as exc:
-                if exc.errno in _NO_FILES:
-                    await asyncio.sleep(_PAUSE_S)
+                await asyncio.sleep(_PAUSE_S if exc.errno in _NO_FILES else _MOMENT_S)
                 continue
             limits = self._limits()
             if len(self._greeting) + self._held() >= limits.max_connections:
@@ -199,6 +199,6 @@ def certificate_file(certificate: ServerCertificate) -> int:
 
 def handed_context(handle: int) -> ssl.SSLContext:
     """Give the server's side of TLS with what ``certificate_file`` made."""
-    os.lseek(handle, 0, os.SEEK_SET)  # where /dev/fd opens the same file once more
-    path = Path(f"/dev/fd/{handle}")
+    os.lseek(handle, 0, os.SEEK_SET)  # on some systems what is opened is the same open file
+    path = Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd") / str(handle)
     return context_of(path, path)

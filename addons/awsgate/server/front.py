@@ -13,10 +13,10 @@ from typing import Any, Protocol
 from mitmproxy import ctx
 from mitmproxy.addons import disable_h2c, next_layer, proxyserver
 
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.hooks import Hooks as GateHooks
 from awsgate.addon.tunnels import cut_client
 from awsgate.server.certificates import Certificates
-from awsgate.server.connection import Hooks
 from awsgate.server.core.listener import Listener
 from awsgate.server.core.pool import Pool
 from awsgate.server.core.site import Site
@@ -87,7 +87,7 @@ class OwnFront:
 
     async def start(self, gate: GateHooks, hooks: Hooks) -> None:
         """See ``Front``."""
-        trust = Trust(ctx.options.ssl_verify_upstream_trusted_ca)
+        trust = Trust(lambda: ctx.options.ssl_verify_upstream_trusted_ca)
         limits = gate.gateway
 
         def connect_timeout_s() -> float:
@@ -99,6 +99,7 @@ class OwnFront:
             gate.routes,
             Leaves(gate.gateway.ca.folder),
             Pool(hooks, trust, connect_timeout_s),
+            gate.ahead,
             self.connections,
         )
         self._listener = Listener(site, self._door)

@@ -16,7 +16,8 @@ from mitmproxy import ctx
 from mitmproxy.proxy import layers, mode_servers, mode_specs
 from mitmproxy.proxy.context import Context
 
-from awsgate.server.connection import Connection, Hooks
+from awsgate.addon.dispatch import Hooks
+from awsgate.server.connection import Connection
 from awsgate.server.door import BACKLOG, Door
 
 

@@ -29,7 +29,7 @@ class Orders:
     """File descriptor of the certificate for TLS to the proxy itself; -1: there is none."""
     control: str = ""
     """Where the control API answers; empty: nowhere."""
-    core: str = MITMPROXY
+    core: str = OWN
     """Who speaks HTTP and TLS: ``own`` or ``mitmproxy``."""
 
     def text(self) -> str:

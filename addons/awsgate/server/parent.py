@@ -60,11 +60,13 @@ class Parent:
         notifier: Notifier,
         on_death: Callable[[int], None],
         drain_s: float,
+        start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self._orders, self._sockets = orders, sockets
         self._tls = [tls] if tls >= 0 else []
         self._broker = Broker(credentials)
         self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
+        self._start_timeout_s = start_timeout_s
         self._workers = [Worker(number) for number in range(workers)]
         self._stopping = asyncio.Event()
         self._running = False
@@ -133,7 +135,9 @@ class Parent:
         waiting = asyncio.ensure_future(process.wait())
         starting = asyncio.ensure_future(worker.ready.wait())
         await asyncio.wait(
-            {waiting, starting}, timeout=START_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED
+            {waiting, starting},
+            timeout=self._start_timeout_s,
+            return_when=asyncio.FIRST_COMPLETED,
         )
         if not (waiting.done() or starting.done()):
             process.kill()  # it hangs

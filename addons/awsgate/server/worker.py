@@ -21,13 +21,13 @@ from mitmproxy import ctx, options
 from mitmproxy.addons import block, core, errorcheck
 from mitmproxy.master import Master
 
-from awsgate.addon import tripwire
+from awsgate.addon import host, tripwire
+from awsgate.addon.dispatch import Hooks
 from awsgate.addon.entry import AwsGate
 from awsgate.addon.hooks import Hooks as GateHooks
 from awsgate.policy.settings import Limits
 from awsgate.server.bounds import Bounds
 from awsgate.server.broker import BrokerAssumer, WorkerCredentials
-from awsgate.server.connection import Hooks
 from awsgate.server.door import Door, handed_context
 from awsgate.server.drain import Draining
 from awsgate.server.front import Front, MitmproxyFront, OwnFront
@@ -75,6 +75,7 @@ class WorkerGate(AwsGate):
     async def _listen(self, hooks: GateHooks) -> None:
         hooks.answers.telling = None  # the parent, whose credentials they are
         await self._front.start(hooks, Hooks(ctx.master.addons.chain))
+        host.settle()
         self._broker.ready()
 
 

@@ -30,7 +30,7 @@ from awsgate.address import joined
 from awsgate.asking import CREATE, REVIEW
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import Refusal, SetupError
-from awsgate.web import callbacks
+from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.desk import Caller
 from awsgate.web.openapi import PATH, describe
@@ -88,6 +88,7 @@ def build(api: Api) -> ASGIApp:
         Route(PATH, openapi, methods=["GET"]),
         Route("/v1/callback", _callback(api), methods=["GET", "POST"]),
         Route("/v1/saml/acs/{name}", _callback(api), methods=["POST"]),
+        Route(samlmetadata.PATH, _saml_metadata(api), methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # it would believe the Host header
@@ -156,10 +157,19 @@ def _callback(api: Api) -> Endpoint:
                 call = Call(api, client, address, None, None, "", b"", request.path_params)
                 url = await callbacks.come_back(call, fields, saml=f"saml/{name}" if name else "")
         except Exception as exc:  # noqa: BLE001 - as above
-            problem = _problem(exc)
-            text = f"awsgate: {problem.message}\n" + (f"{problem.hint}\n" if problem.hint else "")
-            return PlainTextResponse(text, problem.status, problem.headers())
+            return _told(_problem(exc))
         return RedirectResponse(url, HTTPStatus.SEE_OTHER)
+
+    return answer
+
+
+def _saml_metadata(api: Api) -> Endpoint:
+    async def answer(request: Request) -> Response:
+        try:
+            text = await samlmetadata.metadata(api, request.path_params["name"])
+        except Exception as exc:  # noqa: BLE001 - as above
+            return _told(_problem(exc))
+        return Response(text, media_type=samlmetadata.CONTENT_TYPE)
 
     return answer
 
@@ -297,6 +307,11 @@ def _token_of(request: Request) -> str:
 
 def _said(problem: Problem) -> Response:
     return JSONResponse(problem.content(), problem.status, problem.headers())
+
+
+def _told(problem: Problem) -> Response:
+    text = f"awsgate: {problem.message}\n" + (f"{problem.hint}\n" if problem.hint else "")
+    return PlainTextResponse(text, problem.status, problem.headers())
 
 
 async def _no_route(_: Request, exc: Exception) -> Response:

@@ -23,12 +23,13 @@ from awsgate.lockout import lock_among, locked
 from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
 from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
-from awsgate.policy.decide import ALLOWED, roles_of
+from awsgate.policy.decide import ALLOWED
 from awsgate.policy.fields import ACCOUNT_LABEL, is_name
 from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
 from awsgate.policy.locks import LockBook
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.policy.rolemapping import traits_named
+from awsgate.policy.standing import roles_of
 from awsgate.session import (
     ENTROPY_BYTES,
     Bounds,

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from awsgate.version import __version__
+from awsgate.web import samlmetadata
 from awsgate.web.calls import Operation
 from awsgate.web.shapes import Answer, Failed
 
@@ -33,6 +34,7 @@ def describe(operations: Iterable[Operation], url: str) -> dict[str, Any]:
         paths.setdefault(operation.path, {})[operation.method.lower()] = _operation(operation)
     for method, path, name in _BACK:
         paths.setdefault(path, {})[method] = _back(path, name)
+    paths[samlmetadata.PATH] = {"get": _saml_metadata()}
     paths[PATH] = {
         "get": {
             "operationId": "openapi",
@@ -96,6 +98,19 @@ def _back(path: str, name: str) -> dict[str, Any]:
         },
     }
     return found | ({"parameters": parameters} if parameters else {})
+
+
+def _saml_metadata() -> dict[str, Any]:
+    text = {"schema": {"type": "string"}}
+    return {
+        "operationId": "samlMetadata",
+        "summary": "What the identity provider of a saml connector is set up with.",
+        "parameters": _parameters(samlmetadata.PATH),
+        "responses": {
+            "200": {"description": "XML.", "content": {samlmetadata.CONTENT_TYPE: text}},
+            "default": {"description": "Why not.", "content": {"text/plain": text}},
+        },
+    }
 
 
 def _parameters(path: str) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The faster core of ``awsgate run``: HTTP/1.1 and TLS of our own, the same hooks.
+"""The core of ``awsgate run``: HTTP/1.1 and TLS of our own, the same hooks.
 
     head       the heads of requests and answers: read, judged, written      pure
     framing    bodies: by length, in chunks, to the end of the connection    pure

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import flow as mflow
 from mitmproxy import http
 
-from awsgate.server.connection import call
-from awsgate.server.core.flow import headers_of
+from awsgate.addon.dispatch import call
+from awsgate.addon.flows import headers_of
 from awsgate.server.core.framing import LAST_CHUNK, chunk
 from awsgate.server.core.head import (
     CHUNKED,
@@ -141,7 +141,8 @@ class Answering:
         self._write_body(b"")
         if self._length == CHUNKED:
             self.client.write(LAST_CHUNK)
-        self.client.flush()  # before the books are closed on it: nobody waits for those
+        # Its last bytes go once it is recorded: a worker that is killed in between must not
+        # leave a request that was answered and that the audit knows nothing of.
         self.client.run("response", self.flow, self._answered)
 
     def _judged(self) -> None:

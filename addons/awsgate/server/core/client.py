@@ -26,10 +26,9 @@ from typing import cast
 from mitmproxy import connection, http
 from mitmproxy.utils import asyncio_utils
 
-from awsgate.addon.answers import place_of
+from awsgate.addon.dispatch import call, call_on, place_of
 from awsgate.addon.patched_bounds import MAX_AHEAD_BYTES
 from awsgate.addon.tunnels import Way
-from awsgate.server.connection import call, call_on
 from awsgate.server.core.exchange import Exchange
 from awsgate.server.core.flow import connect_flow, flow_of
 from awsgate.server.core.framing import Broken, Reader, reader_of
@@ -345,14 +344,14 @@ class Client(Near):
 
         async def dial() -> None:
             try:
-                key = self.asker.ask_for("tunnel", host, port)
-                opened.append(await self.site.pool.dial(key, self.conn))
+                opened.append(await self.site.tunnel(self.conn, self.asker, host, port))
             except (OSError, NotApproved):
                 return
 
         def begin() -> None:
             if opened and self.step is not Step.OVER:
                 self.start_relay(Relay(self, opened[0]))
+                opened[0].resume_reading()
             else:
                 for each in opened:
                     each.close()

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING
 from mitmproxy import flow as mflow
 from mitmproxy import http
 
+from awsgate.addon.dispatch import call
 from awsgate.addon.patched import DRAIN_BYTES
-from awsgate.server.connection import call
 from awsgate.server.core.answering import Answering
 from awsgate.server.core.framing import LAST_CHUNK, chunk
 from awsgate.server.core.head import CHUNKED, RequestHead, body_of, write_request

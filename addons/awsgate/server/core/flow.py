@@ -7,7 +7,8 @@ import time
 from mitmproxy import connection, http
 from mitmproxy.net.http import url
 
-from awsgate.server.core.head import Fields, RequestHead, Unreadable
+from awsgate.addon.flows import headers_of
+from awsgate.server.core.head import RequestHead, Unreadable
 
 
 def flow_of(
@@ -32,13 +33,6 @@ def flow_of(
         headers_of(head.fields), None, None, time.time(), None,
     )  # fmt: skip
     return _flow(client, server, request)
-
-
-def headers_of(fields: Fields) -> http.Headers:
-    """Make mitmproxy's headers of fields that are read already: it would go over them again."""
-    headers = http.Headers.__new__(http.Headers)
-    headers.fields = fields
-    return headers
 
 
 def connect_flow(

@@ -17,7 +17,7 @@ from typing import Any
 from mitmproxy import connection, ctx, http, tls
 from mitmproxy.proxy import context, server_hooks
 
-from awsgate.server.connection import Hooks, call
+from awsgate.addon.dispatch import Hooks, call
 from awsgate.server.core.tls import Trust
 from awsgate.server.core.upstream import Key, Upstream
 

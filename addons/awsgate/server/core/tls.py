@@ -6,8 +6,10 @@ it is read where it lies, and no key is written anywhere.
 
 from __future__ import annotations
 
+import os
 import ssl
 import tempfile
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -156,16 +158,30 @@ def asked_name(tls: Tls) -> str | None:
 class Trust:
     """The servers' side: whom we believe, and sessions to go on with."""
 
-    def __init__(self, trusted: str | None = None) -> None:
-        """``trusted`` is a file of certificates; without one, the public roots."""
-        self._context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
-        self._context.minimum_version = ssl.TLSVersion.TLSv1_2
-        self._context.load_verify_locations(trusted or certifi.where())
-        self._context.set_alpn_protocols(["http/1.1"])
+    def __init__(self, trusted: Callable[[], str | None] = lambda: None) -> None:
+        """``trusted`` gives a file of certificates, or none for the public roots.
+
+        Asked anew for each connection: another login brings another file.
+        """
+        self._trusted = trusted
+        self._of = ""
+        self._forget(trusted() or "")
+
+    def _forget(self, trusted: str) -> None:
+        """Begin anew: what was proved by other roots is not proved by these."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # verifies chain and name
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        if trusted != os.devnull:  # nothing at all is trusted
+            context.load_verify_locations(trusted or certifi.where())
+        context.set_alpn_protocols(["http/1.1"])
+        self._context, self._of = context, trusted
         self._sessions: LRUCache[tuple[str, int, str], ssl.SSLSession] = LRUCache(MAX_SESSIONS)
 
     def begin(self, key: tuple[str, int, str]) -> Tls:
         """Begin a connection to ``(host, port, name)``: the name is what must be proved."""
+        trusted = self._trusted() or ""
+        if trusted != self._of:
+            self._forget(trusted)
         name = key[2] or key[0]
         # A session holds good for the name it was proved for: the key has it.
         return Tls(self._context, server_side=False, name=name, session=self._sessions.get(key))
@@ -173,5 +189,7 @@ class Trust:
     def keep(self, key: tuple[str, int, str], tls: Tls) -> None:
         """Keep the session of a connection that has worked."""
         session = tls.object.session
+        if tls.object.context is not self._context:
+            return
         if session is not None and session.has_ticket:
             self._sessions[key] = session

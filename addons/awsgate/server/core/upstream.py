@@ -15,7 +15,7 @@ from typing import Protocol, cast
 
 from mitmproxy import connection
 
-from awsgate.addon.answers import place_of
+from awsgate.addon.dispatch import place_of
 from awsgate.addon.patched_bounds import MAX_ANSWER_HEAD_BYTES, MAX_INTERIM
 from awsgate.server.core.framing import Broken, Reader, reader_of
 from awsgate.server.core.head import TO_THE_END, AnswerHead, Unreadable, end_of_head, read_answer
@@ -264,7 +264,7 @@ class Upstream(asyncio.Protocol):
             self._buffer += rest
             return bool(rest)
         self._head = head
-        if head.status == 101:
+        if head.status == 101 or (self._method == b"CONNECT" and head.status < 300):
             self._buffer += rest  # ``relay`` takes it
             self._reader = reader_of(0)
             taker.on_answer(head)

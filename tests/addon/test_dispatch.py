@@ -1,4 +1,4 @@
-"""Hooks of the lean host: their order, what a failing one does, and who waits for whom."""
+"""Hooks that are called in place: their order, what a failing one does, and who waits for whom."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mitmproxy import exceptions
 
-from awsgate.server.connection import Hooks, call, call_on
+from awsgate.addon.dispatch import Hooks, call, call_on
 
 
 class Addon:

@@ -1,6 +1,6 @@
 """What ``awsgate exec -- true`` costs over ``python -c pass``: wall time and CPU.
 
-    scripts/bench startup [runs]
+    scripts/bench exec [runs]
 
 Cold is the first command after a change of the policy; warm are those after it, which
 use the session of the first. Medians; the two are run in turn, so that a busy machine
