@@ -17,6 +17,7 @@ from awsgate.addon.reloading import Reloader, describe
 from awsgate.addon.tunnels import Route, Way
 from awsgate.credentials import AwsCredentials, RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
+from awsgate.grantwatch import GRANTS
 from awsgate.locks import Found
 from awsgate.policy import Lock, Policy
 from awsgate.policy.accessrequest import asked, closed
@@ -24,7 +25,6 @@ from awsgate.policy.grants import Grant, GrantBook
 from awsgate.policy.locks import LockBook
 from awsgate.policy.requests import Terms
 from awsgate.policywatch import Outcome, Reading, digest_of
-from awsgate.requestplace import GRANTS
 from calls import POLICY, READER
 from hooking import INVOKE, PUT, STREAMED, FakeSts, Rig
 from locking import lock

@@ -101,7 +101,7 @@ class Place:
             keys=self.folder / "jwks.json", database=self.folder / "database-url", port=port,
         )  # fmt: skip
         with gateway_before(aws, folder, policy, workers=workers) as running:
-            yield Stage(running, f"https://localhost:{port}", self.key, _pin(running.certs))
+            yield Stage(running, f"https://localhost:{port}", self.key, _pin(running))
 
     def person(self, stage: Stage, who: str, team: str) -> Home:
         folder = self.folder / f"{who}-at-{stage.url.rpartition(':')[2]}"

@@ -11,11 +11,12 @@ import pytest
 from pydantic import SecretStr
 
 from awsgate.errors import SetupError
+from awsgate.grantwatch import GrantWatch
 from awsgate.policy.accessrequest import Review as Verdict
 from awsgate.policy.accessrequest import State, asked, reviewed, revoked
 from awsgate.policy.requests import Terms
 from awsgate.policy.settings import RequestsSpec
-from awsgate.requestplace import GrantWatch, RequestPlace
+from awsgate.requestplace import RequestPlace
 
 NOW = 1_800_000_000
 
@@ -49,7 +50,8 @@ def test_who_has_no_requests_pays_nothing(tmp_path: Path) -> None:
     code = f"""
 import sys
 from pathlib import Path
-from awsgate.requestplace import GrantWatch, RequestPlace
+from awsgate.grantwatch import GrantWatch
+from awsgate.requestplace import RequestPlace
 from awsgate.policy.settings import RequestsSpec
 import awsgate.wiring, awsgate.addon.reloading
 place = RequestPlace(Path({str(tmp_path)!r}), RequestsSpec(), reads=True)

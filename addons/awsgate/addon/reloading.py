@@ -17,13 +17,13 @@ from awsgate.announcement import counted
 from awsgate.asking import ended_line
 from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
+from awsgate.grantwatch import GRANTS, GrantWatch
 from awsgate.lockout import rule_of
 from awsgate.locks import BY, Found
 from awsgate.policy import Lock
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policywatch import Outcome, Reading, Source, policy_source
-from awsgate.requestplace import GRANTS, GrantWatch
 from awsgate.session import session_name_for
 from awsgate.timestamps import utc_millis
 from awsgate.wiring import Gateway

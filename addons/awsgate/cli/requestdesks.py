@@ -25,6 +25,7 @@ from awsgate.cli.remote import asking, client_at
 from awsgate.errors import SetupError
 from awsgate.login import LOCAL
 from awsgate.policy import Policy
+from awsgate.policy.accessrequest import MAX_TEXT_CHARS
 from awsgate.policyfile import load_policy
 from awsgate.requestplace import RequestPlace
 from awsgate.state import KEY_NAME, open_state
@@ -185,6 +186,7 @@ class LocalDesk(RequestDesk):
     def _record(self, record: AuditRecord) -> None:
         spec = self._rules.gateway.audit
         record.time, record.id = utc_millis(datetime.now(UTC)), str(uuid.uuid4())
+        record.reason = record.reason[:MAX_TEXT_CHARS]
         try:
             log = AuditLog(self._audit_path, Rotation(spec.rotate_bytes, spec.keep))
             try:

@@ -22,6 +22,7 @@ from awsgate.announcement import announcement, say, warned_of
 from awsgate.audit import AuditLog
 from awsgate.ca import CertificateAuthority
 from awsgate.credentials import PER_REQUEST, CredentialCache
+from awsgate.grantwatch import GRANTS, GrantWatch
 from awsgate.listening import bind
 from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
@@ -30,7 +31,7 @@ from awsgate.policy.grants import GrantBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Outcome, Reading, Watch, policy_source
 from awsgate.publicness import check_places
-from awsgate.requestplace import GRANTS, GrantWatch, RequestPlace
+from awsgate.requestplace import RequestPlace
 from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
