@@ -25,6 +25,7 @@ from awsgate.demo.processes import GatewayProcess, free_port
 from e2e.forms import gateway_before
 from e2e.held import until
 from e2e.test_login import ISSUER, Home, Stage, _pin
+from requestdatabases import BACKENDS, database
 
 POLICY = """\
 kind: role
@@ -86,11 +87,11 @@ KNOWN_S = 3.0
 class Place:
     """A key that people are known by, and a database for gateways."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, database_url: str) -> None:
         self.folder = folder
         self.key = ECKey.generate_key("P-256", parameters={"kid": "1", "use": "sig"})
         (folder / "jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
-        (folder / "database-url").write_text(f"sqlite:///{folder}/requests.db\n")
+        (folder / "database-url").write_text(f"{database_url}\n")
 
     @contextmanager
     def gateway(self, aws: EmbeddedAws, name: str = "one", workers: int = 0) -> Iterator[Stage]:
@@ -112,9 +113,10 @@ class Place:
         return home
 
 
-@pytest.fixture
-def place(tmp_path: Path) -> Place:
-    return Place(tmp_path)
+@pytest.fixture(params=BACKENDS[-1:])  # PostgreSQL, if there is one
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
+    with database(request.param, tmp_path) as url:
+        yield Place(tmp_path, url)
 
 
 def said(home: Home, *words: str, code: int = 0) -> Any:

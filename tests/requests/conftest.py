@@ -2,37 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
 
-from awsgate.requestdb import sqlite_url
 from awsgate.requeststore import RequestStore
-
-POSTGRES = os.environ.get("AWSGATE_TEST_POSTGRES", "")
-BACKENDS = ["sqlite", *(["postgresql"] if POSTGRES else [])]
+from requestdatabases import BACKENDS, database
 
 
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    """A database of the test's own."""
-    if request.param == "sqlite":
-        yield sqlite_url(tmp_path / "requests.db")
-        return
-    name = f"awsgate_{secrets.token_hex(6)}"
-    admin = create_engine(
-        POSTGRES.replace("postgresql://", "postgresql+psycopg://"), isolation_level="AUTOCOMMIT"
-    )
-    with admin.connect() as connection:
-        connection.execute(text(f"CREATE DATABASE {name}"))
-    yield f"{POSTGRES.rpartition('/')[0]}/{name}"
-    with admin.connect() as connection:
-        connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    with database(request.param, tmp_path) as found:
+        yield found
 
 
 @pytest.fixture
