@@ -6,6 +6,7 @@ after. What cannot be recorded does not happen.
 
 from __future__ import annotations
 
+import re
 import secrets
 import time
 from collections.abc import Callable
@@ -37,6 +38,7 @@ CREATE, REVIEW, GRANTED, ENDED = (
     "request.granted",
     "request.ended",
 )
+_ID = re.compile(r"ar-[0-9a-f]{10}")
 MAX_OPEN = 20
 """Requests of one user that wait or are granted."""
 
@@ -166,7 +168,8 @@ class Asking:
 
     def get(self, asker: Asker, request_id: str) -> AccessRequest:
         """Give one request."""
-        found = self.place.store().get(request_id) if self.place.is_there() else None
+        known = _ID.fullmatch(request_id) and self.place.is_there()
+        found = self.place.store().get(request_id) if known else None
         if found is None or not asker.may_see(found):
             raise _none(request_id)
         return found
@@ -223,7 +226,7 @@ class Asking:
         judge: Callable[[AccessRequest], AccessRequest],
         note: Callable[[AccessRequest, AccessRequest], None],
     ) -> AccessRequest:
-        if not self.place.is_there():
+        if not (_ID.fullmatch(request_id) and self.place.is_there()):
             raise _none(request_id)
         after = self.place.store().change(request_id, judge, note)
         if after is None:
@@ -336,6 +339,8 @@ def _is_open(request: AccessRequest, now: int) -> bool:
 def _bounded(text: str) -> str:
     if len(text) > MAX_TEXT_CHARS:
         raise NotDone(NOT_NOW, f"a reason has {MAX_TEXT_CHARS} characters at most")
+    if not "".join(text.split()).isprintable():  # nor would a database take all of them
+        raise NotDone(NOT_NOW, "the reason holds characters that cannot be shown")
     return text
 
 

@@ -150,9 +150,11 @@ def test_who_may_not_see_a_request_is_not_told_of_it(people: People) -> None:
         people.answer("bob", request),
         people["bob"].post(f"/v1/requests/{request}/revoke", json={}),
         people["bob"].get("/v1/requests/ar-0000000000"),
+        people["bob"].get("/v1/requests/%00"),
+        people.answer("bob", "%00"),
     ]
 
-    assert codes(*answers) == [(404, "not-found")] * 4
+    assert codes(*answers) == [(404, "not-found")] * 6
     assert people["bob"].get("/v1/requests").json()["requests"] == []
 
 
@@ -171,8 +173,14 @@ REFUSED = {
     "by who may ask for none": ("carol", {"role": "writer"}, 403, "not-requestable"),
     "a role that one has": ("bob", {"role": "writer"}, 409, "exists"),
     "a reason without end": ("alice", {"role": "writer", "reason": "x" * 513}, 400, "bad-request"),
+    "what nobody could read": (
+        "alice",
+        {"role": "writer", "reason": "\x00\x1b[2J"},
+        409,
+        "not-now",
+    ),
     "a misspelt limit": ("alice", {"role": "writer", "duration": 5}, 400, "bad-request"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("row", REFUSED.values(), ids=REFUSED)
