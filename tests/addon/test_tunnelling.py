@@ -14,6 +14,7 @@ import pytest
 from awsgate.addon import tripwire
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
+from awsgate.policy.grants import Grant, GrantBook
 from awsgate.session import SessionKeys
 from calls import READER, WHEN
 from hooking import refusal_of
@@ -219,6 +220,28 @@ async def test_a_tunnel_ends_with_its_session(
     assert rig.cut == [flow.client_conn.id]
     rig.hooks.client_disconnected(flow.client_conn)
     assert rig.records()[-1]["code"] == "session-expired"
+
+
+async def test_a_tunnel_by_a_granted_role_is_cut_when_the_grant_is_over(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = rig.gateway.policy.users["alice"].model_copy(
+        update={"spec": rig.gateway.policy.users["alice"].spec.model_copy(update={"roles": ()})}
+    )
+    rig.gateway.policy = replace(rig.gateway.policy, users={"alice": nobody})
+    rig.gateway.gate = replace(rig.gateway.gate, policy=rig.gateway.policy)
+    assert (await asked(rig, connect(SSM, basic(session())))).response is not None
+    until = int(WHEN.timestamp()) + 60
+    rig.gateway.take_grants(GrantBook([Grant("ar-1", "alice", "local", "read", until)]))
+    flow = await asked(rig, connect(SSM, basic(session())))
+    assert flow.response is None
+
+    rig.hooks.cut_locked()
+    assert rig.cut == []
+    monkeypatch.setattr(rig.hooks.tunnelling, "_clock", lambda: WHEN + timedelta(seconds=60))
+    rig.hooks.cut_locked()
+
+    assert rig.cut == [flow.client_conn.id]
 
 
 async def test_a_policy_that_takes_the_role_away_cuts(rig: TunnelRig) -> None:
