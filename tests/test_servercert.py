@@ -279,6 +279,21 @@ def test_a_rotation_makes_another_for_the_same_names(own: ServerCertificate, fol
     assert own.root in (folder / "gateway-root.pem").read_bytes()
 
 
+def test_once_its_root_is_deleted_the_one_before_is_trusted_no_more(
+    own: ServerCertificate, folder: Path
+) -> None:
+    """After a theft of the key: rotate, delete, restart."""
+    renew_server_certificate(folder, now=NOW)
+    (folder / "gateway-root.pem").unlink()
+    new = again(folder)
+    ca = ensure_ca(folder, suffixes=("amazonaws.com",), now=NOW)
+
+    assert (folder / "gateway-root.pem").read_bytes() == new.root
+    assert own.root not in ca.bundle.read_bytes() + ca.root_cert.read_bytes()
+    with pytest.raises(ssl.SSLCertVerificationError):
+        handshake(new.context(), GOOD[0], own.root)
+
+
 def test_where_there_is_none_a_rotation_makes_none(folder: Path) -> None:
     assert renew_server_certificate(folder, now=NOW) is None
 

@@ -129,6 +129,7 @@ def stage_in(folder: Path, *, spec: str = "{}") -> Iterator[Stage]:
         from e2e.hops import hops_before_strict_aws
 
         with hops_before_strict_aws(folder, spec=spec) as hops:
+            hops.client("sts").get_caller_identity()  # or the first test would wait for it
             yield hops
         return
     policy = POLICY.format(role=POWER_ROLE, account=ACCOUNT, spec=spec)

@@ -150,7 +150,7 @@ def two_hops(
     name = NAME if at == "127.0.0.1" else at
     control = f"https://{name}:{port}"
     more = spec.strip().removeprefix("{").removesuffix("}")
-    own = f"control: {{listen: '{at}:{port}', url: '{control}'}}, names: [{name}]"
+    own = f"control: {{listen: '{at}:{port}', url: '{control}'}}, names: [{name}], non_aws: refuse"
     own += jump_spec if fronted else f", tls: true{jump_spec}"
     text = policy.format(role=POWER_ROLE, account=ACCOUNT, spec=f"{{{own}, {more}}}")
     with (

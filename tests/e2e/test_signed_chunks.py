@@ -10,6 +10,7 @@ import base64
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -222,3 +223,25 @@ def test_the_connection_serves_on_after_a_refusal_midway(stage: Stage) -> None:
     assert (first.status, second.status) == (403, 200)
     assert ("chunks", "bad") not in stage.aws.objects
     assert stage.aws.objects["chunks", "good-after"].size == len(DATA)
+
+
+@pytest.mark.parametrize("spoilt", SPOILED)
+def test_a_spoilt_body_is_not_stored_even_if_the_client_is_not_told(
+    stage: Stage, spoilt: str
+) -> None:
+    """That it is told takes a patch of mitmproxy; that nothing is stored does not."""
+    mode, spoil = SPOILED[spoilt]
+    key = f"untold-{spoilt}".replace(" ", "-").replace("'", "")
+    made = upload(stage, key, mode)
+    with secure(stage.gateway, HOST) as wire:
+        wire.send(made.head + spoil(made.body))
+        wire.sock.settimeout(0.3)
+        with suppress(OSError):
+            wire.read_answer(method="PUT")
+
+    with secure(stage.gateway, HOST) as wire:  # whatever was under way has ended by then
+        good = upload(stage, f"after-{key}", mode)
+        wire.send(good.head + good.body)
+        assert wire.read_answer(method="PUT").status == 200
+    assert ("chunks", f"after-{key}") in stage.aws.objects
+    assert ("chunks", key) not in stage.aws.objects

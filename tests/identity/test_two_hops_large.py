@@ -71,8 +71,8 @@ def place() -> Iterator[Place]:
 
 @pytest.fixture(
     scope="module",
-    params=[(0, ()), (1, ()), (1, ("--core", "own"))],
-    ids=["near by mitmdump", "near by awsgate run", "near by awsgate run, own core"],
+    params=[(0, ()), (1, ()), (1, ("--core", "mitmproxy"))],
+    ids=["near by mitmdump", "near by awsgate run", "near by awsgate run, mitmproxy's core"],
 )
 def hops(
     request: pytest.FixtureRequest, place: Place, tmp_path_factory: pytest.TempPathFactory

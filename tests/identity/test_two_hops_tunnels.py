@@ -58,8 +58,8 @@ def echo() -> Iterator[Echo]:
 
 @pytest.fixture(
     scope="module",
-    params=[(0, ()), (1, ("--core", "own"))],
-    ids=["near by mitmdump", "near by awsgate run, own core"],
+    params=[(0, ()), (1, ()), (1, ("--core", "mitmproxy"))],
+    ids=["near by mitmdump", "near by awsgate run", "near by awsgate run, mitmproxy's core"],
 )
 def hops(
     request: pytest.FixtureRequest, echo: Echo, tmp_path_factory: pytest.TempPathFactory

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import socket
 import ssl
 import time
+from asyncio import sslproto
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -19,6 +21,7 @@ import pytest
 from awsgate.policy.settings import Limits
 from awsgate.server.door import Door, certificate_file, handed_context
 from awsgate.servercert import ServerCertificate, ensure_server_certificate
+from awsgate.tlsmemory import BUFFER_BYTES
 
 NAME = "gate.example.com"
 
@@ -270,3 +273,53 @@ def test_what_a_worker_is_handed_is_what_was_there_at_the_start(tmp_path: Path) 
         assert context.minimum_version is ssl.TLSVersion.TLSv1_2
     assert not os.get_inheritable(handle)
     os.close(handle)
+
+
+# --- memory -------------------------------------------------------------------------------
+
+
+def _held_by_asyncio() -> int:
+    return sum(isinstance(each, sslproto.SSLProtocol) for each in gc.get_objects())
+
+
+@pytest.mark.parametrize("end", ["silence", "the client's", "rubbish"])
+async def test_a_handshake_that_fails_leaves_nothing_behind(
+    certificate: ServerCertificate, end: str
+) -> None:
+    """Not even until the garbage collector looks: in a worker that is hardly ever."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = _held_by_asyncio()
+        async with stage_of(certificate, head_timeout_s=0.3) as stage:
+            for _ in range(20):
+                reader, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+                writer.write(b"\x16\x03\x01" + (b"\xff" * 40 if end == "rubbish" else b""))
+                await writer.drain()
+                if end == "the client's":
+                    writer.close()
+                else:
+                    await asyncio.wait_for(reader.read(), 5)
+                    writer.close()
+            await stage.failed(20)
+            await asyncio.sleep(0.05)
+            del reader, writer
+
+            assert len(stage.failures) == 20
+            assert _held_by_asyncio() == before
+    finally:
+        gc.enable()
+
+
+async def test_one_byte_sets_little_memory_aside(certificate: ServerCertificate) -> None:
+    """Asyncio's own is 256 KiB a connection, for whoever connects."""
+    async with stage_of(certificate) as stage:
+        _, writer = await asyncio.open_connection("127.0.0.1", stage.port)
+        writer.write(b"\x16")
+        await writer.drain()
+        await asyncio.sleep(0.2)
+        begun = [each for each in gc.get_objects() if isinstance(each, sslproto.SSLProtocol)]
+        writer.close()
+
+    assert [len(each._ssl_buffer) for each in begun] == [BUFFER_BYTES]
+    assert BUFFER_BYTES <= 32 * 1024

@@ -23,6 +23,7 @@ from mitmproxy.utils import asyncio_utils
 
 from awsgate.policy.settings import Limits
 from awsgate.servercert import ServerCertificate, context_of
+from awsgate.tlsmemory import keep_small, let_go
 
 BACKLOG = 4096
 SHUTDOWN_S = 2.0
@@ -66,6 +67,7 @@ class Door:
     ) -> None:
         self._context, self._front = context, front
         self._limits, self._held, self._on_failure = limits, held, on_failure
+        keep_small()
         self.sockets: Sequence[socket.socket] = ()
         self._taking: list[asyncio.Task[None]] = []
         self._greeting: set[asyncio.Task[None]] = set()
@@ -130,12 +132,12 @@ class Door:
                 ssl_handshake_timeout=timeout_s,
                 ssl_shutdown_timeout=SHUTDOWN_S,
             )
-        except ssl.SSLError:
-            return HANDSHAKE
-        except ConnectionAbortedError:  # asyncio's word for a handshake that takes too long
-            return TIMEOUT
-        except OSError:
-            return CLOSED
+        except OSError as exc:
+            let_go(exc)
+            if isinstance(exc, ssl.SSLError):
+                return HANDSHAKE
+            # asyncio's word for a handshake that takes too long
+            return TIMEOUT if isinstance(exc, ConnectionAbortedError) else CLOSED
         return ""
 
 
