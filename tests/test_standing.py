@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from itertools import permutations
 
 import pytest
 
+from awsgate import standing
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
-from awsgate.login import LOCAL, LoginFacts
-from awsgate.policy import parse_policy
+from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
+from awsgate.policy import User, parse_policy
 from awsgate.policy.locks import LockBook
 from awsgate.session import NO_BOUNDS, Bounds, GatewayCredentials, SessionOpener, mint
+from awsgate.standing import policy_with
 from calls import GOOD, KEYS, NOW_S, READER, Call
 from calls import POLICY as LOCAL_POLICY
 from signers import WHEN
@@ -100,6 +104,22 @@ def test_a_connector_that_was_taken_out_of_the_policy_vouches_for_nobody() -> No
 
     assert "the user is not known" in refused(call, at).message
     assert refused(replace(GOOD, keys=credentials("alice")), at).code is Code.DENIED
+
+
+def test_certificates_vouch_for_nobody_once_the_policy_has_no_issuer_of_them() -> None:
+    host = credentials("build", replace(LOGIN, connector=CERTIFICATE))
+    control = POLICY.gateway.control.model_copy(update={"client_ca": "/etc/awsgate/clients.pem"})
+    spec = POLICY.gateway.model_copy(update={"control": control})
+    taken = Gate(policy=replace(POLICY, gateway=spec), open_session=SessionOpener(KEYS))
+
+    run(replace(GOOD, keys=host), taken)
+
+    assert "the user is not known" in refused(replace(GOOD, keys=host)).message
+
+
+def test_the_policy_of_a_login_holds_nobody_else() -> None:
+    """It is kept for thousands of logins, and a policy may have thousands of users."""
+    assert set(policy_with(POLICY, "carol", LOGIN).users) == {"carol"}
 
 
 def test_two_users_of_connectors_are_two() -> None:
@@ -195,8 +215,25 @@ def test_credentials_for_reading_alone_read() -> None:
             b"&RoleArn=arn%3Aaws%3Aiam%3A%3A123456789012%3Arole%2FAdmin",
         ),
         replace(GET, host="sqs.eu-central-1.amazonaws.com", service="sqs", target="/?Action=No"),
+        Call(
+            method="POST",
+            host="api.ecr.eu-central-1.amazonaws.com",
+            service="ecr",
+            target="/",
+            headers=(
+                ("Content-Type", "application/x-amz-json-1.1"),
+                ("X-Amz-Target", "AmazonEC2ContainerRegistry_V20150921.GetAuthorizationToken"),
+            ),
+            body=b"{}",
+        ),
+        Call(
+            method="POST",
+            host="codeartifact.eu-central-1.amazonaws.com",
+            service="codeartifact",
+            target="/v1/authorization-token?domain=corp",
+        ),
     ],
-    ids=["put", "delete", "assume a role", "what nobody knows"],
+    ids=["put", "delete", "assume a role", "what nobody knows", "pass of ECR", "of CodeArtifact"],
 )
 def test_credentials_for_reading_alone_do_nothing_else(call: Call) -> None:
     found = refused(replace(call, keys=credentials(bounds=READ_ONLY)))
@@ -226,3 +263,54 @@ def test_bounds_hold_in_report_mode() -> None:
     at = Gate(policy=report, open_session=SessionOpener(KEYS))
 
     assert refused(replace(GOOD, keys=credentials(bounds=READ_ONLY)), at).code is Code.DENIED
+
+
+# --- what is remembered ---------------------------------------------------------------
+
+
+class Many(Mapping[str, User]):
+    """A policy's users, of whom there are so many that nobody should go over all of them."""
+
+    def __getitem__(self, name: str) -> User:
+        return LOCAL_POLICY.users[name]
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all users were gone over")
+
+    def __len__(self) -> int:
+        raise AssertionError("all users were gone over")
+
+
+def test_a_login_costs_no_copy_of_all_users() -> None:
+    """Each login has a policy of its own, and the gate remembers thousands of them."""
+    found = run(replace(GET, keys=credentials()), Gate(
+        policy=replace(POLICY, users=Many()), open_session=SessionOpener(KEYS),
+    ))  # fmt: skip
+
+    assert found.decision is not None
+    assert found.decision.allowed
+
+
+def test_what_aws_is_told_of_one_login_is_not_told_of_another_of_the_same_name() -> None:
+    """One gate, in every order: the policy's alice, and two of a connector."""
+    role = LOCAL_POLICY.roles["read"]
+    options = role.spec.options.model_copy(
+        update={"aws_session_tags": {"team": "{{internal.team}}"}}
+    )
+    tagged = role.model_copy(update={"spec": role.spec.model_copy(update={"options": options})})
+    user = standing.user_of("alice", replace(LOGIN, traits=(("team", ("ops",)),)))
+    policy = replace(POLICY, roles={**POLICY.roles, "read": tagged}, users={"alice": user})
+    logins = {
+        "ops": None,
+        "red": replace(LOGIN, traits=(("team", ("red",)),)),
+        "blue": replace(LOGIN, id="cd" * 10, traits=(("team", ("blue",)),)),
+    }
+    for order in permutations(logins):
+        at = Gate(policy=policy, open_session=SessionOpener(KEYS))
+        for _ in range(2):
+            for team in order:
+                keys = credentials("alice", logins[team], seed=9 + list(logins).index(team))
+                review = Review(replace(GET, keys=keys).facts())
+                at.receive(review, WHEN)
+                plan = at.authorise(review, b"", WHEN)
+                assert plan.handoff.tags == (("team", team),)

@@ -188,6 +188,27 @@ class CredentialCache:
             raise _copy(answer.result)
         return answer.result
 
+    async def later(self, request: RoleRequest, ends_s: float) -> AwsCredentials:
+        """Give credentials that end after ``ends_s``; those at hand if there are none now.
+
+        For who has those at hand already, and renews them ahead. Raises as ``get`` does.
+        """
+        credentials = await self.get(request)
+        if credentials.expires_at > ends_s:
+            return credentials
+        flight = self._flights.get(request)
+        if flight is None:
+            if not self._may_start(request):
+                return credentials
+            flight = self._start(request, refresh=True)
+        try:
+            answer = await asyncio.shield(flight)
+        except asyncio.CancelledError:
+            if flight.cancelled():  # by close()
+                return credentials
+            raise
+        return credentials if isinstance(answer.result, Refusal) else answer.result
+
     def forget(self, *, role_arn: str | None, session_name: str | None) -> int:
         """Drop the credentials of a role, of a session name, or of both together.
 

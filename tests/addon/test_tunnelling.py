@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.addon import tripwire
+from awsgate.addon import tripwire, tunnelling
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy.grants import Grant, GrantBook
@@ -141,6 +141,23 @@ async def test_the_control_api_needs_no_caller(rig: TunnelRig) -> None:
     assert rig.cut == []
 
 
+async def test_one_address_does_not_fill_the_control_api(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 2)
+    rig.gateway.control_address = "127.0.0.1:9443"
+    opened = [await asked(rig, connect("awsgate.internal")) for _ in range(2)]
+
+    assert [flow.response for flow in opened] == [None, None]
+    over = await asked(rig, connect("awsgate.internal"))
+    assert refusal_of(over) == (503, Code.THROTTLED)
+    other = await asked(rig, connect("awsgate.internal", address="192.0.2.8"))
+    assert other.response is None
+    for flow in (over, opened[0]):
+        rig.hooks.client_disconnected(flow.client_conn)
+    assert (await asked(rig, connect("awsgate.internal"))).response is None
+
+
 async def test_other_hosts_need_one_too(rig: TunnelRig) -> None:
     assert refusal_of(await asked(rig, connect("vault.corp.example")))[0] == 407
     allowed = await asked(rig, connect("vault.corp.example", basic(session())))
@@ -194,6 +211,9 @@ async def test_a_lock_cuts_the_tunnels_of_whom_it_names_and_no_other(rig: Tunnel
 
 async def test_a_logout_cuts_the_tunnels_of_that_login_and_no_other(rig: TunnelRig) -> None:
     """A logout is a lock on the id of the login (``web.revoking``)."""
+    rows = [{"subject": "*", "roles": ["read"]}]
+    control = {"client_ca": "/ca.pem", "certificate_to_roles": rows}
+    set_spec(rig, tunnels={"callers": KNOWN}, control=control)
     flows = []
     for number in (1, 2):
         facts = LoginFacts(f"{number:020x}", CERTIFICATE, ("read",))
@@ -240,6 +260,28 @@ async def test_a_tunnel_by_a_granted_role_is_cut_when_the_grant_is_over(
     assert rig.cut == []
     monkeypatch.setattr(rig.hooks.tunnelling, "_clock", lambda: WHEN + timedelta(seconds=60))
     rig.hooks.cut_locked()
+
+    assert rig.cut == [flow.client_conn.id]
+
+
+@pytest.mark.parametrize("fails", ["the metrics", "the audit", "the hook"])
+async def test_it_ends_with_its_session_also_if_nobody_could_note_it(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("canary")
+
+    if fails == "the metrics":
+        monkeypatch.setattr(rig.gateway.metrics, "tunnel_opened", fail)
+    if fails == "the audit":
+        monkeypatch.setattr(rig.hooks.recorder, "opened_tunnel", fail)
+    flow = connect(SSM, basic(session(age_s=3599)))
+    rig.hooks.http_connect(flow)
+    if fails != "the hook":
+        with pytest.raises(RuntimeError, match="canary"):  # the host logs it, and goes on
+            rig.hooks.http_connected(flow)
+
+    await asyncio.sleep(1.2)
 
     assert rig.cut == [flow.client_conn.id]
 

@@ -18,7 +18,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from awsgate.cli import ways
 from awsgate.cli.no import No
@@ -184,7 +184,10 @@ def client_certificate(
 ) -> bytes:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.SubjectAlternativeName([x509.RFC822Name(email)])
-    cert = signed(x509.Name([]), authority[0].subject, key, authority[1], (name, True))
+    usage = x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH])
+    cert = signed(
+        x509.Name([]), authority[0].subject, key, authority[1], (name, True), (usage, False)
+    )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return pem + cert.public_bytes(Encoding.PEM)
 
@@ -194,10 +197,10 @@ def signed(
     issuer: x509.Name,
     key: ec.EllipticCurvePrivateKey,
     by: ec.EllipticCurvePrivateKey,
-    extension: tuple[x509.ExtensionType, bool],
+    *extensions: tuple[x509.ExtensionType, bool],
 ) -> x509.Certificate:
     now = datetime.now(UTC)
-    return (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
         .issuer_name(issuer)
@@ -205,9 +208,10 @@ def signed(
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - timedelta(minutes=5))
         .not_valid_after(now + timedelta(hours=1))
-        .add_extension(extension[0], critical=extension[1])
-        .sign(by, hashes.SHA256())
     )
+    for extension, critical in extensions:
+        builder = builder.add_extension(extension, critical=critical)
+    return builder.sign(by, hashes.SHA256())
 
 
 class FakeBrowser:

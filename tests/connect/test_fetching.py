@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import socket
@@ -11,7 +12,7 @@ import httpx
 import pytest
 
 from awsgate.connect import fetching
-from awsgate.connect.fetching import Fetcher
+from awsgate.connect.fetching import Fetcher, Remembered
 from awsgate.connect.ways import LoginRefused
 from oidcissuer import Issuer, Reply
 
@@ -130,3 +131,41 @@ async def test_where_it_may_lead(
         return
     with pytest.raises(LoginRefused, match="the provider's endpoint is no URL to use"):
         fetcher.checked(url, "endpoint")
+
+
+class _Slow:
+    """A provider that takes its time; the clock goes on meanwhile."""
+
+    def __init__(self) -> None:
+        self.now, self.loads = 0.0, 0
+        self.began = asyncio.Event()
+
+    async def load(self) -> int:
+        self.loads += 1
+        self.began.set()
+        await asyncio.sleep(0.05)
+        self.now += 15
+        return self.loads
+
+
+async def test_who_waits_for_a_slow_fetch_takes_what_it_brought() -> None:
+    slow = _Slow()
+    remembered = Remembered(slow.load, lambda: slow.now)
+
+    assert set(await asyncio.gather(*(remembered.get(newer=True) for _ in range(5)))) == {1}
+    slow.now += fetching.RETRY_S
+    assert await remembered.get(newer=True) == 2
+
+
+async def test_what_is_known_waits_for_no_fetch_that_another_has_caused() -> None:
+    slow = _Slow()
+    remembered = Remembered(slow.load, lambda: slow.now)
+    await remembered.get()
+    slow.now += fetching.RETRY_S
+    slow.began.clear()
+
+    async def meanwhile() -> int:
+        await slow.began.wait()
+        return await asyncio.wait_for(remembered.get(), 0.03)
+
+    assert await asyncio.gather(remembered.get(newer=True), meanwhile()) == [2, 1]

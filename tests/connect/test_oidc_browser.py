@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 
 from awsgate.connect.ways import LoginRefused
-from oidcissuer import CLIENT_ID, CLIENT_SECRET, Issuer, Signer, b64, half_hash, rsa_key
+from oidcissuer import CLIENT_ID, CLIENT_SECRET, NOW, Issuer, Signer, b64, half_hash, rsa_key
 from oidclogin import REDIRECT, STATE, Connect, LogIn
 
 
@@ -127,6 +127,37 @@ async def test_userinfo_adds_claims_and_overrides_none(
     assert identity.roles == ("admin",)
 
 
+@pytest.mark.parametrize(
+    ("token", "userinfo", "name"),
+    [
+        ({"email": "a@x.example"}, {"email": "b@x.example", "email_verified": True}, ""),
+        ({"email": "a@x.example"}, {"email_verified": True}, ""),
+        ({"email_verified": True}, {"email": "b@x.example"}, ""),
+        ({"email_verified": True}, {"email": "b@x.example", "email_verified": False}, ""),
+        ({"email": "a@x.example"}, {"email": "a@x.example", "email_verified": True}, "a"),
+        ({"email": "a@x.example", "email_verified": True}, {"email": "b@x.example"}, "a"),
+        ({}, {"email": "b@x.example", "email_verified": True}, "b"),
+    ],
+)
+async def test_that_one_address_is_verified_says_nothing_of_another(
+    issuer: Issuer,
+    connect: Connect,
+    log_in: LogIn,
+    token: dict[str, Any],
+    userinfo: dict[str, Any],
+    name: str,
+) -> None:
+    issuer.person = {"sub": "ann-1", "groups": ["admins"], **token}
+    issuer.userinfo = {"sub": "ann-1", **userinfo}
+
+    if name:
+        assert (await log_in(connect())).user == f"{name}@x.example"
+        return
+    with pytest.raises(LoginRefused) as caught:
+        await log_in(connect())
+    assert caught.value.reason == "email-not-verified"
+
+
 async def test_nested_claims_give_roles_by_their_dotted_name(
     issuer: Issuer, connect: Connect, log_in: LogIn
 ) -> None:
@@ -156,7 +187,7 @@ async def test_an_unverified_address_gives_no_role_under_another_name(
 async def test_an_identity_within_the_leeway_has_an_end_that_is_not_past(
     issuer: Issuer, connect: Connect, log_in: LogIn
 ) -> None:
-    now = int(time.time())
+    now = int(NOW)
     issuer.change = {"exp": now - 30}
 
     identity = await log_in(connect())

@@ -231,3 +231,15 @@ async def test_a_provider_that_is_wrong(
         await log_in(connect())
 
     assert caught.value.reason == reason
+
+
+async def test_too_many_roles_are_no_login_with_some_of_them(
+    issuer: Issuer, connect: Connect, log_in: LogIn
+) -> None:
+    issuer.change = {"groups": [f"team-{n}" for n in range(65)]}
+    rows = [{"claim": "groups", "value": "team-*", "roles": ["$1"]}]
+
+    with pytest.raises(LoginRefused) as caught:
+        await log_in(connect(claims_to_roles=rows))
+
+    assert caught.value.reason == "oversized"

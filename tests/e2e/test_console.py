@@ -16,6 +16,7 @@ import pytest
 from auditing import records
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import clean_env
+from awsgate.state import open_state
 from e2e.signin_server import SigninServer, signin_server
 
 POLICY = """\
@@ -171,6 +172,22 @@ def test_the_locked_are_told(home: Path, aws: EmbeddedAws) -> None:
 
     assert (result.returncode, result.stdout) == (1, "")
     assert "call security" in result.stderr
+    (line,) = records(home / "state/audit.jsonl")
+    assert (line["event"], line["code"], line["rule"]) == ("console", "locked", "lock/x")
+
+
+def test_a_lock_that_cannot_be_read_opens_no_console(home: Path, aws: EmbeddedAws) -> None:
+    """No lock ends a console session: it may be the one that names alice."""
+    locks = open_state(home / "state").locks_folder
+    locks.mkdir(mode=0o700, exist_ok=True)
+    (locks / "l.json").write_text('{"kind": "lock", "spec": {"target": {"user": "al')
+
+    result = console(home, aws, "--print")
+
+    assert (result.returncode, result.stdout) == (1, "")
+    assert "cannot be read" in result.stderr
+    (line,) = records(home / "state/audit.jsonl")
+    assert (line["event"], line["decision"], line["code"]) == ("console", "denied", "locked")
 
 
 @pytest.mark.parametrize(

@@ -29,6 +29,13 @@ USER = document("user", "alice", {"roles": ["r"]})
 APP = app("test", env="test")
 
 
+def oidc(name: str, **spec: Any) -> dict[str, Any]:
+    rows = [{"claim": "groups", "value": "x", "roles": ["r"]}]
+    url = "https://idp.example.com"
+    more = {"issuer_url": url, "client_id": "gate", "claims_to_roles": rows}
+    return document("oidc", name, more | spec)
+
+
 def found(*documents: dict[str, Any]) -> list[str]:
     policy = parse_policy([(d["kind"], d) for d in documents])
     assert policy.warnings == ()
@@ -231,6 +238,30 @@ DOCUMENTS: dict[str, tuple[list[dict[str, Any]], list[str]]] = {
         [role(EVERY), USER, APP, document("lock", "l", {
             "target": {"session": "5f" * 10}, "expires": "2026-11-27T12:00:01Z"})],
         [],
+    ),
+    "a lock of a user in other letters": (
+        [role(EVERY), USER, APP, document("lock", "l", {"target": {"user": "Alice"}})], [],
+    ),
+    "two connectors that could name one user": (
+        [role(EVERY), USER, APP, oidc("a"), oidc("b"), oidc("c", username_prefix="c:")],
+        ["oidc: spec.username_prefix: that of oidc/a is the same, so one name can be two people: "
+         "give each connector a prefix of its own, unless no two can name one user"],
+    ),
+    "a connector, and client certificates": (
+        [role(EVERY), USER, APP, oidc("a"), document("gateway", "g", {"control": {
+            "listen": "0.0.0.0:8444", "client_ca": "/ca.pem",
+            "certificate_to_roles": [{"subject": "x", "roles": ["r"]}]}})],
+        ["oidc: spec.username_prefix: that of client certificates is the same, so one name can be "
+         "two people: give each connector a prefix of its own, unless no two can name one user"],
+    ),
+    "people's tokens taken for machines'": (
+        [role(EVERY), USER, APP, oidc("a", id_tokens={"audiences": ["gate"]})],
+        ["oidc: spec.id_tokens.audiences: has the client_id, so a person's ID token logs in as a "
+         "machine's does: name the gateway's URL: of machines no nonce, max_age or acr_values is "
+         "asked"],
+    ),
+    "tokens for the gateway": (
+        [role(EVERY), USER, APP, oidc("a", id_tokens={"audiences": ["https://gate"]})], [],
     ),
     "a session for days": (
         [role(EVERY), USER, APP, document("gateway", "g", {"session": {"max_ttl": "13h"}})],

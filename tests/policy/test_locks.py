@@ -33,6 +33,8 @@ def held(*locks: Lock, **changes: Any) -> str:
 
 FITS = {
     "user": lock(user="alice"),
+    "the user in other letters": lock(user="Alice"),
+    "the user in another form of Unicode": lock(user="ａlice"),
     "role of the policy": lock(role="ops"),
     "app": lock(app="main"),
     "session": lock(session="5e5510"),
@@ -44,7 +46,6 @@ FITS = {
 }
 FITS_NOT = {
     "another user": lock(user="alicia"),
-    "a user of that name in other letters": lock(user="Alice"),
     "a role that she has not": lock(role="admin"),
     "another app": lock(app="mai"),
     "another session": lock(session="5e551"),
@@ -67,6 +68,12 @@ def test_a_lock_holds_whom_all_of_it_fits(one: Lock) -> None:
 @pytest.mark.parametrize("one", FITS_NOT.values(), ids=FITS_NOT)
 def test_a_lock_holds_nobody_else(one: Lock) -> None:
     assert held(one) == ""
+
+
+def test_a_lock_holds_who_comes_back_in_other_letters() -> None:
+    """Providers let people change the case of their name; GitHub does."""
+    assert held(lock(user="mallory@example.com"), user="Mallory@Example.COM") == "one"
+    assert held(lock(user="Ünal"), user="u\u0308NAL") == "one"
 
 
 def test_a_lock_ends_at_its_second() -> None:

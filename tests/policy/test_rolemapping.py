@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awsgate.policy import parse_policy
 from awsgate.policy.connectors import ClaimToRoles, TeamToRoles
-from awsgate.policy.rolemapping import MAX_ROLES, roles_by_claims, roles_by_teams, traits_named
+from awsgate.policy.rolemapping import (
+    MAX_ROLES,
+    TooMany,
+    _fit_glob,
+    roles_by_claims,
+    roles_by_teams,
+    traits_named,
+)
 
 # id -> (rows, claims, roles)
 CASES: dict[str, tuple[list[dict[str, object]], dict[str, tuple[str, ...]], tuple[str, ...]]] = {
@@ -104,11 +114,26 @@ def test_no_claim_gives_a_role_that_no_row_names(claims: dict[str, tuple[str, ..
     assert roles_by_claims(rows, claims) == (("r",) if "x" in claims.get("g", ()) else ())
 
 
-def test_thousands_of_groups_make_a_bounded_number_of_roles() -> None:
-    rows = [ClaimToRoles.model_validate({"claim": "g", "value": "*", "roles": ["r-$1"]})]
-    claims = {"g": tuple(str(n) for n in range(10_000))}
+def test_a_role_is_not_pushed_out_by_groups_of_ones_own() -> None:
+    """The last one may be the one that denies."""
+    rows = [
+        ClaimToRoles(claim="g", value="team-*", roles=("$1",)),
+        ClaimToRoles(claim="g", value="contractors", roles=("deny-prod",)),
+    ]
+    few, many = (tuple(f"team-{n}" for n in range(number)) for number in (MAX_ROLES - 1, MAX_ROLES))
 
-    assert len(roles_by_claims(rows, claims)) == MAX_ROLES
+    assert "deny-prod" in roles_by_claims(rows, {"g": (*few, "contractors")})
+    with pytest.raises(TooMany, match="over 64 roles"):
+        roles_by_claims(rows, {"g": (*many, "contractors")})
+
+
+def test_what_would_have_to_be_tried_is_bounded() -> None:
+    row = ClaimToRoles(claims={"a": "*", "b": "*"}, roles=("r",))
+    claims = {"a": tuple(map(str, range(64))), "b": tuple(map(str, range(65)))}
+
+    with pytest.raises(TooMany, match="'a', 'b'"):
+        roles_by_claims([row], claims)
+    assert roles_by_claims([row], claims | {"b": claims["b"][1:]}) == ("r",)
 
 
 def test_teams_of_github_know_no_case() -> None:
@@ -131,3 +156,28 @@ def test_the_traits_that_roles_ask_for() -> None:
     role = {"kind": "role", "version": "v5", "metadata": {"name": "r"}, "spec": {"allow": allow}}
 
     assert traits_named(parse_policy([("role", role)])) == {"team", "stage", "mail"}
+
+
+@given(st.text("ab*", max_size=8), st.text("ab\n", max_size=12))
+@example("a*a", "a")
+@example("**", "")
+@example("ab*ba", "aba")
+def test_a_glob_finds_what_a_regular_expression_finds(pattern: str, value: str) -> None:
+    expression = "(.*)".join(map(re.escape, pattern.split("*")))
+    match = re.compile(expression, re.DOTALL).fullmatch(value)
+
+    found = _fit_glob(tuple(pattern.split("*")), value)
+
+    assert (found is not None) == (match is not None)
+    if found is not None and match is not None:
+        assert found.groups == (match[0], *match.groups())
+        assert found.some == bool(match.groups())
+
+
+def test_whoever_chooses_a_value_does_not_choose_how_long_it_takes() -> None:
+    """The issuers of CI give tokens to anybody, with branches of any name in them."""
+    row = ClaimToRoles(claim="ref", value="*-*-*-*-*-x", roles=("r",))
+
+    began = time.process_time()
+    assert roles_by_claims([row], {"ref": ("-" * 1024,)}) == ()
+    assert time.process_time() - began < 1

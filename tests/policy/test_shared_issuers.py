@@ -34,6 +34,14 @@ OURS: dict[str, tuple[str, dict[str, Any]]] = {
         "https://accounts.google.com",
         {"claim": "email", "value": "*@example.com"},
     ),
+    "a subject of a group": ("https://gitlab.com", {"claim": "sub", "value": "project_path:a/*"}),
+    "repositories of one owner": (ACTIONS, {"claim": "repository", "value": "acme/*"}),
+    "two owners": (ACTIONS, {"claim": "repository", "value": "^(acme|corp)/.*$"}),
+    "a subject as a regular expression": (ACTIONS, {"claim": "sub", "value": "^repo:acme/.*$"}),
+    "a domain as a regular expression": (
+        "https://accounts.google.com",
+        {"claim": "email", "value": r"^[a-z.]+@example\.com$"},
+    ),
     "an issuer of one's own": ("https://gitlab.example.com", {"claim": "ref", "value": "main"}),
 }
 ANYBODYS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,6 +55,25 @@ ANYBODYS: dict[str, tuple[str, dict[str, Any]]] = {
     "a workflow that others can call": (
         ACTIONS,
         {"claim": "job_workflow_ref", "value": "acme/ci/.github/workflows/x.yml@main"},
+    ),
+    "owners whose name begins alike": (ACTIONS, {"claim": "repository_owner", "value": "acme*"}),
+    "their repositories": (ACTIONS, {"claim": "repository", "value": "acme*"}),
+    "their subjects": (ACTIONS, {"claim": "sub", "value": "repo:acme*"}),
+    "a branch of any repository": (
+        ACTIONS,
+        {"claim": "sub", "value": "repo:*:ref:refs/heads/main"},
+    ),
+    "the same as a regular expression, in a subject": (
+        ACTIONS,
+        {"claim": "sub", "value": "^repo:.*:ref:refs/heads/main$"},
+    ),
+    "domains that end alike": (
+        "https://accounts.google.com",
+        {"claim": "email", "value": "*example.com"},
+    ),
+    "one name at any domain": (
+        "https://accounts.google.com",
+        {"claim": "email", "value": "ann@*"},
     ),
     "a protected branch": ("https://gitlab.com", {"claim": "ref_protected", "value": "true"}),
     "any address": ("https://accounts.google.com", {"claim": "email", "value": "*"}),

@@ -68,6 +68,7 @@ def test_it_lasts_from_the_decision_on() -> None:
 LATE = {
     "by oneself": (one(), "Alice+", NOW, "of their own"),
     "by oneself, written otherwise": (one(), "aLICE+", NOW, "of their own"),
+    "by oneself, in another form": (one(), "Ａlice+", NOW, "of their own"),
     "twice": (one((2, 1)), "b+ b+", NOW, "b has reviewed"),
     "twice, written otherwise": (one((2, 1)), "b+ B+", NOW, "B has reviewed"),
     "after a yes": (say(one(), "b+"), "c+", NOW + 20, "approved already"),

@@ -7,6 +7,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import pytest
 
@@ -179,3 +180,24 @@ async def test_without_a_parent_nobody_is_known() -> None:
     with pytest.raises(Refusal) as caught:
         await assumer.of("192.0.2.1")
     assert caught.value.code is Code.GATEWAY_FAULT
+
+
+async def test_a_worker_that_renews_gets_later_ones() -> None:
+    class Numbered(Sts):
+        def assume(self, request: RoleRequest) -> AwsCredentials:
+            super().assume(request)
+            return replace(
+                KEYS, access_key_id=f"ASIA{len(self.asked)}", expires_at=4e9 + len(self.asked)
+            )
+
+    sts = Numbered()
+    async with connected(sts) as (assumer, cache):
+        first = await asyncio.to_thread(assumer.assume, REQUEST)
+        renewed = await asyncio.to_thread(assumer.assume, REQUEST)
+        assert (first.access_key_id, renewed.access_key_id) == ("ASIA1", "ASIA2")
+        assert cache.peek(REQUEST) == renewed
+
+        assumer.forget(None, None)
+        again = await asyncio.to_thread(assumer.assume, REQUEST)
+        assert again.access_key_id == "ASIA3", "the parent has forgotten too"
+    assert len(sts.asked) == 3

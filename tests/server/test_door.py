@@ -323,3 +323,33 @@ async def test_one_byte_sets_little_memory_aside(certificate: ServerCertificate)
 
     assert [len(each._ssl_buffer) for each in begun] == [BUFFER_BYTES]
     assert BUFFER_BYTES <= 32 * 1024
+
+
+async def test_many_that_come_at_once_are_shared_with_other_workers(
+    certificate: ServerCertificate,
+) -> None:
+    taken: list[list[str]] = [[], []]
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as listening:
+        waiting = [socket.create_connection(listening.getsockname()) for _ in range(40)]
+        doors = [
+            Door(
+                certificate.context(), asyncio.Protocol, limits=Limits, held=lambda: 0,
+                on_failure=failures.append,
+            )
+            for failures in taken
+        ]  # fmt: skip
+        for door in doors:
+            door.open([listening])
+        for sock in waiting:
+            sock.sendall(b"\0")
+        for _ in range(500):
+            if sum(map(len, taken)) == len(waiting):
+                break
+            await asyncio.sleep(0.01)
+        for door in doors:
+            door.close()
+        for sock in waiting:
+            sock.close()
+        await asyncio.sleep(0.05)
+
+    assert sorted(map(len, taken)) == [20, 20]

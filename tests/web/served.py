@@ -140,6 +140,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
     "carol": {"roles": ("teamed",), "traits": {"team": ("other",), "secret": ("unwanted",)}},
     "olga": {"roles": ("ops",)},
     "lola": {"roles": ("writer",)},
+    "Lola": {"roles": ("writer",)},
     "nora": {"roles": ("nothing-of-that-name",)},
     "huge": {"roles": tuple(f"reader-{'x' * 80}-{n}" for n in range(64))},
     "bad\x1bname": {"roles": ("reader",)},

@@ -9,7 +9,8 @@ import pytest
 
 from awsgate.session import open_session
 from awsgate.tunnelpass import open_tunnel_pass
-from web.served import OTHER, PASSWORD, POLICY, READ, WRITE, Served
+from awsgate.web import attempts
+from web.served import OTHER, PASSWORD, POLICY, READ, WRITE, Served, id_token
 
 
 def session_of(served: Served, keys: dict[str, Any]) -> Any:
@@ -293,6 +294,24 @@ def test_a_logout_ends_the_login_and_that_alone(own: Served) -> None:
     assert lock.spec.expires is not None
     assert int(lock.spec.expires.timestamp()) == one["expires_at"]
     assert [line["session"] for line in own.lines(event="logout")] == [one["id"]] * 2
+
+
+def test_logging_in_and_out_for_ever_does_not_fill_the_folder_of_the_locks(
+    own: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(attempts, "MAX_LOGINS", 3)
+    for _ in range(3):
+        with own.client(own.log_in("alice")["login"]) as http:
+            http.post("/v1/logout")
+    asked = {"token": id_token("alice")}
+    with own.client() as http:
+        over = http.post("/v1/login/id-token", json=asked)
+        own.clock.ahead_s += 8 * 3600
+        later = http.post("/v1/login/id-token", json=asked)
+
+    assert (over.status_code, over.json()["error"]["code"]) == (429, "too-many-logins")
+    assert own.lines(event="login", code="too-many-logins", user="alice")
+    assert later.status_code == 200
 
 
 def test_logouts_whose_logins_have_ended_are_taken_away(own: Served) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from awsgate.web import attempts
-from awsgate.web.attempts import Attempts
+from awsgate.web.attempts import Attempts, LiveLogins
 from awsgate.web.waiting import Full, Waiting
 
 
@@ -111,3 +111,28 @@ def test_what_is_put_back_ends_when_it_would_have() -> None:
     ticks.now = 60
     assert waiting.take(key) is None
     assert waiting.take("gone") is None
+
+
+def test_whoever_has_many_networks_has_no_more_than_ten_of_them() -> None:
+    bucket = Attempts(per_minute=6, clock=Ticks())
+
+    of_one = [bucket.wait_s(f"2001:db8:1:{net:x}::1") for net in range(100)]
+
+    assert of_one.count(0.0) == 60
+    assert of_one[-1] == pytest.approx(1.0)
+    assert bucket.wait_s("2001:db8:2::1") == 0.0
+
+
+def test_one_user_has_a_bounded_number_of_logins(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attempts, "MAX_LOGINS", 3)
+    live = LiveLogins()
+
+    begun = [live.begin("ann", ends_at=end, now=1000) for end in (1600, 1100, 5000, 5000)]
+
+    assert begun == [True, True, True, False]
+    assert live.begin("bob", ends_at=5000, now=1000), "others are not held by it"
+    assert not live.begin("ann", ends_at=5000, now=1099)
+    assert live.begin("ann", ends_at=5000, now=1100), "one has ended"
+    assert not live.begin("ann", ends_at=5000, now=1599)
+    assert live.begin("ann", ends_at=9000, now=5000)
+    assert set(live._ends) == {"ann"}, "who has none is forgotten"

@@ -70,13 +70,13 @@ class Issuer:
         *names: str,
         also: Sequence[x509.GeneralName] = (),
         until: dt.datetime = NOW + HOUR,
-        usage: x509.ObjectIdentifier = ExtendedKeyUsageOID.CLIENT_AUTH,
+        usage: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH,
     ) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name) for name in names])
-        builder = self._builder(subject, key, until).add_extension(
-            x509.ExtendedKeyUsage([usage]), critical=False
-        )
+        builder = self._builder(subject, key, until)
+        if usage is not None:
+            builder = builder.add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
         if also:
             builder = builder.add_extension(x509.SubjectAlternativeName(also), critical=False)
         file = self.folder / f"client-{x509.random_serial_number()}.pem"
@@ -186,6 +186,15 @@ REFUSED: dict[str, tuple[tuple[str, ...], list[x509.GeneralName], int, str]] = {
     "nobody's name": ((), [DNS], 403, "bad-name"),
     "two common names": (("build-server", "other"), [], 403, "bad-name"),
     "the name of the policy's own user": (("lola",), [], 403, "taken"),
+    "a common name that looks like a URI": (
+        ("spiffe://example.com/ns/reader",), [], 403, "bad-name",
+    ),
+    "a common name that looks like a URI, beside one of a host": (
+        ("spiffe://example.com/ns/reader",), [DNS], 403, "bad-name",
+    ),
+    "a common name that looks like an email address": (
+        ("ann@example.com",), [], 403, "bad-name",
+    ),
     "a role that the policy has not": (
         ("x",), [x509.UniformResourceIdentifier("spiffe://example.com/ns/root")], 403, "no-role",
     ),
@@ -200,6 +209,12 @@ def test_a_certificate_is_refused(
     answer = place.log_in(place.issuer.issue(*names, also=also))
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
+
+
+def test_a_certificate_that_does_not_say_what_it_is_for_is_for_no_client(place: Place) -> None:
+    answer = place.log_in(place.issuer.issue("build-server", usage=None))
+
+    assert (answer.status_code, answer.json()["error"]["code"]) == (401, "wrong-type")
 
 
 def test_without_a_certificate_there_is_no_login_and_all_else(place: Place) -> None:

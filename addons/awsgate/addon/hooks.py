@@ -262,8 +262,8 @@ class Hooks:
         if trace is not None and trace.refusal is None and flow.metadata.get(tripwire.ISSUES):
             self.answers.rewrite(flow, trace)
         if trace is not None and self.answers.relays(flow):
+            self._end_with_session(flow, trace)  # first: whatever fails, it does not outlive that
             self.recorder.opened_websocket(flow, trace, self.clock())
-            self._end_with_session(flow, trace)
         else:
             self._finish(flow)
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from time import time
 from typing import Protocol
 
 CALLS = frozenset({"ssm:StartSession", "ssm:ResumeSession", "ecs:ExecuteCommand"})
@@ -80,6 +81,25 @@ class TicketBook:
         for place, ticket in enumerate(kept):
             if ticket.number == number:
                 kept[place] = replace(ticket, uses=ticket.uses + 1)
+
+
+class LocalTickets:
+    """Tickets of a gateway that is one process."""
+
+    def __init__(self) -> None:
+        self._book = TicketBook()
+
+    def put(self, address: str, key_id: str, password: str) -> None:
+        """See ``Tickets``."""
+        self._book.put(address, key_id, password, now=time())
+
+    async def of(self, address: str) -> Sequence[Ticket]:
+        """See ``Tickets``."""
+        return self._book.of(address)
+
+    def used(self, address: str, number: int) -> None:
+        """See ``Tickets``."""
+        self._book.used(address, number)
 
 
 def waiting(tickets: Iterable[Ticket]) -> Sequence[Ticket]:

@@ -22,7 +22,7 @@ from mitmproxy import connection, http
 
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import Recorder, Trace
-from awsgate.addon.tickets import CALLS, REASON, Ticket, TicketBook, Tickets, waiting
+from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
@@ -36,11 +36,14 @@ from awsgate.tunnelpass import (
     read_basic,
 )
 from awsgate.usage import InFlight
+from awsgate.web.attempts import whose
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
+MAX_TO_CONTROL = 20
+"""Tunnels of one address to the control API, in one process: a command has one, for a moment."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
 _CHALLENGE = {"Proxy-Authenticate": 'Basic realm="awsgate"'}
 _HINT = (
@@ -68,24 +71,11 @@ class Tunnel:
         """Give whose it is; empty: nobody's."""
         return self.caller.user if self.caller is not None else ""
 
-
-class LocalTickets:
-    """Tickets of a gateway that is one process."""
-
-    def __init__(self) -> None:
-        self._book = TicketBook()
-
-    def put(self, address: str, key_id: str, password: str) -> None:
-        """See ``Tickets``."""
-        self._book.put(address, key_id, password, now=time())
-
-    async def of(self, address: str) -> Sequence[Ticket]:
-        """See ``Tickets``."""
-        return self._book.of(address)
-
-    def used(self, address: str, number: int) -> None:
-        """See ``Tickets``."""
-        self._book.used(address, number)
+    @property
+    def comes_from(self) -> str:
+        """Give whose address opened a tunnel to the control API; empty: it leads elsewhere."""
+        to_control = self.route.reason == CONTROL
+        return whose(str(self.client.peername[0]))[0] if to_control else ""
 
 
 class Tunnelling:
@@ -111,6 +101,7 @@ class Tunnelling:
         self._asking: set[str] = set()
         """Connections whose CONNECT is not answered yet."""
         self._count = InFlight()
+        self._to_control = InFlight()
 
     # --- CONNECT -----------------------------------------------------------------------
 
@@ -223,17 +214,10 @@ class Tunnelling:
     def _let(self, flow: http.HTTPFlow, route: Route, caller: TunnelCaller | None) -> None:
         client, request = flow.client_conn, flow.request.data
         self._forget(client.id)  # an earlier CONNECT that came to nothing
-        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
-        if caller is not None and not self._count.enter(caller.user, limit=limit):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{limit} tunnels of {caller.user} are open already",
-                hint="close some of them, and try again",
-            )
         ahead = self._through(route)
         if ahead is not None:
             ahead.check()
-        self._tunnels[client.id] = Tunnel(client, route, caller)
+        self._admit(Tunnel(client, route, caller))
         flow.metadata[TUNNELLED] = True
         if ahead is not None:  # it is asked for the host as it was named
             request.host, request.port = route.host, route.port
@@ -244,6 +228,26 @@ class Tunnelling:
             self._wire.approve(client, (host, port), "")
         self._routes.put(client.id, route)
         flow.metadata[tripwire.ROUTED] = True
+
+    def _admit(self, tunnel: Tunnel) -> None:
+        """Count it, unless its user has enough: from here on it is forgotten with its client."""
+        limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
+        if tunnel.caller is not None and not self._count.enter(tunnel.user, limit=limit):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{limit} tunnels of {tunnel.user} are open already",
+                hint="close some of them, and try again",
+            )
+        # The control API cannot tell who comes this way: to it, all are this machine.
+        whom = tunnel.comes_from
+        if whom and not self._to_control.enter(whom, limit=MAX_TO_CONTROL):
+            raise Refusal(
+                Code.THROTTLED,
+                f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",
+                hint="close some of them, and try again",
+            )
+        self._tunnels[tunnel.client.id] = tunnel
+        self._end_with_session(tunnel)  # already: whatever fails later, it does not outlive that
 
     def _refuse(self, flow: http.HTTPFlow, route: Route, exc: Exception) -> None:
         refusal = exc
@@ -260,7 +264,7 @@ class Tunnelling:
     # --- its life ------------------------------------------------------------------------
 
     def connected(self, flow: http.HTTPFlow) -> None:
-        """Count and record a tunnel once it is open; from here on its end is due."""
+        """Count and record a tunnel once it is open."""
         tunnel = self._tunnels.get(flow.client_conn.id)
         if tunnel is None or tunnel.opened:
             return
@@ -271,7 +275,6 @@ class Tunnelling:
             user=tunnel.user, reason=tunnel.route.reason
         )
         self._recorder.opened_tunnel(tunnel.client, tunnel.route, self._clock(), tunnel.caller)
-        self._end_with_session(tunnel)
 
     def _end_with_session(self, tunnel: Tunnel) -> None:
         if tunnel.caller is None:
@@ -303,6 +306,8 @@ class Tunnelling:
             tunnel.end.cancel()
         if tunnel.caller is not None:
             self._count.leave(tunnel.caller.user)
+        if tunnel.comes_from:
+            self._to_control.leave(tunnel.comes_from)
         if tunnel.opened:
             self.gateway.metrics.tunnel_closed(label=tunnel.label)
             self._recorder.closed_tunnel(
@@ -370,13 +375,13 @@ class Tunnelling:
     def inherit(self, older: Tunnelling) -> None:
         """Go on where another instance of the script left off."""
         self.tickets, self._count = older.tickets, older._count
+        self._to_control = older._to_control
         self._routes.take_over(older._routes)
         for client_id, tunnel in older._tunnels.items():
             if tunnel.end is not None:
                 tunnel.end.cancel()
             self._tunnels[client_id] = tunnel
-            if tunnel.opened:
-                self._end_with_session(tunnel)
+            self._end_with_session(tunnel)
 
 
 def _only(values: Sequence[bytes]) -> bytes:

@@ -34,7 +34,7 @@ from awsgate.cli.options import (
     state_folder,
 )
 from awsgate.consoledesk import ConsoleDesk, SignedIn, Wanted
-from awsgate.errors import Refusal
+from awsgate.errors import Code, Refusal
 from awsgate.policyfile import load_policy
 
 if TYPE_CHECKING:
@@ -79,7 +79,6 @@ def console(
     folder = state_folder(state)
     with saying_no():
         choice = choose(rules, user, app, role)
-        _check_locks(rules, folder, choice)
         wanted = Wanted(
             choice.user,
             choice.app,
@@ -100,22 +99,33 @@ def console(
         print(url)
 
 
-def _check_locks(rules: Policy, state: Path, choice: Choice) -> None:
+def _check_locks(rules: Policy, state: Path, wanted: Wanted) -> None:
+    """Refuse who is locked, and all while a lock cannot be read. Raises ``Refusal``.
+
+    Nothing ends a console session afterwards, and who is meant by such a lock nobody knows.
+    """
     from awsgate.lockout import clause_of, lock_among, rule_of
 
-    books, _ = lock_books(rules, state)
+    books, faults = lock_books(rules, state)
     lock = lock_among(
         books,
         rules,
-        user=choice.user,
-        app=choice.app,
+        user=wanted.user,
+        app=wanted.app,
         session="",
-        role_arn=choice.role_arn,
+        role_arn=wanted.role_arn,
         came_by=(),
         now=datetime.now(UTC),
     )
     if lock is not None:
-        raise No(f"{choice.user} is {clause_of(lock)} ({rule_of(lock)})")
+        rule = rule_of(lock)
+        raise Refusal(Code.LOCKED, f"{wanted.user} is {clause_of(lock)} ({rule})", detail=rule)
+    if faults:
+        raise Refusal(
+            Code.LOCKED,
+            faults[0],
+            hint="awsgate lock ls shows the locks; awsgate lock rm NAME takes one away",
+        )
 
 
 def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
@@ -124,8 +134,9 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
 
     settings = Settings(policy=at, state=state, certs=certs_folder(None))
     recorder = _Recorder(rules, state, wanted)
-    desk: ConsoleDesk = console_desk(rules, settings)
     try:
+        _check_locks(rules, state, wanted)
+        desk: ConsoleDesk = console_desk(rules, settings)
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
         recorder.refused(exc)
@@ -152,7 +163,7 @@ class _Recorder:
     def refused(self, refusal: Refusal) -> None:
         self._write(
             decision="denied",
-            rule=refusal.detail if refusal.detail.startswith("role/") else "",
+            rule=refusal.detail if refusal.detail.startswith(("role/", "lock/")) else "",
             code=refusal.code.value,
             reason=refusal.message,
         )

@@ -146,6 +146,11 @@ class Remembered[T]:
 
     async def get(self, *, newer: bool = False) -> T:
         """Give it. ``newer``: fetched just now, unless one was a moment ago."""
+        if not newer and self._known is not None:
+            # Not behind those who wait for a slow provider: anybody's token can make one fetch.
+            fetched_at, known = self._known
+            if self._was(fetched_at, self._clock(), FRESH_S):
+                return known
         async with self._one_at_a_time:
             now = self._clock()
             if not self._was(self._tried_at, now, RETRY_S) and (
@@ -162,8 +167,10 @@ class Remembered[T]:
         self._tried_at = now
         try:
             self._known, self._failure = (now, await self._load()), None
+            self._tried_at = self._clock()  # or each who waited through a slow one would fetch
         except LoginRefused as failure:
             self._failure = LoginRefused(failure.reason, failure.message, hint=failure.hint)
+            self._tried_at = self._clock()
         except asyncio.CancelledError:
             self._tried_at = None  # who waits next asks anew
             raise

@@ -29,7 +29,7 @@ import httpx
 
 from awsgate.connect.githubapi import MAX_PAGES, PER_PAGE, GithubApi, Places, Reply, failed
 from awsgate.connect.secrets import secret_text
-from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
+from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending, roles_given
 from awsgate.login import Identity
 from awsgate.policy.connectors import Github, name_of
 from awsgate.policy.fields import is_name
@@ -188,7 +188,7 @@ class GithubConnector:
         finally:
             if self._secret:
                 await self._api.drop(token, self._spec.client_id, self._secret)
-        roles = roles_by_teams(self._spec.teams_to_roles, teams)
+        roles = roles_given(lambda: roles_by_teams(self._spec.teams_to_roles, teams))
         if not roles:
             raise self._no_role(user, teams, hidden)
         known = self._known(teams)

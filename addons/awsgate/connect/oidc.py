@@ -49,6 +49,7 @@ _DISCOVERY = "/.well-known/openid-configuration"
 _DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 _USUAL_INTERVAL_S = 5  # RFC 8628, where the provider says nothing
 _LONGEST_CODE_S = 1800
+_EMAIL, _VERIFIED = "email", "email_verified"
 _SLUG = re.compile(r"[a-z0-9_.-]{1,64}")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
@@ -225,7 +226,7 @@ class OidcConnector:
         parsed, ends_at = await self._checked(token, wanted)
         claims = parsed.claims
         if access_token and provider.text("userinfo_endpoint"):
-            claims = {**await self._userinfo(provider, access_token, claims), **claims}
+            claims = _together(await self._userinfo(provider, access_token, claims), claims)
         return self._identity(claims, ends_at, is_machine=False)
 
     async def _userinfo(self, provider: Provider, access_token: str, claims: Claims) -> Claims:
@@ -329,6 +330,18 @@ def _challenge_of(verifier: str) -> dict[str, str]:
     """Give the parameters of PKCE (RFC 7636)."""
     challenge = cast(str, create_s256_code_challenge(verifier))
     return {"code_challenge": challenge, "code_challenge_method": "S256"}
+
+
+def _together(said: Claims, claims: Claims) -> Claims:
+    """Give userinfo's claims and the token's, which go before them.
+
+    That an address is verified counts for that address alone: of two, one may be anybody's.
+    """
+    found = {**said, **claims}
+    whose = claims if _EMAIL in claims else said
+    words = [one.get(_VERIFIED) for one in (claims, said) if one.get(_EMAIL) == whose.get(_EMAIL)]
+    found[_VERIFIED] = next((word for word in words if word is not None), None)
+    return found
 
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from awsgate.connect.ways import LoginRefused
+from awsgate.connect.ways import LoginRefused, roles_given
 from awsgate.login import Identity
 from awsgate.policy.connectors import Oidc, OidcSpec, name_of
 from awsgate.policy.fields import is_name
@@ -31,7 +31,7 @@ def identity_of(
     if not spec.allow_unverified_email and not _is_verified(values):
         # Somebody may have typed any address: neither a role nor a rule goes by it.
         values = MappingProxyType({k: v for k, v in values.items() if k != _EMAIL})
-    roles = roles_by_claims(spec.claims_to_roles, values)
+    roles = roles_given(lambda: roles_by_claims(spec.claims_to_roles, values))
     if not roles:
         raise _no_role(document, values, claims)
     return Identity(user, name_of(document), roles, values, ends_at)

@@ -64,7 +64,7 @@ from awsgate.connect.samlform import (
 from awsgate.connect.samlmetadata import POST, Provider, entity_id, own_certificate, with_query
 from awsgate.connect.samlprovider import ProviderSource
 from awsgate.connect.secrets import secret_text
-from awsgate.connect.ways import Begun, LoginRefused
+from awsgate.connect.ways import Begun, LoginRefused, roles_given
 from awsgate.errors import SetupError
 from awsgate.login import Identity
 from awsgate.policy.connectors import KeyPair, Saml, name_of
@@ -252,7 +252,7 @@ def identity_of(document: Saml, assertion: Assertion, *, now: float) -> Identity
     """
     spec = document.spec
     name = _name(document, assertion)
-    roles = roles_by_claims(spec.attributes_to_roles, assertion.attributes)
+    roles = roles_given(lambda: roles_by_claims(spec.attributes_to_roles, assertion.attributes))
     if not roles:
         wanted = dict.fromkeys(row.name for row in spec.attributes_to_roles)
         missing = [name for name in wanted if name not in assertion.attributes]

@@ -8,13 +8,14 @@ never sees it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from awsgate.errors import GateError
 from awsgate.login import Identity
 from awsgate.policy.connectors import Connector, Github, Oidc
+from awsgate.policy.rolemapping import TooMany
 
 type Way = Literal["browser", "device", "id-token"]
 
@@ -55,6 +56,18 @@ class DeviceCode:
     interval_s: int
     expires_in_s: int
     memory: Mapping[str, str] = field(repr=False)
+
+
+def roles_given(mapped: Callable[[], tuple[str, ...]]) -> tuple[str, ...]:
+    """Give the roles that ``mapped`` gives. Raises ``LoginRefused`` if they are too many."""
+    try:
+        return mapped()
+    except TooMany as exc:
+        raise LoginRefused(
+            "oversized",
+            str(exc),
+            hint="the operator of the gateway can match fewer claims, groups or attributes",
+        ) from None
 
 
 class Pending(GateError):

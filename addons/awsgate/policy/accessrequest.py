@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from awsgate.policy.fields import same_name
 from awsgate.policy.grants import Grant
 from awsgate.policy.requests import Terms, outcome
 
@@ -177,9 +178,9 @@ def closed(request: AccessRequest, now: int) -> AccessRequest:
 
 
 def same_person(one: str, other: str) -> bool:
-    """True if two names may be one person's: on the safe side, case does not matter."""
-    return one.casefold() == other.casefold()
+    """True if two names may be one person's, as for logins: case and forms of Unicode vary."""
+    return same_name(one) == same_name(other)
 
 
 def _verdicts(reviews: tuple[Review, ...]) -> Mapping[str, bool]:
-    return {review.reviewer.casefold(): review.approved for review in reviews}
+    return {same_name(review.reviewer): review.approved for review in reviews}

@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Annotated, Any
+from unicodedata import normalize
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
@@ -114,6 +115,14 @@ def is_name(value: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def same_name(value: str) -> str:
+    """Give what names of one person have in common: letter case and forms of Unicode vary.
+
+    Providers know a person in any of them, and some let people choose which.
+    """
+    return value.lower() if value.isascii() else normalize("NFKC", value).casefold()
 
 
 def _name(value: str) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
-from awsgate.policy.resources import Policy, User
+from awsgate.policy.resources import Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +62,15 @@ NO_GRANTS = GrantBook()
 
 
 def with_roles(policy: Policy, user: str, roles: tuple[str, ...]) -> Policy:
-    """Give the policy in which ``user`` has these roles too; nobody is added to it."""
+    """Give the policy in which ``user`` has these roles too; the same, if that adds nothing.
+
+    Nobody else stands in it then: it is kept for each user, and a policy may have thousands.
+    """
     who = policy.users.get(user)
     more = tuple(role for role in roles if who is not None and role not in who.spec.roles)
     if who is None or not more:
         return policy
     # Not validated, as the user of a login is not.
     spec = who.spec.model_copy(update={"roles": (*who.spec.roles, *more)})
-    users: dict[str, User] = {**policy.users, user: who.model_copy(update={"spec": spec})}
-    return replace(policy, users=MappingProxyType(users))
+    changed = who.model_copy(update={"spec": spec})
+    return replace(policy, users=MappingProxyType({user: changed}))

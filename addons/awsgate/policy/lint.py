@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from awsgate.aws.catalogue import similar
-from awsgate.policy.connectors import given_roles
-from awsgate.policy.fields import account_and_partition, is_session_id
+from awsgate.policy.connectors import OidcSpec, given_roles
+from awsgate.policy.fields import account_and_partition, is_session_id, same_name
 from awsgate.policy.locks import in_force
 from awsgate.policy.misnamed import misnamed
 from awsgate.policy.nevermet import never_met
@@ -54,7 +54,28 @@ def lint(policy: Policy, now: datetime) -> Iterator[Remark]:
         place = policy.places.get(f"lock/{name}", "")
         for path, what, todo in idle(lock, policy, now):
             yield Remark(place, path, what, todo)
+    yield from _connectors(policy)
     yield from _gateway(policy)
+
+
+def _connectors(policy: Policy) -> Iterator[Remark]:
+    """Say where one name could be two people, and where one kind of login is another."""
+    whose: dict[str, str] = {"": "client certificates"} if policy.gateway.control.client_ca else {}
+    for name, connector in policy.connectors.items():
+        spec, place = connector.spec, policy.places.get(name, "")
+        first = whose.setdefault(spec.username_prefix, name)
+        if first != name:
+            what = f"that of {first} is the same, so one name can be two people"
+            todo = "give each connector a prefix of its own, unless no two can name one user"
+            yield Remark(place, "spec.username_prefix", what, todo)
+        if (
+            isinstance(spec, OidcSpec)
+            and spec.id_tokens is not None
+            and spec.client_id in spec.id_tokens.audiences
+        ):
+            what = "has the client_id, so a person's ID token logs in as a machine's does"
+            todo = "name the gateway's URL: of machines no nonce, max_age or acr_values is asked"
+            yield Remark(place, "spec.id_tokens.audiences", what, todo)
 
 
 def _role(policy: Policy, role: Role, holders: Sequence[User], *, held: bool) -> Iterator[Problem]:
@@ -87,6 +108,8 @@ def idle(lock: Lock, policy: Policy | None, now: datetime) -> Iterator[Problem]:
         name = getattr(target, kind)
         if kind == "user" and policy is not None and policy.connectors:
             continue  # who logs in by them, no document says
+        if name is not None and kind == "user" and same_name(name) in map(same_name, known):
+            continue  # a lock holds a user in whatever letters
         if name is not None and name not in known:
             near = similar(name, known)
             what = f"there is no {kind} {name!r}, so this locks nobody"

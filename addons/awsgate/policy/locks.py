@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from datetime import datetime
 
+from awsgate.policy.fields import same_name
 from awsgate.policy.resources import Lock, LockTarget
 
 type _Key = tuple[str, str | None]
@@ -50,14 +51,16 @@ def lock_on(
 ) -> Lock | None:
     """Give the first lock, by name, that fits and has not expired; None: there is none.
 
-    All that a lock's target gives must fit. ``roles`` are the user's roles of the policy.
-    ``came_by`` are the roles from which a session came to ``role_arn``: a lock on any of
-    them holds it. ``login`` is the id of the login that the session came from: a lock on
-    it holds all sessions of the login.
+    All that a lock's target gives must fit; of users it does not matter whether letters are
+    upper or lower case, or who is locked could come back as Alice. ``roles`` are the user's
+    roles of the policy. ``came_by`` are the roles from which a session came to ``role_arn``:
+    a lock on any of them holds it. ``login`` is the id of the login that the session came
+    from: a lock on it holds all sessions of the login.
     """
+    who = same_name(user)
     keys: list[_Key] = [
         *(("session", some_id) for some_id in {session, login} - {""}),
-        ("user", user),
+        ("user", who),
         ("app", app),
         *(("aws_role_arn", arn) for arn in {role_arn, *came_by}),
         *(("role", role) for role in set(roles)),
@@ -66,7 +69,7 @@ def lock_on(
         target = lock.spec.target
         if (
             in_force(lock, now)
-            and target.user in (None, user)
+            and (target.user is None or same_name(target.user) == who)
             and (target.role is None or target.role in roles)
             and target.app in (None, app)
             and target.session in (None, session, login)
@@ -86,7 +89,7 @@ def _narrowest(target: LockTarget) -> _Key:
     if target.session is not None:
         return "session", target.session
     if target.user is not None:
-        return "user", target.user
+        return "user", same_name(target.user)
     if target.aws_role_arn is not None:
         return "aws_role_arn", target.aws_role_arn
     if target.app is not None:

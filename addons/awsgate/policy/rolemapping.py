@@ -17,23 +17,33 @@ gives nothing. What a provider sends is never read as a pattern.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import lru_cache
-from itertools import islice, product
-from typing import Protocol
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from itertools import product
+from math import prod
+from typing import Any, Protocol
 
 from pydantic import BaseModel
 
 from awsgate.policy.connectors import TeamToRoles
 from awsgate.policy.resources import Policy
-from awsgate.policy.templates import expand_references, traits_in
+from awsgate.policy.templates import Groups, expand_references, traits_in
 
 MAX_ROLES = 64
-"""Of one identity: more are left out, so that a login fits in its token."""
+"""Of one identity, so that a login fits in its token."""
 _MAX_TRIED = 4096
 _MAX_VALUE_CHARS = 1024
 
 type Values = Mapping[str, tuple[str, ...]]
+
+
+class TooMany(ValueError):
+    """An identity would have more roles than can be. For people.
+
+    None is left out instead: it may be the one that denies, and who may make groups of any
+    name could push it out with others.
+    """
 
 
 class Row(Protocol):
@@ -51,13 +61,16 @@ class Row(Protocol):
 
 
 def roles_by_claims(rows: Sequence[Row], claims: Values) -> tuple[str, ...]:
-    """Give the roles of whoever has these claims, each once, in the order of the rows."""
+    """Give the roles of whoever has these claims, each once, in the order of the rows.
+
+    Raises ``TooMany``.
+    """
     found: dict[str, None] = {}
     for row in rows:
         for role in _given(row, claims):
             found.setdefault(role)
-            if len(found) == MAX_ROLES:
-                return tuple(found)
+            if len(found) > MAX_ROLES:
+                raise TooMany(f"the identity gives over {MAX_ROLES} roles")
     return tuple(found)
 
 
@@ -66,11 +79,14 @@ def roles_by_teams(
 ) -> tuple[str, ...]:
     """Give the roles of a member of these teams, pairs of organisation and slug.
 
-    GitHub's names know no case.
+    GitHub's names know no case. Raises ``TooMany``.
     """
     known = {(organization.lower(), team.lower()) for organization, team in teams}
     matched = (row for row in rows if (row.organization.lower(), row.team.lower()) in known)
-    return tuple(dict.fromkeys(role for row in matched for role in row.roles))[:MAX_ROLES]
+    found = tuple(dict.fromkeys(role for row in matched for role in row.roles))
+    if len(found) > MAX_ROLES:
+        raise TooMany(f"the teams give over {MAX_ROLES} roles")
+    return found
 
 
 def traits_named(policy: Policy) -> frozenset[str]:
@@ -93,24 +109,76 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _given(row: Row, claims: Values) -> Iterator[str]:
-    matches: list[list[re.Match[str]]] = []
+    matches: list[list[_Found]] = []
     for name, pattern in row.wanted.items():
-        compiled = _compiled(pattern)
+        fit = _compiled(pattern)
         values = (v for v in claims.get(name, ()) if len(v) <= _MAX_VALUE_CHARS)
-        matches.append([found for v in values if (found := compiled.fullmatch(v))])
+        matches.append([found for v in values if (found := fit(v)) is not None])
         if not matches[-1]:
             return
-    for combination in islice(product(*matches), _MAX_TRIED):
+    if prod(map(len, matches)) > _MAX_TRIED:
+        names = ", ".join(map(repr, row.wanted))
+        raise TooMany(f"the claims {names[:200]} have over {_MAX_TRIED} values together that fit")
+    for combination in product(*matches):
         for role in row.roles:
             # The groups of the first claim that has any: where several are named, one is.
-            with_groups = (found for found in combination if found.re.groups)
+            with_groups = (found for found in combination if found.some)
             found = next(with_groups, combination[0])
-            if made := expand_references(role, found):
+            if made := expand_references(role, found.groups):
                 yield made
 
 
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What a pattern found in a value that fits."""
+
+    groups: Groups
+    some: bool
+    """It has groups, beside the whole."""
+
+
+class _Parts(tuple[str, ...]):
+    """The whole, and what each ``*`` stands for."""
+
+    def __getitem__(self, key: Any, /) -> Any:
+        """Give one. Raises ``IndexError``, for a name too: these groups have none."""
+        if not isinstance(key, int):
+            raise IndexError(key)
+        return super().__getitem__(key)
+
+
 @lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if pattern.startswith("^") and pattern.endswith("$"):
-        return re.compile(pattern[1:-1], re.ASCII)
-    return re.compile("(.*)".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+def _compiled(pattern: str) -> Callable[[str], _Found | None]:
+    if not (pattern.startswith("^") and pattern.endswith("$")):
+        return partial(_fit_glob, tuple(pattern.split("*")))
+    expression = re.compile(pattern[1:-1], re.ASCII)
+
+    def fit(value: str) -> _Found | None:
+        match = expression.fullmatch(value)
+        return None if match is None else _Found(match, bool(expression.groups))
+
+    return fit
+
+
+def _fit_glob(texts: tuple[str, ...], value: str) -> _Found | None:
+    """Match ``texts``, with any run of characters between two of them.
+
+    Each run is as long as it can be, the first one first, as in a regular expression. From
+    the end on, so that it takes a look at each character: whoever chooses the value, and
+    all the world may, must not choose how long this takes.
+    """
+    first, *between = texts
+    if not between:
+        return _Found(_Parts((value,)), some=False) if value == first else None
+    last = between.pop()
+    start, end = len(first), len(value) - len(last)
+    if start > end or not value.startswith(first) or not value.endswith(last):
+        return None
+    runs: list[str] = []
+    for text in reversed(between):
+        at = value.rfind(text, start, end)
+        if at < 0:
+            return None
+        runs.append(value[at + len(text) : end])
+        end = at
+    return _Found(_Parts((value, value[start:end], *reversed(runs))), some=True)

@@ -6,6 +6,7 @@ it ours is a claim that nobody else's token can have.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 
@@ -36,6 +37,10 @@ OWNERS: Mapping[str, tuple[str, ...]] = MappingProxyType(
 """Issuer -> claims that say whose a token is."""
 _BY_THEIR_END = frozenset({"email", "user_email"})
 """In these the owner stands last: ``*@example.com``."""
+_PATHS = frozenset({"repository", "project_path", "namespace_path"})
+"""In these the owner stands first: ``acme/*``."""
+_QUANTIFIED = re.compile(r"[*+?)\]}]")
+_ANY_OWNER = re.compile(r"\^(?:[a-z_]+:)?\(*(?:\.|\\[SwW]|\[\^)[*+]")
 
 
 def shared_issuer_warnings(connector: Oidc) -> Iterator[str]:
@@ -52,12 +57,23 @@ def shared_issuer_warnings(connector: Oidc) -> Iterator[str]:
 
 
 def _says_whose(row: ClaimToRoles, owners: tuple[str, ...]) -> bool:
-    return any(
-        name in owners
-        and (not value.startswith(("*", "^.*", "^(.*", "^.+", "^(.+")) or name in _BY_THEIR_END)
-        and value != "*"
-        for name, value in row.wanted.items()
-    )
+    return any(name in owners and _is_ours(name, value) for name, value in row.wanted.items())
+
+
+def _is_ours(name: str, value: str) -> bool:
+    """True if a pattern holds an owner in full: anybody can be called acme-too, too."""
+    if value.startswith("^") and value.endswith("$"):
+        if name in _BY_THEIR_END:
+            return "@" in _QUANTIFIED.split(value)[-1]
+        return _ANY_OWNER.match(value) is None
+    first, *more = value.split("*")
+    if not more:
+        return True
+    if name in _BY_THEIR_END:
+        return "@" in more[-1]
+    if name == "sub":  # repo:acme/..., project_path:acme/..., organization:acme:...
+        return not {"/", ":"}.isdisjoint(first.partition(":")[2])
+    return name in _PATHS and "/" in first
 
 
 def _words(owners: tuple[str, ...]) -> str:

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 type Traits = Mapping[str, tuple[str, ...]]
 type Step = Callable[[str], str | None]
@@ -140,7 +141,15 @@ def _replacer(pattern: str, replacement: str) -> Step:
     return step
 
 
-def expand_references(text: str, match: re.Match[str]) -> str:
+class Groups(Protocol):
+    """What a pattern found: the whole is 0; by number, or by name. As ``re.Match``."""
+
+    def __getitem__(self, key: int | str, /) -> str | None:
+        """Give a group. Raises ``IndexError`` if there is none."""
+        ...
+
+
+def expand_references(text: str, match: Groups) -> str:
     """Fill the groups of a match into ``$1``, ``${1}``, ``${name}``; ``$$`` is a dollar."""
     return _REFERENCE.sub(lambda reference: _group(match, reference), text)
 
@@ -152,7 +161,7 @@ def traits_in(value: str) -> Iterator[str]:
             yield trait[1] or trait[2]
 
 
-def _group(match: re.Match[str], reference: re.Match[str]) -> str:
+def _group(match: Groups, reference: re.Match[str]) -> str:
     if reference[1]:
         return "$"
     name = reference[2] or reference[3]

@@ -6,11 +6,12 @@
 
 So STS is asked once for each role and session, however many workers there are. Each
 worker keeps what it was given in a cache of its own; when it is time to renew, it asks
-again. The messages are JSON, one a line, over a socket pair that only these two hold.
+again, and says when those end that it has: the parent waits for later ones then. The
+messages are JSON, one a line, over a socket pair that only these two hold.
 
-    {"id": 1, "ask": {<RoleRequest>}}        {"id": 1, "keys": {<AwsCredentials>}}
-    {"forget": [role_arn, session_name]}     {"id": 1, "refusal": {code, message, ...}}
-    {"ready": true}
+    {"id": 1, "ask": {<RoleRequest>}, "has_until": 0.0}
+    {"forget": [role_arn, session_name]}     {"id": 1, "keys": {<AwsCredentials>}}
+    {"ready": true}                          {"id": 1, "refusal": {code, message, ...}}
 
 A call that leads to a tunnel is noted here too (``addon.tickets``): the tunnel may be
 opened at another worker.
@@ -33,6 +34,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
+from cachetools import LRUCache
+
 from awsgate.addon.tickets import Ticket, TicketBook
 from awsgate.credentials import (
     PER_REQUEST,
@@ -48,6 +51,7 @@ from awsgate.telling import Telling
 
 MAX_LINE_BYTES = 256 * 1024  # a session policy has 2,048 characters, fifty tags 20 KiB
 TICKETS_TIMEOUT_S = 5.0
+MAX_GIVEN = 1024
 ANSWER_TIMEOUT_S = 60.0  # longer than the parent waits for STS
 
 
@@ -59,6 +63,8 @@ class BrokerAssumer:
         self._sending = threading.Lock()
         self._waiting: dict[int, Future[dict[str, Any]]] = {}
         self._next = 0
+        self._given: LRUCache[RoleRequest, float] = LRUCache(MAX_GIVEN)
+        """When those end that were given last."""
         self._gone = False
         self._on_gone: Callable[[], object] = _nothing
         threading.Thread(target=self._read, name="awsgate-broker", daemon=True).start()
@@ -66,8 +72,10 @@ class BrokerAssumer:
     def assume(self, request: RoleRequest) -> AwsCredentials:
         """Give credentials, or raise ``Refusal`` as the parent's own assumer does."""
         number, answer = self._expect()
+        with self._sending:
+            has_until = self._given.get(request, 0.0)
         try:
-            self._ask(number, answer, {"ask": asdict(request)})
+            self._ask(number, answer, {"ask": asdict(request), "has_until": has_until})
             said = answer.result(ANSWER_TIMEOUT_S)
         except (OSError, TimeoutError):
             raise unavailable(
@@ -77,7 +85,10 @@ class BrokerAssumer:
             self._waiting.pop(number, None)
         if "refusal" in said:
             raise Refusal(**{**said["refusal"], "code": Code(said["refusal"]["code"])})
-        return AwsCredentials(**said["keys"])
+        given = AwsCredentials(**said["keys"])
+        with self._sending:
+            self._given[request] = given.expires_at
+        return given
 
     def _expect(self) -> tuple[int, Future[dict[str, Any]]]:
         answer: Future[dict[str, Any]] = Future()
@@ -122,6 +133,8 @@ class BrokerAssumer:
 
     def forget(self, role_arn: str | None, session_name: str | None) -> None:
         """Have the parent drop credentials too."""
+        with self._sending:
+            self._given.clear()
         self._send({"forget": [role_arn, session_name]})
 
     def ready(self) -> None:
@@ -224,7 +237,7 @@ class Broker:
     async def _answer(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         answer: dict[str, Any] = {"id": said["id"]}
         try:
-            held = await self._credentials.get(request_of(said["ask"]))
+            held = await self._credentials.later(request_of(said["ask"]), said["has_until"])
         except Refusal as exc:
             self._telling.tell(exc, time.time())
             answer["refusal"] = {

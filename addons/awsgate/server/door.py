@@ -98,12 +98,15 @@ class Door:
             limits = self._limits()
             if len(self._greeting) + self._held() >= limits.max_connections:
                 sock.close()
+                await asyncio.sleep(0)
                 continue
             task = asyncio_utils.create_task(
                 self._greet(sock, limits.head_timeout_s), name="awsgate TLS", keep_ref=False
             )
             self._greeting.add(task)
             task.add_done_callback(self._greeting.discard)
+            # Else what waits would be taken without a breath: by one worker, all of it.
+            await asyncio.sleep(0)
 
     async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
         end = monotonic() + timeout_s

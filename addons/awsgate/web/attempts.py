@@ -1,5 +1,8 @@
 """How often one address may try to log in: a bucket each, filled again with time. Bounded.
 
+And how many logins one user may have at a time: a logout is a file until its login would
+have ended, which all processes look at, so there must not be any number of them.
+
 Guessing is bounded elsewhere (what is guessed is 256 bits, or a password with a lockout of
 its own). This keeps one address from taking the time of the gateway and of the providers.
 
@@ -9,15 +12,22 @@ and share one bucket, so it is a larger one.
 
 from __future__ import annotations
 
+import heapq
 import threading
+from collections import defaultdict
 from collections.abc import Callable
 from ipaddress import IPv6Address, IPv6Network, ip_address
 
 from cachetools import LRUCache
 
 MAX_ADDRESSES = 20_000
+MAX_LOGINS = 1_000
+"""Of one user, that have not ended, logged out or not. For one gateway process."""
 OWN_FACTOR = 10
 """Of the bucket of this machine's own addresses, over that of another one."""
+WIDE_FACTOR = 10
+"""Of the bucket that networks of 64 bits share which are one of 48: one customer may have all."""
+_CLEAR_EVERY_S = 600
 
 
 class Attempts:
@@ -35,22 +45,59 @@ class Attempts:
 
     def wait_s(self, address: str) -> float:
         """Count one attempt; give 0, or how many seconds to wait for the next that passes."""
-        whom, own = _whom(address)
-        most = self._per_minute * (OWN_FACTOR if own else 1)
+        whom, own = whose(address)
+        wide = _wide(whom)
+        with self._lock:
+            waits = self._take(whom, OWN_FACTOR if own else 1)
+            return waits or (self._take(wide, WIDE_FACTOR) if wide else 0.0)
+
+    def _take(self, whom: str, factor: int) -> float:
+        most = self._per_minute * factor
         each_s = 60.0 / most
         now = self._clock()
-        with self._lock:
-            left, then = self._buckets.get(whom, (float(most), now))
-            left = min(float(most), left + (now - then) / each_s)
-            if left < 1.0:
-                self._buckets[whom] = left, now
-                return (1.0 - left) * each_s
-            self._buckets[whom] = left - 1.0, now
+        left, then = self._buckets.get(whom, (float(most), now))
+        left = min(float(most), left + (now - then) / each_s)
+        if left < 1.0:
+            self._buckets[whom] = left, now
+            return (1.0 - left) * each_s
+        self._buckets[whom] = left - 1.0, now
         return 0.0
 
 
-def _whom(address: str) -> tuple[str, bool]:
-    """Give who has the bucket: of IPv6 a network of 64 bits, which is one customer's at least."""
+class LiveLogins:
+    """Counts the logins of each user that have not ended. Any thread may ask."""
+
+    def __init__(self) -> None:
+        self._ends: defaultdict[str, list[int]] = defaultdict(list)
+        """User -> the ends of their logins, as a heap."""
+        self._lock = threading.Lock()
+        self._cleared_at = 0
+
+    def begin(self, user: str, *, ends_at: int, now: int) -> bool:
+        """Count one more. False: there are as many as there may be."""
+        with self._lock:
+            self._clear(now)
+            ends = self._ends[user]
+            while ends and ends[0] <= now:
+                heapq.heappop(ends)
+            if len(ends) >= MAX_LOGINS:
+                return False
+            heapq.heappush(ends, ends_at)
+            return True
+
+    def _clear(self, now: int) -> None:
+        """Forget, once in a while, who has none any more."""
+        if abs(now - self._cleared_at) >= _CLEAR_EVERY_S:
+            self._cleared_at = now
+            for user in [user for user, ends in self._ends.items() if max(ends) <= now]:
+                del self._ends[user]
+
+
+def whose(address: str) -> tuple[str, bool]:
+    """Give whose an address is, and if it is this machine's own.
+
+    Of IPv6 it is a network of 64 bits, which is one customer's at least.
+    """
     try:
         found = ip_address(address)
     except ValueError:
@@ -60,3 +107,10 @@ def _whom(address: str) -> tuple[str, bool]:
     if isinstance(found, IPv6Address) and not found.is_loopback:
         return str(IPv6Network((int(found), 64), strict=False)), False
     return ("own", True) if found.is_loopback else (str(found), False)
+
+
+def _wide(whom: str) -> str:
+    """Give the network of 48 bits that an IPv6 network is of; empty: it is none."""
+    if not whom.endswith("/64"):
+        return ""
+    return str(IPv6Network(whom).supernet(new_prefix=48))

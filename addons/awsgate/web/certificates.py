@@ -1,7 +1,8 @@
 """Who a client certificate says somebody is. TLS has verified it before.
 
     the name     the first URI of the subject alternative name, else its first email
-                 address, else the common name
+                 address, else the common name, if that looks like neither: many issuers
+                 prove alternative names alone, and let anybody choose a common name
     the roles    ``certificate_to_roles``: rows of patterns for the name, as for claims
 
 The login ends with the certificate at the latest. Revocation is the issuer's business, and
@@ -10,30 +11,41 @@ a lock's.
 
 from __future__ import annotations
 
-from cryptography import x509
-from cryptography.x509.oid import NameOID
+import re
 
-from awsgate.connect.ways import LoginRefused
+from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from awsgate.connect.ways import LoginRefused, roles_given
 from awsgate.login import Identity
 from awsgate.policy.rolemapping import roles_by_claims
 from awsgate.policy.settings import ControlSpec
 from awsgate.web.desk import CERTIFICATE
+
+_LIKE_AN_ALTERNATIVE = re.compile(r"@|://|\A(?:urn|spiffe|mailto):", re.IGNORECASE)
 
 
 def identity_of(der: bytes, spec: ControlSpec) -> Identity:
     """Give the identity of a verified certificate. Raises ``LoginRefused``."""
     try:
         certificate = x509.load_der_x509_certificate(der)
-        name = _name_of(certificate)
+        name, usage = _name_of(certificate), _usage_of(certificate)
     except (ValueError, x509.DuplicateExtension):
         raise LoginRefused("malformed", "the certificate cannot be read") from None
+    if ExtendedKeyUsageOID.CLIENT_AUTH not in usage:  # with none, TLS takes it for anything
+        raise LoginRefused(
+            "wrong-type",
+            "the certificate does not say that it is for clients",
+            hint="it needs clientAuth as extended key usage",
+        )
     if not name:
         raise LoginRefused(
             "bad-name",
             "the certificate names nobody",
-            hint="it needs a URI or an email address as subject alternative name, or a common name",
+            hint="it needs a URI or an email address as subject alternative name, or a common name "
+            "that looks like neither",
         )
-    roles = roles_by_claims(spec.certificate_to_roles, {"subject": (name,)})
+    roles = roles_given(lambda: roles_by_claims(spec.certificate_to_roles, {"subject": (name,)}))
     if not roles:
         raise LoginRefused(
             "no-role",
@@ -56,4 +68,12 @@ def _name_of(certificate: x509.Certificate) -> str:
                 return str(found[0])
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     # Several common names have no order that all programs agree on.
-    return str(names[0].value) if len(names) == 1 else ""
+    name = str(names[0].value) if len(names) == 1 else ""
+    return "" if _LIKE_AN_ALTERNATIVE.search(name) else name
+
+
+def _usage_of(certificate: x509.Certificate) -> x509.ExtendedKeyUsage:
+    try:
+        return certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+    except x509.ExtensionNotFound:
+        return x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH])

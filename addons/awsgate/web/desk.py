@@ -24,7 +24,7 @@ from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
 from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
 from awsgate.policy.decide import ALLOWED
-from awsgate.policy.fields import ACCOUNT_LABEL, is_name
+from awsgate.policy.fields import ACCOUNT_LABEL, is_name, same_name
 from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
 from awsgate.policy.locks import LockBook
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
@@ -40,6 +40,7 @@ from awsgate.session import (
     open_session,
 )
 from awsgate.standing import policy_with
+from awsgate.web.attempts import MAX_LOGINS, LiveLogins
 from awsgate.web.problems import AMBIGUOUS, NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
@@ -99,6 +100,7 @@ class Desk:
         self._granted = granted
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
+        self._live = LiveLogins()
 
     @property
     def policy(self) -> Policy:
@@ -135,6 +137,12 @@ class Desk:
         if lock is not None:
             refusal = locked(lock)
             raise LoginRefused("locked", refusal.message, hint=refusal.hint)
+        if not self._live.begin(login.user, ends_at=login.expires_at, now=now):
+            raise LoginRefused(
+                "too-many-logins",
+                f"{login.user} has begun {MAX_LOGINS} logins that have not ended by themselves",
+                hint="log in once for many commands; a shorter login_ttl helps too",
+            )
         return login
 
     def token(self, login: Login) -> str:
@@ -276,7 +284,7 @@ def _check_name(policy: Policy, identity: Identity) -> None:
                 "the policy has no such user",
                 hint="the operator of the gateway adds a kind: user document",
             )
-    elif user in policy.users:
+    elif same_name(user) in map(same_name, policy.users):
         raise LoginRefused(
             "taken",
             f"{user} is the name of a user of the gateway's own",

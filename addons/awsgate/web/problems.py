@@ -30,6 +30,7 @@ _STATUS: Mapping[str, int] = MappingProxyType(
         "no-role": 403,
         "taken": 403,
         "too-large": 403,
+        "too-many-logins": 429,
         "locked": 403,
         "email-not-verified": 403,
         "bad-name": 403,

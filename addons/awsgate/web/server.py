@@ -2,7 +2,8 @@
 
 uvicorn speaks HTTP. What it leaves open is bounded here: how many connections there are,
 in all and of one address, how long one may take for TLS, for the head of a request, and to
-read an answer. Nothing is logged of a request.
+read an answer. Connections are counted from their first moment: one that never begins with
+TLS holds a file descriptor too. Nothing is logged of a request.
 """
 
 from __future__ import annotations
@@ -12,19 +13,26 @@ import logging
 import socket
 import ssl
 import threading
+import weakref
+from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from awsgate.errors import SetupError
+from awsgate.tlsmemory import keep_small
 from awsgate.web.app import CERTIFICATE
+from awsgate.web.attempts import whose
 
 MAX_CONNECTIONS = 1_000
 MAX_OF_ONE_ADDRESS = 200
+MAX_OF_OWN_ADDRESSES = 500
+"""Of this machine's: all who come through the proxy share them, and leave others their part."""
 MAX_HEAD_BYTES = 32 * 1024  # a login's token has 4 KiB at most
 HANDSHAKE_TIMEOUT_S = 10.0
 HEAD_TIMEOUT_S = 10.0
@@ -77,10 +85,11 @@ def serve(
     )
     config.load()
     server = _Server(config, context)
+    door = _Door.of(sock)
 
     async def run() -> None:
         try:
-            await server.serve(sockets=[sock])
+            await server.serve(sockets=[door])
         except Exception as exc:  # noqa: BLE001 - the thread ends, and says so
             log.error("control API: %s", exc)  # noqa: TRY400 - the cause is in the text
         finally:
@@ -94,8 +103,60 @@ def serve(
     )
     thread.start()
     if not server.begun.wait(START_TIMEOUT_S) or not server.started:
+        door.close()
         raise SetupError(f"the control API does not start on {address}")
     return ControlServer(address, server, thread)
+
+
+class _Door(socket.socket):
+    """A listening socket that lets in as many as there is room for."""
+
+    @classmethod
+    def of(cls, sock: socket.socket) -> Self:
+        """Take over a listening socket."""
+        door = cls(sock.family, sock.type, sock.proto, fileno=sock.detach())
+        door._inside = Counter[str]()
+        door._turn = threading.RLock()  # a guest can also leave in a garbage collection
+        return door
+
+    _inside: Counter[str]
+    """By address, as attempts are; those of IPv6 by network."""
+    _turn: threading.RLock
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        """Give the next connection. asyncio asks again later where this says that none is there."""
+        came, address = super().accept()
+        whom, own = whose(str(address[0]))
+        most = MAX_OF_OWN_ADDRESSES if own else MAX_OF_ONE_ADDRESS
+        with self._turn:
+            if self._inside.total() >= MAX_CONNECTIONS or self._inside[whom] >= most:
+                came.close()
+                raise BlockingIOError
+            self._inside[whom] += 1
+        with suppress(OSError):
+            # asyncio does it for sockets that name their protocol; without, an answer in two
+            # pieces waits 40 ms for the client's delayed ACK.
+            came.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _Guest(came, lambda: self._left(whom)), address
+
+    def _left(self, whom: str) -> None:
+        with self._turn:
+            self._inside[whom] -= 1
+            if self._inside[whom] <= 0:
+                del self._inside[whom]
+
+
+class _Guest(socket.socket):
+    """A connection that says when it is closed, or forgotten."""
+
+    def __init__(self, came: socket.socket, left: Callable[[], None]) -> None:
+        super().__init__(came.family, came.type, came.proto, fileno=came.detach())
+        self._leave = weakref.finalize(self, left)
+        self._leave.atexit = False
+
+    def close(self) -> None:
+        super().close()
+        self._leave()
 
 
 class _Server(uvicorn.Server):
@@ -108,6 +169,7 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections of the sockets."""
+        keep_small()
         await self.lifespan.startup()
         loop = asyncio.get_running_loop()
 
@@ -137,13 +199,6 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        host = self.client[0] if self.client else ""
-        same = sum(
-            1 for one in self.connections if (getattr(one, "client", None) or ("",))[0] == host
-        )
-        if len(self.connections) > MAX_CONNECTIONS or same > MAX_OF_ONE_ADDRESS:
-            transport.abort()
-            return
         found: Any = transport.get_extra_info("ssl_object")
         certificate = found.getpeercert(binary_form=True) if found is not None else None
         if certificate:
