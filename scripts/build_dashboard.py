@@ -184,6 +184,15 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             why="ok, or why one was refused: docs/control-api.md.",
         ),
         Panel(
+            "Access requests",
+            "none",
+            {
+                "sum by (result) (increase(awsgate_access_requests_total"
+                f"{JOB}[$__rate_interval]))": "{{result}}"
+            },
+            why="Roles asked for, and what became of it: docs/access-requests.md.",
+        ),
+        Panel(
             "Tunnels opened",
             "reqps",
             {rate("awsgate_tunnels_total", "user, reason", top=10): "{{user}} {{reason}}"},

@@ -27,6 +27,7 @@ from awsgate.login import LOCAL, Identity
 from awsgate.metrics import Metrics
 from awsgate.policy import Policy
 from awsgate.policyfile import load_policy
+from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ensure_server_certificate
 from awsgate.session import OpenedSession, SessionKeys, open_session
 from awsgate.state import open_state
@@ -212,6 +213,7 @@ def _serving(folder: Path, more: str) -> Iterator[Serving]:
             ca=ensure_ca(certs, suffixes=["amazonaws.com"], now=datetime.now(UTC)),
             certs=certs,
             proxy_port=lambda: 8443,
+            requests=RequestPlace(state.folder, rules[0].gateway.requests),
             local=FakeLocal(),
             console=FakeConsole(),
         )

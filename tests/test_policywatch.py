@@ -352,3 +352,19 @@ async def test_without_a_folder_to_watch_it_looks(tmp_path: Path) -> None:
 
 def test_the_log_beside_the_policy_is_not_fed_by_its_own_changes() -> None:
     assert not logging.getLogger("watchfiles.main").isEnabledFor(logging.INFO)
+
+
+async def test_what_is_nowhere_on_disk_is_asked_for() -> None:
+    state = ["one"]
+
+    def load() -> object:
+        return state[0].upper()
+
+    source: Source[object] = Source("grants", None, lambda: state[0], load, poll_s=0.05)
+    async with watching(source) as (watch, told):
+        assert told.outcomes[0].value == "ONE"
+        state[0] = "two"
+        assert (await told.one_more(within=1.0)).value == "TWO"
+        await told.silence(0.2)
+        watch.ask()
+        assert (await told.one_more(within=1.0)).asked

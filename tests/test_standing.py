@@ -11,7 +11,6 @@ import pytest
 from awsgate import standing
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
-from awsgate.lockout import may_stay
 from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
 from awsgate.policy import User, parse_policy
 from awsgate.policy.locks import LockBook
@@ -80,7 +79,7 @@ def test_a_user_of_a_connector_needs_no_document() -> None:
     assert review.decision is not None
     assert (review.decision.user, review.decision.rule) == ("carol", "role/read")
     assert review.session is not None
-    assert may_stay(POLICY, review.session)
+    assert gate().may_stay(review.session, WHEN)
 
 
 def test_without_a_login_there_is_no_such_user() -> None:

@@ -329,6 +329,35 @@ class ControlClient:
         """End the login, and all its sessions."""
         self._call("POST", "/v1/logout", {})
 
+    # --- access requests ---
+
+    def requestable(self) -> list[dict[str, Any]]:
+        """Ask which roles may be asked for, and on what terms."""
+        return list(self._asked(lambda s: list(object_of(s)["roles"]), "GET", "/v1/requestable"))
+
+    def requests(self) -> list[dict[str, Any]]:
+        """Ask for the requests that we may see."""
+        return list(self._asked(lambda s: list(object_of(s)["requests"]), "GET", "/v1/requests"))
+
+    def request(self, request_id: str) -> dict[str, Any]:
+        """Ask for one."""
+        return dict(self._asked(object_of, "GET", f"/v1/requests/{quote(request_id, safe='')}"))
+
+    def ask_for(self, role: str, *, reason: str, duration_s: int) -> dict[str, Any]:
+        """Ask for a role."""
+        body = {"role": role, "reason": reason, "duration_s": duration_s}
+        return dict(self._asked(object_of, "POST", "/v1/requests", body))
+
+    def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
+        """Answer a request."""
+        path = f"/v1/requests/{quote(request_id, safe='')}/review"
+        return dict(self._asked(object_of, "POST", path, {"approve": approve, "reason": reason}))
+
+    def revoke(self, request_id: str) -> dict[str, Any]:
+        """Take a request back, or what it has given."""
+        path = f"/v1/requests/{quote(request_id, safe='')}/revoke"
+        return dict(self._asked(object_of, "POST", path, {}))
+
     # --- with a login of an admin ---
 
     def locks(self) -> list[dict[str, Any]]:

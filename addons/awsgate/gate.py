@@ -42,6 +42,7 @@ from awsgate.policy import (
     restricts_resources,
 )
 from awsgate.policy.decide import DENIED_CALL
+from awsgate.policy.grants import NO_GRANTS, GrantBook
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
 from awsgate.policy.locks import NO_LOCKS, LockBook
 from awsgate.policy.standing import DENIED
@@ -59,7 +60,7 @@ from awsgate.proof import (
 from awsgate.review import Review as Review
 from awsgate.review import denied, passed
 from awsgate.session import OpenedSession, Session, check_time
-from awsgate.standing import WORDS, Views, beyond
+from awsgate.standing import WORDS, View, Views, beyond, granted
 from awsgate.tunnelpass import TunnelCaller
 
 
@@ -83,6 +84,8 @@ class Gate:
     open_session: OpenSession
     locks: LockBook = NO_LOCKS
     """Those of the state folder; the policy's own count as well."""
+    grants: GrantBook = NO_GRANTS
+    """Roles that users have for a while, beside those of the policy."""
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
@@ -100,14 +103,20 @@ class Gate:
 
     def lock_of(self, session: Session, now: datetime) -> Lock | None:
         """Give the lock that holds a session, of the state folder or of the policy."""
-        return lockout.lock_of(self._books, self.policy, session, now)
+        return lockout.lock_of(self._books, self._view(session, now).policy, session, now)
 
     def lock_of_caller(self, caller: TunnelCaller, now: datetime) -> Lock | None:
         """Give the lock that holds whoever opened a tunnel."""
-        return lockout.lock_of_caller(self._books, self._policy_of(caller.proved), caller, now)
+        policy = self._view(caller.proved, now).policy
+        return lockout.lock_of_caller(self._books, policy, caller, now)
 
-    def _policy_of(self, session: Session) -> Policy:
-        return self._views.of(session.user, session.login).policy
+    def may_stay(self, session: Session, now: datetime) -> bool:
+        """True if the user of a session may still be its role at all."""
+        return lockout.may_stay(self._view(session, now).policy, session)
+
+    def _view(self, session: Session, now: datetime) -> View:
+        more = granted(self.grants, session, now) if self.grants else ()
+        return self._views.of(session.user, session.login, more)
 
     def receive(self, review: Review, now: datetime) -> None:
         """Check everything that the headers alone can answer. Raises ``Refusal``."""
@@ -135,7 +144,7 @@ class Gate:
             review.needs_body = True
         elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
             self._find_passage(review)
-        self._find_call(review, None if announces_body(review) else b"")
+        self._find_call(review, None if announces_body(review) else b"", now)
 
     def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
         """Check the signature, then ask the policy. Raises ``Refusal``.
@@ -149,7 +158,7 @@ class Gate:
         if not review.action and body:
             review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
         if body is not None:
-            self._find_call(review, body)
+            self._find_call(review, body, now)
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
         if review.session is not None:  # its body may have taken its time
@@ -232,7 +241,7 @@ class Gate:
             self.policy.gateway.unsigned,
         )
 
-    def _find_call(self, review: Review, body: bytes | None) -> None:
+    def _find_call(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Say what the request asks of AWS, and whether that stands in its body."""
         if review.orders:
             return  # nothing; what it stands for is known once its signature is proved
@@ -248,7 +257,7 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self._policy_of(session), session.user)
+            resources = restricts_resources(self._view(session, now).policy, session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -282,7 +291,7 @@ class Gate:
         about = (decision.rule, decision.user, session.login, partition)
         if about not in self._handoffs:
             role = self.policy.roles.get(decision.rule.removeprefix("role/"))
-            user = self._policy_of(session).users.get(decision.user)
+            user = self._views.of(session.user, session.login).policy.users.get(decision.user)
             if role is None or user is None:
                 return NOTHING
             enforce = self.policy.gateway.mode == "enforce"
@@ -318,7 +327,7 @@ class Gate:
                 self.policy, role_arn=issued.role_arn, tenant_controlled=found.tenant_controlled
             )
         call = self._call_facts(review, session, now)
-        view = self._views.of(session.user, session.login)
+        view = self._view(session, now)
         decision = decide(
             view.policy,
             user=session.user,
@@ -333,11 +342,11 @@ class Gate:
         if not decision.allowed:
             return decision
         further = [arn for arn in session.role_arns if arn != session.role_arn]
-        if rule := self._denying(session, further, call):
+        if rule := _denying(view.policy, session, further, call):
             return replace(decision, allowed=False, reason=DENIED, rule=rule)
         if review.also is not None:
             also = replace(call, call=review.also)
-            if rule := self._denying(session, session.role_arns, also):
+            if rule := _denying(view.policy, session, session.role_arns, also):
                 return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
         return decision
 
@@ -349,13 +358,6 @@ class Gate:
             if bound
             else (decision)
         )
-
-    def _denying(self, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
-        """Give the first deny rule that holds a call by one of the roles; empty: none does."""
-        about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
-        policy = self._policy_of(session)
-        rules = (denied_by(policy, role_arn=arn, **about) for arn in role_arns)
-        return next(filter(None, rules), "")
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found
@@ -371,6 +373,13 @@ class Gate:
             requests=requests,
             bytes=moved,
         )
+
+
+def _denying(policy: Policy, session: Session, role_arns: Iterable[str], call: CallFacts) -> str:
+    """Give the first deny rule that holds a call by one of the roles; empty: none does."""
+    about: dict[str, Any] = {"user": session.user, "app": session.app, "call": call}
+    rules = (denied_by(policy, role_arn=arn, **about) for arn in role_arns)
+    return next(filter(None, rules), "")
 
 
 # Who may be called what is said by the gateway ahead.

@@ -13,7 +13,6 @@ from awsgate.errors import Code, Refusal
 from awsgate.policy import Lock, Policy, may_be
 from awsgate.policy.locks import LockBook, lock_on
 from awsgate.session import Session
-from awsgate.standing import policy_of
 from awsgate.timestamps import utc_seconds
 from awsgate.tunnelpass import TunnelCaller
 
@@ -26,10 +25,13 @@ _BY_OPERATOR = "by the operator of the gateway"
 def lock_of(
     books: Iterable[LockBook], policy: Policy, session: Session, now: datetime
 ) -> Lock | None:
-    """Give the lock that holds a session: the first of the first book that has one."""
+    """Give the lock that holds a session: the first of the first book that has one.
+
+    ``policy`` is the one as it is for the session (``standing``).
+    """
     return lock_among(
         books,
-        policy_of(policy, session),
+        policy,
         user=session.user,
         app=session.app,
         session=session.id,
@@ -90,11 +92,11 @@ def lock_among(
 
 
 def may_stay(policy: Policy, session: Session) -> bool:
-    """True if the policy still lets the user be the session's role at all."""
+    """True if the policy, as it is for the session, lets its user be the role at all."""
     ahead = policy.gateway.upstream_gateway
     if ahead is not None:
         return onward.is_of(ahead, session)
-    return may_be(policy_of(policy, session), session.user, session.app, session.role_arn)
+    return may_be(policy, session.user, session.app, session.role_arn)
 
 
 def locked(lock: Lock) -> Refusal:

@@ -156,6 +156,11 @@ class Metrics:
             "Logins, by connector. result: ok, or why it was refused.",
             *("connector", "result"),
         )
+        self._access_requests_total = self._counter(
+            "awsgate_access_requests_total",
+            "Access requests. result: created, or what became of one.",
+            "result",
+        )
 
     def _credentials(self) -> None:
         self._credentials_total = self._counter(
@@ -258,6 +263,10 @@ class Metrics:
     def login(self, connector: str, result: str) -> None:
         """Count a login, or an attempt; ``result`` is ``ok`` or the reason of the refusal."""
         self._logins_total.child(connector, result).inc()
+
+    def access_request(self, result: str) -> None:
+        """Count an access request that was made, or what has become of one."""
+        self._access_requests_total.child(result).inc()
 
     def ca_expiry(self, not_after: float) -> None:
         """Note when the CA certificate ends, in Unix time."""

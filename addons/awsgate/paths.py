@@ -119,6 +119,19 @@ def read_private(path: Path) -> bytes | None:
         os.close(handle)
 
 
+def check_private(path: Path) -> None:
+    """Raise ``SetupError`` unless a file is its owner's alone, and no link."""
+    try:
+        info = path.lstat()
+    except OSError as exc:
+        raise SetupError(f"cannot read {path}: {exc.strerror}") from exc
+    if not stat.S_ISREG(info.st_mode):
+        raise SetupError(f"{path} is not a regular file", hint="move it out of the way")
+    _check_owner(path, info)
+    if info.st_mode & 0o077:
+        raise _too_open(path, info, "600")
+
+
 def write_file(path: Path, content: bytes, *, mode: int, replace: bool = True) -> bool:
     """Write a file that is there whole or not at all. True if it was written.
 

@@ -47,16 +47,18 @@ logging.getLogger("watchfiles").setLevel(logging.WARNING)
 
 @dataclass(frozen=True, slots=True)
 class Source[T]:
-    """Something on disk that is read whole when it has changed."""
+    """Something that is read whole when it has changed."""
 
     name: str
-    folder: Path
-    """Where its changes show."""
+    folder: Path | None
+    """Where its changes show; None: nowhere on disk, it is asked for."""
     fingerprint: Callable[[], object]
     load: Callable[[], T]
     """Raises ``SetupError``."""
     settle_s: float = 0.0
     """How long it must have been unchanged; 0: its files appear whole."""
+    poll_s: float = POLL_S
+    """How often to look where no folder tells."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,15 +147,18 @@ class _Follower:
         """Give control at once, at each change, when asked, and twice a second."""
         while not self.stop.is_set():
             yield
+            if self.source.folder is None:
+                self.wake.wait(self.source.poll_s)
+                continue
             try:
-                yield from self._events()
+                yield from self._events(self.source.folder)
             except (OSError, RuntimeError):  # no such folder, or no more watches to be had
                 self.wake.wait(POLL_S)
 
-    def _events(self) -> Iterator[None]:
+    def _events(self, folder: Path) -> Iterator[None]:
         """Watch until something changes, then end: a folder may be another one by now."""
         for changes in watch(
-            self.source.folder,
+            folder,
             watch_filter=None,
             debounce=DEBOUNCE_MS,
             step=DEBOUNCE_MS // 2,

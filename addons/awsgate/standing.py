@@ -4,6 +4,8 @@ A user of a connector has no ``kind: user`` document: the session says the roles
 that the login gave. So such a session is decided by a policy in which it has one. A document
 of the same name is then somebody else's, and counts for nothing.
 
+Roles that somebody was granted for a while (``policy.grants``) are added, while they last.
+
 A session may also have been asked for with less than its user may (``Bounds``): that holds
 whatever the policy says, in report mode too. Pure.
 """
@@ -12,13 +14,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime
 from types import MappingProxyType
 
 from cachetools import LRUCache
 
 from awsgate.aws.call import Call
-from awsgate.login import CERTIFICATE, LoginFacts
+from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
 from awsgate.policy import Policy, User
+from awsgate.policy.grants import GrantBook, with_roles
 from awsgate.policy.resources import Metadata, UserSpec
 from awsgate.policy.standing import Standings
 from awsgate.session import Bounds, Session
@@ -40,11 +44,20 @@ sees nothing of it: with ECR's, images are pushed. IAM's "Actions, resources, an
 keys" of these services."""
 
 
-def policy_of(policy: Policy, session: Session) -> Policy:
-    """Give the policy that decides on a session: with its user as the login has it."""
-    if session.login is None or session.login.of_policy:
-        return policy
-    return policy_with(policy, session.user, session.login)
+def policy_of(policy: Policy, session: Session, more: tuple[str, ...] = ()) -> Policy:
+    """Give the policy that decides on a session: with its user as the login has it.
+
+    ``more`` are roles that are granted to that user now.
+    """
+    if session.login is not None:
+        policy = policy_with(policy, session.user, session.login)
+    return with_roles(policy, session.user, more)
+
+
+def granted(grants: GrantBook, session: Session, now: datetime) -> tuple[str, ...]:
+    """Give the roles that the user of a session has by grants at this moment."""
+    connector = session.login.connector if session.login is not None else LOCAL
+    return grants.roles(session.user, connector, now.timestamp())
 
 
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:
@@ -82,16 +95,22 @@ class Views:
 
     def __init__(self, policy: Policy) -> None:
         self._common = View(policy, Standings(policy))
-        self._known: LRUCache[tuple[str, LoginFacts], View] = LRUCache(4096)
+        self._known: LRUCache[tuple[str, LoginFacts | None, tuple[str, ...]], View]
+        self._known = LRUCache(4096)
 
-    def of(self, user: str, login: LoginFacts | None) -> View:
-        """Give the policy that decides on a session of a user."""
-        if login is None or login.of_policy:
+    def of(self, user: str, login: LoginFacts | None, more: tuple[str, ...] = ()) -> View:
+        """Give the policy that decides on a session of a user who is granted ``more`` roles."""
+        if login is not None and login.of_policy:
+            login = None
+        if login is None and not more:
             return self._common
-        about = (user, login)
+        about = (user, login, more)
         found = self._known.get(about)
         if found is None:
-            policy = policy_with(self._common.policy, user, login)
+            policy = self._common.policy
+            if login is not None:
+                policy = policy_with(policy, user, login)
+            policy = with_roles(policy, user, more)
             found = self._known[about] = View(policy, Standings(policy))
         return found
 

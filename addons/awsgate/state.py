@@ -5,6 +5,7 @@
     audit.jsonl            written by ``audit``
     locks/                 written by ``locks``
     users/                 written by ``connect.local``: the gateway's own users
+    requests.db            written by ``requeststore``: access requests, once there are some
 
 Whoever reads the session key can mint gateway credentials for anybody, so a key
 that others may have read ends the start. Gateways of one fleet share the key; for

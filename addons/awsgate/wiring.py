@@ -29,10 +29,12 @@ from awsgate.metricsserver import MetricsServer, start_metrics_server
 from awsgate.nextgateway import NextGateway, next_gateway
 from awsgate.outgoing import Plan, account_of
 from awsgate.policy import GatewaySpec, Policy
+from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Reading, digest_of
 from awsgate.publicness import is_open_relay
+from awsgate.requestplace import RequestPlace
 from awsgate.resolver import GuardedDialer
 from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
@@ -88,6 +90,7 @@ class Gateway:
     """Of the gateway's own; None: the policy asks for none, or another process has it."""
     assumer: BaseAssumer
     locks: LockStore
+    requests: RequestPlace
     digest: str
     """SHA-256 of the policy in force, as it stands in its files."""
     ahead: NextGateway | None = None
@@ -162,11 +165,17 @@ class Gateway:
         """Put the locks of the state folder in force, in place of those before."""
         self.gate = replace(self.gate, locks=locks)
 
+    def take_grants(self, grants: GrantBook) -> None:
+        """Put what was granted on request in force, in place of what was before."""
+        self.requests.book = grants
+        self.gate = replace(self.gate, grants=grants)
+
     def close(self) -> None:
         """Give back the port, the files and the threads."""
         if self.metrics_server is not None:
             self.metrics_server.close()
         self.credentials.close()
+        self.requests.forget()
         self.audit.close()
 
 
@@ -198,14 +207,15 @@ def assemble(
     ahead = _ahead(spec, settings, dialer)
     address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, rotation_of(spec))
-    bypass = _bypass(spec)
     assumer = assumer or base_assumer(policy, settings)
-    usage = Usage()
+    usage, opener = Usage(), SessionOpener(state.session_keys)
+    place = RequestPlace(state.folder, spec.requests, reads=True)
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
         settings=settings,
         policy=policy,
-        gate=Gate(policy, SessionOpener(state.session_keys), locks=locks, count=usage.count),
+        gate=Gate(policy, opener, locks=locks, grants=place.book, count=usage.count),
+        requests=place,
         locks=store,
         digest=digest_of(policy),
         usage=usage,
@@ -220,7 +230,7 @@ def assemble(
         audit_path=state.audit_path,
         metrics=metrics,
         metrics_server=server,
-        bypass=bypass,
+        bypass=_bypass(spec),
         upstreams=upstreams,
         dialer=dialer,
         ca=ca,

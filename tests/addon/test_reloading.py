@@ -17,9 +17,13 @@ from awsgate.addon.reloading import Reloader, describe
 from awsgate.addon.tunnels import Route, Way
 from awsgate.credentials import AwsCredentials, RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
+from awsgate.grantwatch import GRANTS
 from awsgate.locks import Found
 from awsgate.policy import Lock, Policy
+from awsgate.policy.accessrequest import asked, closed
+from awsgate.policy.grants import Grant, GrantBook
 from awsgate.policy.locks import LockBook
+from awsgate.policy.requests import Terms
 from awsgate.policywatch import Outcome, Reading, digest_of
 from calls import POLICY, READER
 from hooking import INVOKE, PUT, STREAMED, FakeSts, Rig
@@ -369,3 +373,58 @@ def test_a_refusal_is_no_policy(bench: Bench, tmp_path: Path) -> None:
     bench.reloader.take(Outcome("locks", tmp_path, None, asked=True))
 
     assert bench.rig.gateway.gate is before
+
+
+# --- what was granted on request -----------------------------------------------------------
+
+
+def grants(*more: Grant) -> Outcome[object]:
+    return Outcome(GRANTS, GrantBook(more), None, asked=False)
+
+
+async def test_grants_are_in_force_from_one_request_to_the_next(bench: Bench) -> None:
+    one = Grant("ar-1", "alice", "local", "dba", int(WHEN.timestamp()) + 60)
+    bench.reloader.take(grants(one))
+
+    assert bench.rig.gateway.gate.grants == bench.rig.gateway.requests.book == GrantBook([one])
+    bench.reloader.take(grants())
+    assert len(bench.rig.gateway.gate.grants) == 0
+    assert bench.events() == []  # whoever granted it has written that
+
+
+async def test_a_database_that_is_away_is_told_once_and_changes_nothing(
+    bench: Bench, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = Grant("ar-1", "alice", "local", "dba", int(WHEN.timestamp()) + 60)
+    bench.reloader.take(grants(one))
+    for _ in range(3):
+        bench.fault(GRANTS, "the database is away")
+
+    assert len(bench.rig.gateway.gate.grants) == 1
+    assert capsys.readouterr().err.count("the database is away") == 1
+    bench.reloader.take(grants(one))
+    assert "grants read again: 1 in force" in capsys.readouterr().err
+    assert bench.events()[0] == ("grants.reload", "refused", "")
+    assert bench.events()[-1] == ("grants.reload", "allowed", "")
+    assert bench.reloads() == {}
+
+
+async def test_the_end_of_a_grant_is_recorded_by_one(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terms = Terms(((1, 1),), 60, reason_required=False)
+    asked_for = asked(
+        *("ar-1", "alice", "local", "dba"), terms=terms, reason="", duration_s=60, now=0
+    )
+    ended = [closed(asked_for, 10**9)]
+    monkeypatch.setattr(bench.reloader._grants, "take_ended", lambda: ended)
+    bench.reloader.take(grants())
+
+    (record,) = bench.rig.records()
+    assert (record["event"], record["user"], record["rule"], record["reason"]) == (
+        *("request.ended", "alice", "role/dba"),
+        "ar-1: expired",
+    )
+    labels = {"result": "expired"}
+    registry = bench.rig.gateway.metrics.registry
+    assert registry.get_sample_value("awsgate_access_requests_total", labels) == 1

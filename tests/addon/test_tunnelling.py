@@ -14,6 +14,7 @@ import pytest
 from awsgate.addon import tripwire, tunnelling
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
+from awsgate.policy.grants import Grant, GrantBook
 from awsgate.session import SessionKeys
 from calls import READER, WHEN
 from hooking import refusal_of
@@ -241,6 +242,28 @@ async def test_a_tunnel_ends_with_its_session(
     assert rig.records()[-1]["code"] == "session-expired"
 
 
+async def test_a_tunnel_by_a_granted_role_is_cut_when_the_grant_is_over(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nobody = rig.gateway.policy.users["alice"].model_copy(
+        update={"spec": rig.gateway.policy.users["alice"].spec.model_copy(update={"roles": ()})}
+    )
+    rig.gateway.policy = replace(rig.gateway.policy, users={"alice": nobody})
+    rig.gateway.gate = replace(rig.gateway.gate, policy=rig.gateway.policy)
+    assert (await asked(rig, connect(SSM, basic(session())))).response is not None
+    until = int(WHEN.timestamp()) + 60
+    rig.gateway.take_grants(GrantBook([Grant("ar-1", "alice", "local", "read", until)]))
+    flow = await asked(rig, connect(SSM, basic(session())))
+    assert flow.response is None
+
+    rig.hooks.cut_locked()
+    assert rig.cut == []
+    monkeypatch.setattr(rig.hooks.tunnelling, "_clock", lambda: WHEN + timedelta(seconds=60))
+    rig.hooks.cut_locked()
+
+    assert rig.cut == [flow.client_conn.id]
+
+
 @pytest.mark.parametrize("fails", ["the metrics", "the audit", "the hook"])
 async def test_it_ends_with_its_session_also_if_nobody_could_note_it(
     rig: TunnelRig, monkeypatch: pytest.MonkeyPatch, fails: str
@@ -266,6 +289,7 @@ async def test_it_ends_with_its_session_also_if_nobody_could_note_it(
 async def test_a_policy_that_takes_the_role_away_cuts(rig: TunnelRig) -> None:
     flow = await asked(rig, connect(SSM, basic(session())))
     rig.gateway.policy = replace(rig.gateway.policy, users=users("bob"))
+    rig.gateway.gate = replace(rig.gateway.gate, policy=rig.gateway.policy)
 
     rig.hooks.cut_locked()
 

@@ -24,6 +24,7 @@ from awsgate.connect.local import LocalUsers
 from awsgate.controlclient import ControlClient, ControlError, LoginAnswer, trusted_root
 from awsgate.metrics import Metrics
 from awsgate.policyfile import load_policy
+from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ensure_server_certificate
 from awsgate.session import OpenedSession, SessionKeys, open_session
 from awsgate.state import open_state
@@ -138,6 +139,7 @@ def gate(github: Github, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
             ca=ensure_ca(folder / "certs", suffixes=["amazonaws.com"], now=now),
             certs=folder / "certs",
             proxy_port=lambda: 8443,
+            requests=RequestPlace(state.folder, policy.gateway.requests),
             local=users,
             users_folder=state.users_folder,
         )

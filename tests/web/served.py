@@ -18,6 +18,7 @@ from typing import Any
 import httpx
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from awsgate.asking import Asking
 from awsgate.audit import AuditLog
 from awsgate.aws.partitions import all_suffixes
 from awsgate.ca import ensure_ca
@@ -29,6 +30,7 @@ from awsgate.metrics import Metrics
 from awsgate.policy import Policy
 from awsgate.policy.connectors import Connector, name_of
 from awsgate.policyfile import load_policy
+from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ensure_server_certificate
 from awsgate.session import Session
 from awsgate.state import State, open_state
@@ -59,7 +61,11 @@ spec:
 kind: role
 version: v5
 metadata: {{name: reader}}
-spec: {{allow: {{app_labels: {{env: prod}}, aws_role_arns: ["{READ}"]}}}}
+spec:
+  allow:
+    app_labels: {{env: prod}}
+    aws_role_arns: ["{READ}"]
+    request: {{roles: [writer], max_duration: 2h, suggested_reviewers: [olga]}}
 ---
 kind: role
 version: v5
@@ -80,7 +86,11 @@ kind: role
 version: v5
 metadata: {{name: ops}}
 spec:
-  allow: {{app_labels: {{env: prod}}, aws_role_arns: ["{READ}"]}}
+  allow:
+    app_labels: {{env: prod}}
+    aws_role_arns: ["{READ}"]
+    request: {{roles: [writer, teamed], reason: {{mode: required, prompt: which ticket}}}}
+    review_requests: {{roles: [writer]}}
   options: {{gateway_admin: true}}
 ---
 kind: user
@@ -257,6 +267,8 @@ class Served:
     fakes: dict[str, FakeConnector]
     folder: Path
     console: FakeConsole
+    told: list[str]
+    """What the webhook was told."""
     store: LockStore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -391,11 +403,27 @@ def served_on(
 
     revoking = Revoking(LockStore(state.locks_folder))
     console = FakeConsole()
+    place = RequestPlace(state.folder, current[0].gateway.requests)
+    records, told = Records(audit, metrics, lambda: current[0], clock), list[str]()
     api = Api(
-        desk=Desk(state.session_keys, lambda: current[0], revoking, tunnel_pass, clock),
+        desk=Desk(
+            state.session_keys,
+            lambda: current[0],
+            revoking,
+            tunnel_pass,
+            clock,
+            granted=lambda: place.book,
+        ),
         revoking=revoking,
         connectors=Connectors(make),
-        records=Records(audit, metrics, lambda: current[0], clock),
+        records=records,
+        asking=Asking(
+            place,
+            record=records.write_now,
+            count=metrics.access_request,
+            tell=told.append,
+            clock=clock,
+        ),
         info=Info(
             url="https://gate.example.com:8444",
             started_at=int(clock()),
@@ -430,7 +458,9 @@ def served_on(
             fakes,
             folder,
             console,
+            told,
         )
     finally:
         stage.app = before
+        place.forget()
         audit.close()

@@ -20,6 +20,7 @@ from awsgate.errors import SetupError
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.policyfile import load_policy
+from awsgate.requestplace import RequestPlace
 from awsgate.state import open_state
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
@@ -129,6 +130,7 @@ def parts_in(folder: Path, client_ca: str) -> Parts:
         ca=ensure_ca(folder / "certs", suffixes=["amazonaws.com"], now=NOW),
         certs=folder / "certs",
         proxy_port=lambda: 8443,
+        requests=RequestPlace(state.folder, policy.gateway.requests),
     )
 
 

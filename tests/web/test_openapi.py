@@ -79,7 +79,8 @@ def test_who_needs_a_login_is_described(document: dict[str, Any]) -> None:
 
     assert needing == {
         *("/v1/whoami", "/v1/roles", "/v1/credentials", "/v1/console", "/v1/logout"),
-        *("/v1/locks", "/v1/locks/{name}", "/v1/status"),
+        *("/v1/locks", "/v1/locks/{name}", "/v1/status", "/v1/requestable", "/v1/requests"),
+        *("/v1/requests/{id}", "/v1/requests/{id}/review", "/v1/requests/{id}/revoke"),
     }
 
 
@@ -90,7 +91,7 @@ def answers(served: Served) -> list[tuple[str, str, httpx.Response]]:
     found: list[tuple[str, str, httpx.Response]] = []
 
     def ask(http: httpx.Client, method: str, path: str, body: Any = None, name: str = "") -> Any:
-        answer = http.request(method, path.replace("{name}", name), json=body)
+        answer = http.request(method, path.replace("{name}", name).replace("{id}", name), json=body)
         found.append((method, path, answer))
         return answer.json()
 
@@ -125,6 +126,15 @@ def answers(served: Served) -> list[tuple[str, str, httpx.Response]]:
         ask(http, "DELETE", "/v1/locks/{name}", name="one")
         ask(http, "DELETE", "/v1/locks/{name}", name="one")
         ask(http, "GET", "/v1/status")
+        with served.client(served.log_in("alice")["login"]) as alice:
+            wanted = ask(alice, "POST", "/v1/requests", {"role": "writer", "duration_s": 60})["id"]
+            ask(alice, "GET", "/v1/requestable")
+            ask(alice, "POST", "/v1/requests/{id}/review", {"approve": True}, wanted)
+        ask(http, "GET", "/v1/requests")
+        ask(http, "GET", "/v1/requests/{id}", name="ar-none")
+        ask(http, "POST", "/v1/requests/{id}/review", {"approve": True}, wanted)
+        ask(http, "POST", "/v1/requests/{id}/revoke", {}, wanted)
+        ask(http, "GET", "/v1/requests/{id}", name=wanted)
         ask(http, "POST", "/v1/logout")
         ask(http, "GET", "/v1/whoami")
     return found

@@ -34,7 +34,7 @@ from awsgate.addon.tunnelling import Tunnelling, is_tunnel
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
-from awsgate.lockout import cut_off, may_stay
+from awsgate.lockout import cut_off
 from awsgate.publicness import is_open_to_others
 from awsgate.session import check_time
 from awsgate.wiring import Gateway, role_request
@@ -168,7 +168,7 @@ class Hooks:
             lock = self.gateway.gate.lock_of(session, now)
             if lock is not None:
                 trace.refusal = cut_off(lock)
-            elif self.answers.relays(flow) and not may_stay(self.gateway.policy, session):
+            elif self.answers.relays(flow) and not self.gateway.gate.may_stay(session, now):
                 # A WebSocket has no next request that would be refused.
                 trace.refusal = Refusal(Code.DENIED, "cut off: the policy has changed")
             if trace.refusal is not None:

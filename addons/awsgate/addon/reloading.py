@@ -10,16 +10,18 @@ import sys
 import uuid
 from collections.abc import Iterable
 from contextlib import suppress
-from datetime import datetime
 
 from awsgate.addon.hooks import Hooks
 from awsgate.addon.record import MAX_REASON_CHARS
 from awsgate.announcement import counted
+from awsgate.asking import ended_line
 from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
+from awsgate.grantwatch import GRANTS, GrantWatch
 from awsgate.lockout import rule_of
 from awsgate.locks import BY, Found
 from awsgate.policy import Lock
+from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policywatch import Outcome, Reading, Source, policy_source
 from awsgate.session import session_name_for
@@ -32,7 +34,9 @@ LOCK_ADDED, LOCK_REMOVED = "lock.add", "lock.remove"
 _STAYS = {
     "policy": "the policy in force stays as it was",
     "locks": "locks that cannot be read stay as they were; the others are in force",
+    GRANTS: "what was granted goes on to its end, and nothing is added",
 }
+_RELOADS = {"policy": POLICY_RELOAD, "locks": LOCKS_RELOAD, GRANTS: "grants.reload"}
 
 
 class Reloader:
@@ -48,6 +52,7 @@ class Reloader:
         self._policy_on_disk = self.gateway.policy
         self._faults: dict[str, str] = {}
         self._told = set(self.gateway.cautions())
+        self._grants = GrantWatch(self.gateway.requests, closes=speaks)
 
     def sources(self) -> tuple[Source[object], ...]:
         """Give what is to be watched."""
@@ -55,6 +60,7 @@ class Reloader:
         return (
             policy_source(self.gateway.settings.policy),
             Source("locks", store.folder, store.fingerprint, store.read),
+            self._grants.source(),
         )
 
     def take(self, outcome: Outcome[object]) -> None:
@@ -72,6 +78,8 @@ class Reloader:
             self._take_policy(outcome.value, asked=outcome.asked)
         elif isinstance(outcome.value, Found):
             self._take_locks(outcome.value, asked=outcome.asked)
+        elif isinstance(outcome.value, GrantBook):
+            self._take_grants(outcome.value)
 
     def _refuse(self, source: str, fault: SetupError, *, asked: bool) -> None:
         """What is in force stays."""
@@ -83,10 +91,10 @@ class Reloader:
         counted = f"{faults} fault{'s' * (faults > 1)}"
         if source == "policy":
             self.gateway.faults = (fault.message, *fault.faults)
-            self._note(POLICY_RELOAD, "refused", f"{counted}; {self._in_force()}")
-        else:
-            self._note(LOCKS_RELOAD, "refused", counted)
-        self._count("failed")
+        what = f"{counted}; {self._in_force()}" if source == "policy" else counted
+        self._note(_RELOADS[source], "refused", what)
+        if source != GRANTS:
+            self._count("failed")
 
     # --- the policy -------------------------------------------------------------
 
@@ -169,6 +177,19 @@ class Reloader:
                 if target.role in user.spec.roles:
                     forget(role_arn=None, session_name=session_name_for(name))
 
+    # --- what was granted on request ------------------------------------------------
+
+    def _take_grants(self, grants: GrantBook) -> None:
+        if self._faults.pop(GRANTS, None) is not None:
+            holds = f"{len(grants)} in force"
+            self._say([f"awsgate: grants read again: {holds}"])
+            self._note(_RELOADS[GRANTS], "allowed", holds)
+        self.gateway.take_grants(grants)
+        self.hooks.cut_locked()  # whoever may not stay: an upgraded connection, a tunnel
+        for request in self._grants.take_ended():
+            self._record(ended_line(request))
+            self.gateway.metrics.access_request(request.state.value)
+
     # --- what is told -----------------------------------------------------------------
 
     def _in_force(self) -> str:
@@ -185,17 +206,12 @@ class Reloader:
     def _note(self, event: str, decision: str, reason: str, *, rule: str = "") -> None:
         if not self.speaks:
             return
-        now: datetime = self.hooks.clock()
-        self.hooks.recorder.backlog.add(
-            AuditRecord(
-                time=utc_millis(now),
-                id=str(uuid.uuid4()),
-                event=event,
-                decision=decision,
-                rule=rule,
-                reason=reason[:MAX_REASON_CHARS],
-            )
-        )
+        self._record(AuditRecord(event=event, decision=decision, rule=rule, reason=reason))
+
+    def _record(self, record: AuditRecord) -> None:
+        record.time, record.id = utc_millis(self.hooks.clock()), str(uuid.uuid4())
+        record.reason = record.reason[:MAX_REASON_CHARS]
+        self.hooks.recorder.backlog.add(record)
         self.hooks.recorder.flush()
 
 

@@ -26,7 +26,7 @@ from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
-from awsgate.lockout import cut_off, locked, may_stay
+from awsgate.lockout import cut_off, locked
 from awsgate.nextgateway import NextGateway
 from awsgate.tunnelpass import (
     ENTROPY_BYTES,
@@ -143,10 +143,11 @@ class Tunnelling:
 
     def _check(self, caller: TunnelCaller) -> None:
         """Refuse who is locked out, or may not be the role any more."""
-        lock = self.gateway.gate.lock_of_caller(caller, self._clock())
+        now, gate = self._clock(), self.gateway.gate
+        lock = gate.lock_of_caller(caller, now)
         if lock is not None:
             raise locked(lock)
-        if not may_stay(self.gateway.policy, caller.proved):
+        if not gate.may_stay(caller.proved, now):
             raise Refusal(
                 Code.DENIED,
                 f"{caller.user} may not be {caller.proved.role_arn} any more",
@@ -331,7 +332,7 @@ class Tunnelling:
             lock = gate.lock_of_caller(caller, now)
             if lock is not None:
                 self._end(tunnel, cut_off(lock))
-            elif not may_stay(self.gateway.policy, caller.proved):
+            elif not gate.may_stay(caller.proved, now):
                 self._end(tunnel, Refusal(Code.DENIED, "cut off: the policy has changed"))
 
     def cut_closed(self) -> None:

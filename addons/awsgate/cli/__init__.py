@@ -35,6 +35,7 @@ COMMANDS = {
     "schema": "schema",
     "status": "status",
     "lock": "lock",
+    "request": "request",
     "users": "users",
     "audit": "audit",
     "ca": "ca",

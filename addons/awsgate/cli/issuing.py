@@ -87,7 +87,8 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         from awsgate.cli.remote import issue_remotely
 
         return issue_remotely(wanted)
-    from awsgate.cli.choice import choose
+    from awsgate.cli.choice import choose, default_user
+    from awsgate.cli.granted import with_grants
     from awsgate.policyfile import load_policy
 
     if rules is None:
@@ -96,6 +97,7 @@ def issue(wanted: Wanted, rules: Policy | None = None) -> Issued:
         from awsgate.cli.handedon import issue_handed_on
 
         return issue_handed_on(wanted, rules, rules.gateway.upstream_gateway)
+    rules = with_grants(rules, wanted.user or default_user(rules), wanted.state)
     choice = choose(rules, wanted.user, wanted.app, wanted.role)
     return mint_here(wanted, rules, choice, _life_s(wanted, rules, choice))
 

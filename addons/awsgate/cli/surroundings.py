@@ -20,6 +20,7 @@ from awsgate.address import host_of, is_loopback, proxy_address, reachable, spli
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import CA_NAME, CERT_NAME
 from awsgate.certmaking import ORGANIZATION
+from awsgate.cli.granted import grants_here
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.seenlogin import SeenLogin, look_at
 from awsgate.errors import Code, Refusal, SetupError
@@ -32,6 +33,7 @@ from awsgate.policy import Policy, decide
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policyfile import load_policy
 from awsgate.session import OpenedSession, Session, looks_like_gateway_key, open_session
+from awsgate.standing import granted, policy_of
 from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 from awsgate.variables import ENDPOINT, HTTPS_PROXIES, PROFILES
@@ -125,7 +127,9 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     if seen.session is not None and opened is None and not seen.problems:
         seen.notes.append("whether the gateway still takes these credentials, only a call shows")
     if opened is not None and policy is not None and here:
-        _still_allowed(seen, policy, opened.session, books, now)
+        more = granted(grants_here(policy, state), opened.session, now)
+        standing = policy_of(policy, opened.session, more)
+        _still_allowed(seen, standing, opened.session, books, now)
     return seen
 
 

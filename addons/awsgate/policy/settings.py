@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, Field, SecretStr, StrictBool, StrictInt, model_validator
 
 from awsgate.address import is_loopback, split
 from awsgate.policy.fields import (
@@ -57,6 +57,13 @@ class BaseCredentials(Model):
     """The gateway's own credentials for an account. Nothing set: the ambient chain."""
 
     profile: Name
+
+
+def _webhook_url(value: SecretStr) -> SecretStr:
+    # Not repeated: it is a secret.
+    if not value.get_secret_value().startswith(("https://", "http://", "file:///")):
+        raise ValueError("is no URL: https://..., or file:///path of a file that holds one")
+    return value
 
 
 class Limits(Model):
@@ -235,6 +242,22 @@ class UpstreamGateway(Model):
         return self
 
 
+class WebhookSpec(Model):
+    """Who is told of access requests: a URL that takes Slack's JSON by POST."""
+
+    url: Annotated[SecretStr, AfterValidator(_webhook_url)] = Field(repr=False)
+    """A secret: whoever has it can write there. ``file:///path`` of a file that holds it, too."""
+
+
+class RequestsSpec(Model):
+    """Where access requests are kept, and who is told of them."""
+
+    database_url: SecretStr | None = Field(default=None, repr=False)
+    """``postgresql://user:password@host/name``, for several gateways; or the ``file:///path``
+    of a file that holds it. Empty: SQLite, ``requests.db`` in the state folder."""
+    webhook: WebhookSpec | None = None
+
+
 class GatewaySpec(Model):
     """The gateway's own settings."""
 
@@ -265,6 +288,7 @@ class GatewaySpec(Model):
     unsigned: UnsignedSpec = Field(default_factory=UnsignedSpec)
     chained: ChainedSpec = Field(default_factory=ChainedSpec)
     artefacts: ArtefactsSpec = Field(default_factory=ArtefactsSpec)
+    requests: RequestsSpec = Field(default_factory=RequestsSpec)
     mode: Literal["enforce", "report"] = "enforce"
     """``report``: rules about AWS calls refuse nothing, and the audit tells what they
     would have refused. Who may be which role is enforced either way."""

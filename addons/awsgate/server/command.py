@@ -22,13 +22,16 @@ from awsgate.announcement import announcement, say, warned_of
 from awsgate.audit import AuditLog
 from awsgate.ca import CertificateAuthority
 from awsgate.credentials import PER_REQUEST, CredentialCache
+from awsgate.grantwatch import GRANTS, GrantWatch
 from awsgate.listening import bind
 from awsgate.metrics import Metrics, forget_process, shared_registry
 from awsgate.metricsserver import start_metrics_server
 from awsgate.policy import Policy
+from awsgate.policy.grants import GrantBook
 from awsgate.policyfile import load_policy
 from awsgate.policywatch import Outcome, Reading, Watch, policy_source
 from awsgate.publicness import check_places
+from awsgate.requestplace import RequestPlace
 from awsgate.server.door import certificate_file
 from awsgate.server.lastgood import LastGood
 from awsgate.server.notify import Notifier, handed_sockets
@@ -179,7 +182,8 @@ async def _run(made: _SetUp) -> int:
         on_sts=metrics.sts_call,
         on_expiry=metrics.credential_expiry,
     )
-    live = _Live(policy)
+    place = RequestPlace(made.state.folder, policy.gateway.requests, reads=True)
+    live = _Live(policy, place)
     audit = AuditLog(made.audit_path, rotation_of(policy.gateway))
     control = _serve_control(made, live, audit, metrics) if policy.gateway.control.listen else None
     at = control.address if control is not None else ""
@@ -195,7 +199,7 @@ async def _run(made: _SetUp) -> int:
         start_timeout_s=made.start_timeout_s,
     )
     watch = Watch(
-        (policy_source(settings.policy),),
+        (policy_source(settings.policy), GrantWatch(live.requests, closes=False).source()),
         lambda outcome: _take(outcome, made, live),
         asyncio.get_running_loop(),
     )
@@ -210,6 +214,7 @@ async def _run(made: _SetUp) -> int:
         audit.close()
         looking.cancel()
         watch.close()
+        live.requests.forget()
         credentials.close()
         if server is not None:
             server.close()
@@ -234,6 +239,7 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             console=console_desk(lambda: live.policy, made.settings),
             figures=lambda: shared_registry().collect(),
             faults=lambda: live.faults,
+            requests=live.requests,
         )
     )
 
@@ -243,6 +249,7 @@ class _Live:
     """The policy in force, for the control API; the workers read it themselves."""
 
     policy: Policy
+    requests: RequestPlace
     faults: tuple[str, ...] = ()
     """Why the files are not in force as they are now."""
 
@@ -251,10 +258,12 @@ def _take(outcome: Outcome[object], made: _SetUp, live: _Live) -> None:
     if outcome.source == "policy":
         fault = outcome.fault
         live.faults = () if fault is None else (fault.message, *fault.faults)
-    if outcome.fault is None:
+    if outcome.fault is None and outcome.source != GRANTS:
         made.last_good.keep()
     if isinstance(outcome.value, Reading):
         live.policy = outcome.value.policy
+    elif isinstance(outcome.value, GrantBook):
+        live.requests.book = outcome.value
 
 
 async def _tell_missing(missing: Callable[[], list[str]]) -> None:

@@ -24,6 +24,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from awsgate.asking import CREATE, REVIEW
 from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.desk import Caller
@@ -53,6 +54,9 @@ _RECORDED = {
     "logout": LOGOUT,
     "addLock": "lock.add",  # those that are added, the proxy records
     "removeLock": "lock.remove",
+    "createRequest": CREATE,
+    "reviewRequest": REVIEW,
+    "revokeRequest": "request.revoke",
 }
 _HEADERS = (
     (b"cache-control", b"no-store"),

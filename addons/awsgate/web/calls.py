@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 
 from prometheus_client import Metric
 
+from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
@@ -130,6 +131,7 @@ class Api:
         records: Records,
         info: Info,
         local: LocalWay | None,
+        asking: Asking,
         console: ConsoleWay | None = None,
         insight: Insight | None = None,
         logins_per_minute: int,
@@ -142,6 +144,7 @@ class Api:
         """None: this gateway has no way into the console."""
         self.insight = insight
         """None: there is no page."""
+        self.asking = asking
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(

@@ -43,6 +43,7 @@ async def signed_in(call: Call) -> tuple[Wanted, SignedIn]:
             "this gateway hands its calls on, and has no console of its own",
             hint="ask the gateway ahead: awsgate console there",
         )
+    who = api.desk.lasting(who.login)
     app, role_arn = await asyncio.to_thread(api.desk.meant, who, asked.app, asked.role)
     wanted = Wanted(
         user=who.login.user,

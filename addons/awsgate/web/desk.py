@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -22,16 +22,14 @@ from awsgate.errors import Code, Refusal
 from awsgate.lockout import lock_among, locked
 from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
-from awsgate.policy import Lock, Policy, decide, grantable_roles, ttl_limit
-from awsgate.policy.decide import ALLOWED
-from awsgate.policy.fields import ACCOUNT_LABEL, is_name, same_name
+from awsgate.policy import Lock, Policy, grantable_roles
+from awsgate.policy.fields import is_name, same_name
+from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
 from awsgate.policy.locks import LockBook
-from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.policy.rolemapping import traits_named
 from awsgate.policy.standing import roles_of
 from awsgate.session import (
     ENTROPY_BYTES,
-    Bounds,
     GatewayCredentials,
     Session,
     SessionKeys,
@@ -40,36 +38,14 @@ from awsgate.session import (
 )
 from awsgate.standing import policy_with
 from awsgate.web.attempts import MAX_LOGINS, LiveLogins
-from awsgate.web.problems import AMBIGUOUS, NOT_ADMIN, Problem
+from awsgate.web.choosing import Asked as Asked
+from awsgate.web.choosing import Caller as Caller
+from awsgate.web.choosing import choices_of, life_of, pair_meant
+from awsgate.web.problems import NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
-MAX_CHOICES = 100
 CERTIFICATE = "certificate"
 """The connector of whoever proves to be somebody with a TLS client certificate."""
-
-
-@dataclass(frozen=True, slots=True)
-class Caller:
-    """Who calls, and the policy as it is for them."""
-
-    login: Login
-    policy: Policy
-
-    @property
-    def roles(self) -> tuple[str, ...]:
-        """Give the names of the roles that the caller has."""
-        who = self.policy.users.get(self.login.user)
-        return who.spec.roles if who is not None else ()
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What credentials somebody wants. Empty: what is clear; 0: the policy's."""
-
-    app: str = ""
-    role: str = ""
-    ttl_s: int = 0
-    bounds: Bounds = field(default_factory=Bounds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +69,10 @@ class Desk:
         revoking: Revoking,
         tunnel_pass: Callable[[Session], str],
         clock: Callable[[], float] = time.time,
+        granted: Callable[[], GrantBook] = lambda: NO_GRANTS,
     ) -> None:
+        """``granted`` gives the roles that users have for a while, beside the policy's."""
+        self._granted = granted
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
         self._live = LiveLogins()
@@ -175,6 +154,12 @@ class Desk:
 
     def caller(self, login: Login) -> Caller:
         """Give a login with the policy in force as it is for it. Nothing is checked."""
+        policy = policy_with(self.policy, login.user, login.facts)
+        more = self._granted().roles(login.user, login.facts.connector, self._clock())
+        return Caller(login, with_roles(policy, login.user, more))
+
+    def lasting(self, login: Login) -> Caller:
+        """Give it without roles that were granted for a while: a console would outlast them."""
         return Caller(login, policy_with(self.policy, login.user, login.facts))
 
     def opened_ended(self, token: str) -> Login:
@@ -191,17 +176,17 @@ class Desk:
     def roles(self, caller: Caller) -> list[dict[str, str]]:
         """Give all that the caller may have, as far as the policy lists it."""
         granted = grantable_roles(caller.policy, caller.login.user)
-        return _choices(caller.policy, granted)
+        return choices_of(caller.policy, granted)
 
     def issue(self, caller: Caller, asked: Asked) -> Issued:
         """Give credentials. Raises ``Problem``, ``Refusal``, ``SetupError``."""
         login = caller.login
-        app, role_arn, rule = _pair(caller, asked)
+        app, role_arn, rule = pair_meant(caller, asked)
         lock = self._lock_on(caller, app=app, role_arn=role_arn)
         if lock is not None:
             raise locked(lock)
         now = int(self._clock())
-        life_s = _life_s(caller, app, role_arn, asked.ttl_s, now)
+        life_s = life_of(caller, app, role_arn, asked.ttl_s, now)
         try:
             keys = mint(
                 self._keys,
@@ -235,7 +220,7 @@ class Desk:
 
         Nothing ends a console session afterwards, so a lock that cannot be read holds all.
         """
-        name, role_arn, _ = _pair(caller, Asked(app, role))
+        name, role_arn, _ = pair_meant(caller, Asked(app, role))
         lock = self._lock_on(caller, app=name, role_arn=role_arn)
         if lock is not None:
             raise locked(lock)
@@ -316,82 +301,3 @@ def _login_ttl_s(policy: Policy, connector: str) -> int:
     document = policy.connectors.get(connector)
     own = document.spec.login_ttl_s if document is not None else None
     return own if own is not None else policy.gateway.session.login_ttl_s
-
-
-def _pair(caller: Caller, asked: Asked) -> tuple[str, str, str]:
-    """Give app, role ARN and rule of what is meant. Raises ``Problem``."""
-    policy, user = caller.policy, caller.login.user
-    if asked.app and asked.app not in policy.apps:
-        raise _denied(caller, unknown_name(policy, "", asked.app))
-    pairs, unclear = pairs_meant(policy, user, asked.app, asked.role)
-    verdicts = [
-        decide(
-            policy,
-            user=user,
-            app=app,
-            role_arn=arn,
-            endpoint_service="sts",
-            tenant_controlled=False,
-        )
-        for app, arn in pairs
-    ]
-    found = [
-        (pair, verdict) for pair, verdict in zip(pairs, verdicts, strict=True) if verdict.allowed
-    ]
-    if len(found) == 1:
-        (app, role_arn), verdict = found[0]
-        return app, role_arn, verdict.rule
-    told = f" in {asked.app}" if asked.app else ""
-    told += f" as {asked.role}" if asked.role else ""
-    if found:
-        raise Problem(
-            409,
-            AMBIGUOUS,
-            f"{user} may have {len(found)} roles{told}: say which with app and role",
-            choices=_choices(policy, [pair for pair, _ in found]),
-        )
-    why = unclear or next((v.reason for v in verdicts if v.reason != ALLOWED), "")
-    raise _denied(caller, f"{user} may have no role{told}" + (f": {why}" if why else ""))
-
-
-def _denied(caller: Caller, message: str) -> Problem:
-    granted = grantable_roles(caller.policy, caller.login.user)
-    return Problem(
-        403,
-        Code.DENIED.value,
-        message,
-        hint="ask for one of the choices" if granted else "the policy gives this user no role",
-        choices=_choices(caller.policy, granted),
-    )
-
-
-def _choices(policy: Policy, pairs: list[tuple[str, str]]) -> list[dict[str, str]]:
-    return list(_described(policy, pairs[:MAX_CHOICES]))
-
-
-def _described(policy: Policy, pairs: list[tuple[str, str]]) -> Iterator[dict[str, str]]:
-    arns: Mapping[str, list[str]] = {
-        name: [arn for app, arn in pairs if app == name] for name, _ in pairs
-    }
-    for app, arn in pairs:
-        account = policy.apps[app].labels.get(ACCOUNT_LABEL) or arn.split(":")[4]
-        yield {
-            "app": app,
-            "account": account,
-            "role_arn": arn,
-            "role": short_role(arn, arns[app]),
-        }
-
-
-def _life_s(caller: Caller, app: str, role_arn: str, ttl_s: int, now: int) -> int:
-    """Give how long the session lasts. Raises ``Problem`` if that is less than is asked for."""
-    policy, login = caller.policy, caller.login
-    limit = ttl_limit(policy, login.user, app, role_arn, login_ends_in_s=login.expires_at - now)
-    if ttl_s > limit.seconds or limit.seconds <= 0:
-        raise Problem(
-            403,
-            Code.DENIED.value,
-            f"{login.user} may have this role for {limit.seconds} seconds at most",
-            hint=limit.because,
-        )
-    return ttl_s or min(policy.gateway.session.default_ttl_s, limit.seconds)

@@ -153,12 +153,16 @@ class Records:
         )
 
     async def _write(self, record: AuditRecord) -> None:
+        # In a thread: another process may hold the lock of the file for a while.
+        await asyncio.to_thread(self.write_now, record)
+
+    def write_now(self, record: AuditRecord) -> None:
+        """Write a line, in this thread. Raises ``Problem`` if that keeps it from being done."""
         record.time = utc_millis(datetime.fromtimestamp(self._clock(), UTC))
         record.id = str(uuid.uuid4())
         record.reason = record.reason[:MAX_REASON_CHARS]
         try:
-            # In a thread: another process may hold the lock of the file for a while.
-            await asyncio.to_thread(self._audit.write, record)
+            self._audit.write(record)
         except AuditUnavailable as exc:
             log.error("audit log: %s", exc)  # noqa: TRY400 - the cause is in the text
             if self._policy().gateway.audit.on_failure == "refuse":

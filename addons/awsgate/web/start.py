@@ -16,6 +16,7 @@ from cryptography import x509
 from prometheus_client import Metric
 
 from awsgate.address import host_of, joined
+from awsgate.asking import Asking
 from awsgate.audit import AuditLog
 from awsgate.ca import CertificateAuthority
 from awsgate.connect.local import LocalUsers
@@ -25,6 +26,7 @@ from awsgate.listening import bind
 from awsgate.locks import LockStore
 from awsgate.metrics import Metrics
 from awsgate.policy import GatewaySpec, Policy
+from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ServerCertificate, certificate_for
 from awsgate.session import Session, SessionKeys
 from awsgate.state import USERS_NAME
@@ -36,6 +38,7 @@ from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.server import ControlServer, serve
+from awsgate.webhook import Webhook
 from awsgate.wiring import Gateway, console_desk
 
 _ANY = ("0.0.0.0", "::", "")  # noqa: S104 - read, not bound
@@ -57,6 +60,7 @@ class Parts:
     certs: Path
     proxy_port: Callable[[], int]
     """The real port of the proxy; 0: not known yet."""
+    requests: RequestPlace
     local: LocalWay | None = None
     users_folder: Path | None = None
     """Of the gateway's own users, who are ``local``; None: there are some."""
@@ -80,6 +84,7 @@ def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
         ca=gateway.ca,
         certs=gateway.settings.certs,
         proxy_port=proxy_port,
+        requests=gateway.requests,
         local=LocalUsers(users),
         users_folder=users,
         console=console_desk(lambda: gateway.policy, gateway.settings),
@@ -102,11 +107,24 @@ def start_control(parts: Parts) -> ControlServer:
     try:
         host, port = sock.getsockname()[:2]
         revoking = Revoking(LockStore(parts.locks_folder))
+        records = Records(parts.audit, parts.metrics, parts.policy, time.time)
         api = Api(
-            desk=Desk(parts.keys, parts.policy, revoking, _tunnel_pass(parts.keys)),
+            desk=Desk(
+                parts.keys,
+                parts.policy,
+                revoking,
+                _tunnel_pass(parts.keys),
+                granted=lambda: parts.requests.book,
+            ),
             revoking=revoking,
             connectors=connectors,
-            records=Records(parts.audit, parts.metrics, parts.policy, time.time),
+            records=records,
+            asking=Asking(
+                parts.requests,
+                record=records.write_now,
+                count=parts.metrics.access_request,
+                tell=Webhook(spec.requests.webhook).tell,
+            ),
             info=Info(
                 url=control_url(spec, port),
                 started_at=int(time.time()),

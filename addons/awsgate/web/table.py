@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
-from awsgate.web import account, console, logins, open_to_all, operators, shapes
+from awsgate.web import (
+    access,
+    accessshapes,
+    account,
+    console,
+    logins,
+    open_to_all,
+    operators,
+    shapes,
+)
 from awsgate.web.calls import Operation
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -65,6 +74,31 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/v1/logout", "logout", "End the login and all its sessions.",
         account.logout, shapes.LoggedOut, needs="token",
+    ),
+    Operation(
+        "GET", "/v1/requestable", "requestable", "List the roles that the caller may ask for.",
+        access.requestable, accessshapes.RequestableRoles, needs="login",
+    ),
+    Operation(
+        "GET", "/v1/requests", "requests", "List the access requests that concern the caller.",
+        access.listed, accessshapes.AccessRequests, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests", "createRequest", "Ask for a role for a while.",
+        access.create, accessshapes.AccessInfo, accessshapes.AccessAsked, needs="login", status=201,
+    ),
+    Operation(
+        "GET", "/v1/requests/{id}", "request", "Give one access request.",
+        access.show, accessshapes.AccessInfo, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests/{id}/review", "reviewRequest", "Answer a request of another's.",
+        access.review, accessshapes.AccessInfo, accessshapes.ReviewAsked, needs="login",
+    ),
+    Operation(
+        "POST", "/v1/requests/{id}/revoke", "revokeRequest",
+        "Take a request back, or the role that it has given.",
+        access.revoke, accessshapes.AccessInfo, shapes.Nothing, needs="login",
     ),
     Operation(
         "GET", "/v1/locks", "locks", "List the locks.",

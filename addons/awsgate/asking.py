@@ -1,0 +1,353 @@
+"""Access requests as people use them: ask, look, answer, take back. For the API and the CLI.
+
+Each is judged by the policy in force, recorded before it counts, and told to the webhook
+after. What cannot be recorded does not happen.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from awsgate.audit import AuditRecord
+from awsgate.policy import Policy
+from awsgate.policy.accessrequest import (
+    MAX_TEXT_CHARS,
+    AccessRequest,
+    NotNow,
+    Review,
+    State,
+    asked,
+    reviewed,
+    revoked,
+    same_person,
+)
+from awsgate.policy.requests import Terms, may_review, terms_for
+from awsgate.policy.rules import RoleSpec
+from awsgate.policy.standing import roles_of
+from awsgate.requestplace import RequestPlace
+from awsgate.timestamps import utc_seconds_of
+
+CREATE, REVIEW, GRANTED, ENDED = (
+    "request.create",
+    "request.review",
+    "request.granted",
+    "request.ended",
+)
+_ID = re.compile(r"ar-[0-9a-f]{10}")
+MAX_OPEN = 20
+"""Requests of one user that wait or are granted."""
+
+
+class NotDone(Exception):
+    """What was asked for is not done. ``code`` is stable."""
+
+    def __init__(self, code: str, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.code, self.message, self.hint = code, message, hint
+
+
+NOT_REQUESTABLE, NOT_REVIEWER = "not-requestable", "not-reviewer"
+NO_SUCH, NOT_NOW, EXISTS, TOO_MANY = "not-found", "not-now", "exists", "too-many"
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks, with the policy as it is for them."""
+
+    user: str
+    connector: str
+    policy: Policy
+    is_admin: bool = False
+    """May see all requests, and take any back."""
+    is_operator: bool = False
+    """Has the gateway's state folder at hand: may answer whatever the roles say."""
+    client: str = ""
+    login: str = ""
+
+    @property
+    def rules(self) -> list[RoleSpec]:
+        """Give the rules of the asker's roles."""
+        who = self.policy.users.get(self.user)
+        return [] if who is None else [role.spec for role in roles_of(self.policy, who)]
+
+    def may_review(self, request: AccessRequest) -> bool:
+        """True if the asker's roles, or the place they ask from, let them answer it."""
+        return self.is_operator or may_review(self.rules, request.role)
+
+    def may_see(self, request: AccessRequest) -> bool:
+        """True if it is theirs, or theirs to answer."""
+        return self.is_admin or self.owns(request) or self.may_review(request)
+
+    def owns(self, request: AccessRequest) -> bool:
+        """True if it is theirs."""
+        return (request.user, request.connector) == (self.user, self.connector)
+
+
+class Asking:
+    """The requests of one gateway. Any thread may ask.
+
+    All raise ``NotDone``, and ``SetupError`` if the database does not answer.
+    """
+
+    def __init__(
+        self,
+        place: RequestPlace,
+        *,
+        record: Callable[[AuditRecord], None],
+        count: Callable[[str], None],
+        tell: Callable[[str], None],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """``record`` writes an audit line, or raises what keeps the thing from being done."""
+        self.place = place
+        self._record, self._count, self._tell, self._clock = record, count, tell, clock
+
+    def requestable(self, asker: Asker) -> list[tuple[str, Terms]]:
+        """Give the roles of the policy that the asker may ask for and has not, with the terms."""
+        rules, who = asker.rules, asker.policy.users.get(asker.user)
+        has = who.spec.roles if who is not None else ()
+        names = sorted(set(asker.policy.roles) - set(has))
+        return [(name, terms) for name in names if (terms := terms_for(rules, name)) is not None]
+
+    def create(self, asker: Asker, role: str, *, reason: str, duration_s: int) -> AccessRequest:
+        """Ask for a role."""
+        terms = terms_for(asker.rules, role) if role in asker.policy.roles else None
+        if terms is None:
+            some = ", ".join(name for name, _ in self.requestable(asker)[:10])
+            raise NotDone(
+                NOT_REQUESTABLE,
+                f"{asker.user} may not ask for {role[:255]!r}",
+                hint=f"there are {some}" if some else "the policy lets this user ask for no role",
+            )
+        if role in asker.policy.users[asker.user].spec.roles:
+            raise NotDone(EXISTS, f"{asker.user} has the role {role} already")
+        now = int(self._clock())
+        try:
+            request = asked(
+                f"ar-{secrets.token_hex(5)}",
+                asker.user,
+                asker.connector,
+                role,
+                terms=terms,
+                reason=_bounded(reason),
+                duration_s=duration_s,
+                now=now,
+            )
+        except NotNow as exc:
+            raise NotDone(NOT_NOW, str(exc), hint="see the terms: awsgate request roles") from None
+
+        def check(live: list[AccessRequest]) -> None:
+            mine = [one for one in live if asker.owns(one) and _is_open(one, now)]
+            for one in mine:
+                if one.role == role and one.state_at(now) is State.PENDING:
+                    raise NotDone(EXISTS, f"{one.id} asks for {role} already")
+            if len(mine) >= MAX_OPEN:
+                raise NotDone(TOO_MANY, f"{asker.user} has {len(mine)} requests open")
+
+        def note(_: AccessRequest) -> None:
+            self._write(CREATE, asker, request, f"asked for {_for(request)}{_said(reason)}")
+
+        self.place.store().add(request, check, note)
+        self._count("created")
+        self._say(
+            f"{request.user} ({request.connector}) asks for the role {role} for "
+            f"{_for(request)}{_said(request.reason)}\nawsgate request approve {request.id}"
+        )
+        return request
+
+    def all_for(self, asker: Asker) -> list[AccessRequest]:
+        """Give what the asker may see, the newest first."""
+        if not self.place.is_there():
+            return []
+        return [one for one in self.place.store().newest() if asker.may_see(one)]
+
+    def get(self, asker: Asker, request_id: str) -> AccessRequest:
+        """Give one request."""
+        known = _ID.fullmatch(request_id) and self.place.is_there()
+        found = self.place.store().get(request_id) if known else None
+        if found is None or not asker.may_see(found):
+            raise _none(request_id)
+        return found
+
+    def review(self, asker: Asker, request_id: str, *, approve: bool, reason: str) -> AccessRequest:
+        """Answer a request."""
+        now = int(self._clock())
+        review = Review(asker.user, asker.connector, approve, _bounded(reason), now)
+
+        def judge(request: AccessRequest) -> AccessRequest:
+            if not asker.may_see(request):
+                raise _none(request_id)
+            if not asker.may_review(request):
+                raise NotDone(
+                    NOT_REVIEWER,
+                    f"{asker.user} may not answer requests for {request.role}",
+                    hint="it takes a role with allow.review_requests",
+                )
+            try:
+                return reviewed(request, review)
+            except NotNow as exc:
+                raise NotDone(NOT_NOW, str(exc)) from None
+
+        def note(_: AccessRequest, after: AccessRequest) -> None:
+            verdict = "approved" if approve else "denied"
+            self._write(REVIEW, asker, after, f"{verdict} that of {_whose(after)}{_said(reason)}")
+            if after.state is State.APPROVED:
+                self._write(GRANTED, _of(after), after, f"until {utc_seconds_of(after.until)}")
+            elif after.state is State.DENIED:
+                self._write(ENDED, _of(after), after, "denied")
+
+        return self._changed(request_id, judge, note)
+
+    def revoke(self, asker: Asker, request_id: str) -> AccessRequest:
+        """Take a request back, or what it has granted: its own user, reviewers and admins may."""
+        now = int(self._clock())
+
+        def judge(request: AccessRequest) -> AccessRequest:
+            if not asker.may_see(request):
+                raise _none(request_id)
+            try:
+                return revoked(request, by=asker.user, now=now)
+            except NotNow as exc:
+                raise NotDone(NOT_NOW, str(exc)) from None
+
+        def note(_: AccessRequest, after: AccessRequest) -> None:
+            self._write(ENDED, asker, after, f"revoked by {asker.user}: that of {_whose(after)}")
+
+        return self._changed(request_id, judge, note)
+
+    def _changed(
+        self,
+        request_id: str,
+        judge: Callable[[AccessRequest], AccessRequest],
+        note: Callable[[AccessRequest, AccessRequest], None],
+    ) -> AccessRequest:
+        if not (_ID.fullmatch(request_id) and self.place.is_there()):
+            raise _none(request_id)
+        after = self.place.store().change(request_id, judge, note)
+        if after is None:
+            raise _none(request_id)
+        if after.state is not State.PENDING:
+            self.place.refresh()  # this process at once, the others within a second
+            self._count(after.state.value)
+            self._say(f"{after.id}: the role {after.role} for {_whose(after)} is {_became(after)}")
+        return after
+
+    def _write(self, kind: str, asker: Asker, request: AccessRequest, what: str) -> None:
+        self._record(line(kind, request, what, user=asker.user, client=asker.client,
+                          session=asker.login))  # fmt: skip
+
+    def _say(self, text: str) -> None:
+        self._tell(_slack_text(text))
+
+
+def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any]:
+    """Give a request as the API and ``--json`` have it, for one who sees it."""
+    state = request.state_at(now)
+    people = (request.user, *(one.reviewer for one in request.reviews))
+    open_to = state is State.PENDING and asker.may_review(request)
+    return {
+        "id": request.id,
+        "user": request.user,
+        "connector": request.connector,
+        "role": request.role,
+        "reason": request.reason,
+        "duration_s": request.duration_s,
+        "state": state.value,
+        "asked_at": request.asked_at,
+        "expires_at": request.expires_at,
+        "decided_at": request.decided_at,
+        "until": request.until,
+        "revoked_by": request.revoked_by,
+        "reviews": [asdict(one) for one in request.reviews],
+        "suggested_reviewers": list(request.suggested),
+        "own": asker.owns(request),
+        "may_review": open_to and not any(same_person(asker.user, name) for name in people),
+    }
+
+
+def described_terms(role: str, terms: Terms) -> dict[str, Any]:
+    """Give a role that may be asked for, as the API and ``--json`` have it."""
+    return {
+        "role": role,
+        "max_duration_s": terms.max_duration_s,
+        "reason_required": terms.reason_required,
+        "prompt": terms.prompt,
+        "reviewers": list(terms.reviewers),
+    }
+
+
+def line(
+    kind: str, request: AccessRequest, what: str, *, user: str, client: str = "", session: str = ""
+) -> AuditRecord:
+    """Give an audit line about a request; when it was written is left to the writer."""
+    return AuditRecord(
+        event=kind,
+        user=user,
+        session=session,
+        client=client,
+        decision="allowed",
+        rule=f"role/{request.role}",
+        reason=f"{request.id}: {what}",
+    )
+
+
+def ended_line(request: AccessRequest) -> AuditRecord:
+    """Give the audit line of a request that has ended by itself."""
+    return line(ENDED, request, request.state.value, user=request.user)
+
+
+def _became(request: AccessRequest) -> str:
+    by = ", ".join(one.reviewer for one in request.reviews)
+    if request.state is State.REVOKED:
+        return f"revoked by {request.revoked_by}"
+    until = f" until {utc_seconds_of(request.until)}" if request.until else ""
+    return f"{request.state.value} by {by}{until}"
+
+
+def _of(request: AccessRequest) -> Asker:
+    """Give the asker of a request, for the audit."""
+    return Asker(request.user, request.connector, _NOBODY)
+
+
+_NOBODY = Policy()
+
+
+def _whose(request: AccessRequest) -> str:
+    return f"{request.user} ({request.connector})"
+
+
+def _for(request: AccessRequest) -> str:
+    minutes, seconds = divmod(request.duration_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
+    return "".join(f"{number}{unit}" for number, unit in parts if number)
+
+
+def _said(reason: str) -> str:
+    return f": {' '.join(reason.split())}" if reason.strip() else ""
+
+
+def _is_open(request: AccessRequest, now: int) -> bool:
+    return request.state_at(now) in (State.PENDING, State.APPROVED)
+
+
+def _bounded(text: str) -> str:
+    if len(text) > MAX_TEXT_CHARS:
+        raise NotDone(NOT_NOW, f"a reason has {MAX_TEXT_CHARS} characters at most")
+    if not "".join(text.split()).isprintable():  # nor would a database take all of them
+        raise NotDone(NOT_NOW, "the reason holds characters that cannot be shown")
+    return text
+
+
+def _none(request_id: str) -> NotDone:
+    return NotDone(NO_SUCH, f"there is no request {request_id[:64]!r} that you may see")
+
+
+def _slack_text(text: str) -> str:
+    """Give a text in which nothing is a mention, a link or markup of Slack's."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -1,0 +1,101 @@
+"""Access requests over the API: whoever is logged in asks, whose roles say so answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+from awsgate import asking
+from awsgate.asking import Asker, NotDone, described, described_terms
+from awsgate.policy.accessrequest import AccessRequest
+from awsgate.web.accessshapes import (
+    AccessInfo,
+    AccessRequests,
+    Requestable,
+    RequestableRoles,
+)
+from awsgate.web.calls import Call
+from awsgate.web.problems import Problem
+from awsgate.web.shapes import Answer
+
+_STATUS = {
+    asking.NOT_REQUESTABLE: 403,
+    asking.NOT_REVIEWER: 403,
+    asking.NO_SUCH: 404,
+    asking.NOT_NOW: 409,
+    asking.EXISTS: 409,
+    asking.TOO_MANY: 429,
+}
+
+
+async def requestable(call: Call) -> Answer:
+    """List the roles that the caller may ask for."""
+    found = call.api.asking.requestable(_asker(call))
+    rows = [Requestable(**described_terms(role, terms)) for role, terms in found]
+    return RequestableRoles(roles=rows)
+
+
+async def listed(call: Call) -> Answer:
+    """List the requests that the caller may see."""
+    asker = _asker(call)
+    found = await asyncio.to_thread(call.api.asking.all_for, asker)
+    now = call.api.clock()
+    return AccessRequests(requests=[_info(one, asker, now) for one in found])
+
+
+async def create(call: Call) -> Answer:
+    """Ask for a role."""
+    asked = call.asked
+    return await _done(
+        call,
+        lambda asker: call.api.asking.create(
+            asker, asked.role, reason=asked.reason, duration_s=asked.duration_s
+        ),
+    )
+
+
+async def show(call: Call) -> Answer:
+    """Give one request."""
+    return await _done(call, lambda asker: call.api.asking.get(asker, call.path["id"]))
+
+
+async def review(call: Call) -> Answer:
+    """Answer a request of somebody else's."""
+    asked = call.asked
+    return await _done(
+        call,
+        lambda asker: call.api.asking.review(
+            asker, call.path["id"], approve=asked.approve, reason=asked.reason
+        ),
+    )
+
+
+async def revoke(call: Call) -> Answer:
+    """Take a request back, or the role that it has given."""
+    return await _done(call, lambda asker: call.api.asking.revoke(asker, call.path["id"]))
+
+
+async def _done(call: Call, do: Callable[[Asker], AccessRequest]) -> Answer:
+    asker = _asker(call)
+    try:
+        # In a thread: the database may take its time.
+        found = await asyncio.to_thread(do, asker)
+    except NotDone as no:
+        raise Problem(_STATUS[no.code], no.code, no.message, hint=no.hint) from None
+    return _info(found, asker, call.api.clock())
+
+
+def _asker(call: Call) -> Asker:
+    who = call.who
+    return Asker(
+        user=who.login.user,
+        connector=who.login.facts.connector,
+        policy=who.policy,
+        is_admin=call.api.desk.is_admin(who),
+        client=call.client,
+        login=who.login.id,
+    )
+
+
+def _info(request: AccessRequest, asker: Asker, now: float) -> AccessInfo:
+    return AccessInfo.model_validate(described(request, asker, now))
