@@ -112,7 +112,7 @@ def test_no_answer_waits_for_the_acknowledgement_of_another(
         wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
         assert wrapped.recv(100).startswith(b"HTTP/1.1 200")
 
-    assert seen == [1]
+    assert set(seen) == {1}  # others may come by
 
 
 def lets_in_again(served: Served) -> bool:
