@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import base64
+import os
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from mitmproxy import http
-from mitmproxy.test import tflow
+from mitmproxy.test import taddons, tflow
 
 from awsgate.addon.ahead import Ahead, failed
+from awsgate.addon.entry import AwsGate
 from awsgate.addon.record import Trace
 from awsgate.addon.tunnels import Route, Way
 from awsgate.credentials import AwsCredentials
 from awsgate.errors import Code
 from awsgate.gate import Review
+from awsgate.nextgateway import NextGateway
 from awsgate.session import IssuedKeys
 from calls import GOOD, ROLE_KEYS, run
+from hooking import Rig
 from hopping import SPEC, hop, near_keys
 
 PLAN = hop(replace(GOOD, keys=near_keys())).plan
@@ -128,3 +132,16 @@ def test_a_tunnel_is_whose_call_was_the_last_while_that_lasts() -> None:
     ahead.used(AwsCredentials("ASIA", "s", "t", 1e9))  # of STS: has none
     assert ahead.authorization(99.0).decode() == said
     assert Ahead(SimpleNamespace(ahead=AHEAD)).authorization(0.0) == b""  # type: ignore[arg-type]
+
+
+async def test_public_roots_prove_it_at_no_time(rig: Rig) -> None:
+    """Not before the first server is met either, nor if the look at the login fails then."""
+    rig.gateway.ahead = NextGateway(SPEC, rig.gateway.settings.state)
+    with taddons.context() as context:
+        gate = AwsGate()
+        gate._watch(rig.hooks)
+        trusted = context.options.ssl_verify_upstream_trusted_ca
+        assert gate.watch is not None
+        gate.watch.close()
+
+    assert trusted == os.devnull

@@ -153,6 +153,7 @@ class AwsGate:
         master, loop = ctx.master, asyncio.get_running_loop()
         hooks.cut = lambda client_id: cut_client(master.addons.get("proxyserver"), client_id)
         hooks.ahead.trust = partial(trust, ctx.options)
+        hooks.ahead.prove()  # not only when a server is met: public roots never count there
         reloader = Reloader(hooks, speaks=self.speaks)
         self.watch = Watch(reloader.sources(), reloader.take, loop)
         self.watch.start()
