@@ -245,11 +245,11 @@ def test_credentials_for_reading_alone_do_nothing_else(call: Call) -> None:
 def test_credentials_for_a_number_of_requests_end_with_it() -> None:
     made = {"n": 0}
 
-    def count(_session: str) -> tuple[int, int]:
+    def tally(_session: str) -> int:
         made["n"] += 1
-        return made["n"], 0
+        return made["n"]
 
-    at = gate(count=count)
+    at = gate(tally=tally)
     call = replace(GET, keys=credentials(bounds=Bounds(max_requests=2)))
     run(call, at)
     run(call, at)

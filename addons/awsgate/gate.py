@@ -76,6 +76,10 @@ def _uncounted(_session: str) -> tuple[int, int]:
     return 1, 0
 
 
+def _untallied(_session: str) -> int:
+    raise Refusal(Code.GATEWAY_FAULT, "requests of these credentials are not counted here")
+
+
 @dataclass(frozen=True, slots=True)
 class Gate:
     """The rules in force. Immutable: a reload makes a new one."""
@@ -88,6 +92,8 @@ class Gate:
     """Roles that users have for a while, beside those of the policy."""
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
+    tally: Callable[[str], int] = _untallied
+    """Counts one more of a session that was issued for so many; all processes share it."""
     _books: tuple[LockBook, ...] = field(init=False, repr=False)
     _views: Views = field(init=False, repr=False, compare=False)
     _handoffs: LRUCache[tuple[object, ...], Handoff] = field(
@@ -365,6 +371,8 @@ class Gate:
         if claim is not None:
             regions.update(name.strip() for name in (claim.region_set or claim.region).split(","))
         requests, moved = self.count(session.id)
+        if session.bounds.max_requests:  # not that of a process
+            requests = self.tally(session.id)
         return CallFacts(
             call=review.call or Call(found.service),
             regions=tuple(sorted(filter(None, regions))),

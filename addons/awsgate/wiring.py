@@ -40,6 +40,8 @@ from awsgate.servercert import MAGIC_HOST, ServerCertificate, certificate_for
 from awsgate.session import SessionKeys, SessionOpener, session_name_for
 from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
+from awsgate.tally import FOLDER as TALLY
+from awsgate.tally import Tally
 from awsgate.upstreamkeys import UpstreamAssumer
 from awsgate.upstreams import Upstream, Upstreams, upstreams_of
 from awsgate.usage import Usage
@@ -201,20 +203,19 @@ def assemble(
     ca, certificate = open_certificates(settings, spec, is_worker=is_worker)
     metrics = new_metrics(policy, ca)
     upstreams = upstreams_of(spec, settings.upstream)
-    dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
-    for upstream in upstreams.all():
-        dialer.permit_explicit(upstream.host, upstream.port)
+    dialer = _dialer(spec, upstreams)
     ahead = _ahead(spec, settings, dialer)
     address = metrics_address(policy, settings)
     audit = AuditLog(state.audit_path, rotation_of(spec))
     assumer = assumer or base_assumer(policy, settings)
-    usage, opener = Usage(), SessionOpener(state.session_keys)
+    usage, tally = Usage(), Tally(state.folder / TALLY)
+    opener = SessionOpener(state.session_keys)
     place = RequestPlace(state.folder, spec.requests, reads=True)
     server = start_metrics_server(address, metrics.registry) if address else None
     return Gateway(
         settings=settings,
         policy=policy,
-        gate=Gate(policy, opener, locks=locks, grants=place.book, count=usage.count),
+        gate=Gate(policy, opener, locks, grants=place.book, count=usage.count, tally=tally),
         requests=place,
         locks=store,
         digest=digest_of(policy),
@@ -239,6 +240,13 @@ def assemble(
         ahead=ahead,
         warnings=start_warnings(settings, policy, ca, certificate, lost=lost),
     )
+
+
+def _dialer(spec: GatewaySpec, upstreams: Upstreams) -> GuardedDialer:
+    dialer = GuardedDialer(connect_timeout_s=spec.limits.connect_timeout_s)
+    for upstream in upstreams.all():
+        dialer.permit_explicit(upstream.host, upstream.port)
+    return dialer
 
 
 def open_certificates(

@@ -102,7 +102,7 @@ class Wire:
         while (end := data.find(b"\r\n\r\n")) < 0:
             data += self._more()
         if not data.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"refused: {data[:400]!r}")
+            raise SystemExit(f"refused: {data[:2000]!r}")
         found = _LENGTH.search(data, 0, end + 2)
         left = (int(found[1]) if found else 0) - (len(data) - end - 4)
         while left > 0:
@@ -114,7 +114,7 @@ class Wire:
         while b"\r\n\r\n" not in data:
             data += self._more()
         if not data.startswith(b"HTTP/1.1 200"):
-            raise SystemExit(f"refused: {data[:400]!r}")
+            raise SystemExit(f"refused: {data[:2000]!r}")
         return data.partition(b"\r\n\r\n")[2]
 
     def _more(self) -> bytes:
