@@ -93,9 +93,11 @@ class _Answering(asyncio.Protocol):
             data = data[taken:]
         self._buffer += data
         while not self._left and (end := self._buffer.find(b"\r\n\r\n")) >= 0:
-            self._request(end)
+            if not self._request(end):
+                return
 
-    def _request(self, end: int) -> None:
+    def _request(self, end: int) -> bool:
+        """Answer a request; False: its body has not come yet."""
         head = bytes(self._buffer[:end])
         found = _LENGTH.search(head)
         length, rest = int(found[1]) if found else 0, len(self._buffer) - end - 4
@@ -103,9 +105,12 @@ class _Answering(asyncio.Protocol):
         if method == b"PUT" and rest < length:
             self._left = length - rest
             self._buffer.clear()
-            return
-        del self._buffer[: end + 4 + min(length, rest)]
+            return True
+        if rest < length:
+            return False
+        del self._buffer[: end + 4 + length]
         self._answer(method, target)
+        return True
 
     def _answer(self, method: bytes, target: bytes) -> None:
         if method == b"POST":
