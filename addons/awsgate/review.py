@@ -87,6 +87,8 @@ def denied(review: Review, decision: Decision) -> Refusal:
         what = call.actions[0] if call.actions else call.name
     if what:
         hint = f"awsgate explain --user {decision.user} --action {what} shows the rules"
+        if review.session is not None and review.session.login is not None:
+            hint = f"where the policy is, {hint}"  # who has logged in need not be there
     return Refusal(
         Code.DENIED,
         f"{decision.user or 'this identity'} may not do this: {decision.reason}"

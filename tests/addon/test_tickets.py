@@ -96,12 +96,18 @@ async def test_of_two_users_who_both_wait_nobody_is_meant(rig: TunnelRig) -> Non
     assert "not clear whose tunnel this is" in (flow.response.text or "")  # type: ignore[union-attr]
 
 
-async def test_a_lock_on_one_of_two_leaves_the_others_call(rig: TunnelRig) -> None:
+async def test_who_is_locked_gets_no_tunnel_in_the_name_of_another_at_the_address(
+    rig: TunnelRig,
+) -> None:
     called(rig, "alice")
     called(rig, "bob")
     rig.gateway.take_locks(lock(user="alice"))
 
-    assert (await asked(rig, connect())).response is None
+    flow = await asked(rig, connect())
+
+    assert refusal_of(flow)[0] == 407
+    assert "not clear whose tunnel this is" in (flow.response.text or "")  # type: ignore[union-attr]
+    assert (await asked(rig, connect(SSM, basic(session("bob"))))).response is None
     assert rig.records()[-1]["user"] == "bob"
 
 

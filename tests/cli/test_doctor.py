@@ -5,11 +5,13 @@ from __future__ import annotations
 import io
 import json
 import re
+import time
 from pathlib import Path
 
 import pytest
 
 from awsgate.doctor.finding import Finding
+from awsgate.loginstore import Stored, save
 from commandline import POLICY, READ_ONLY, Result, Run
 
 ROOT = Path(__file__).parents[2]
@@ -110,6 +112,33 @@ def test_no_policy_is_a_finding_too(run: Run, home: Path) -> None:
 
     assert result.code == 1
     assert "policy-missing" in {f["id"] for f in json.loads(result.out)["findings"]}
+
+
+def test_where_commands_ask_a_gateway_elsewhere_there_is_none_to_look_at(
+    run: Run, home: Path
+) -> None:
+    """Its advice would lead a shell that works to a gateway that is not there."""
+    login = Stored(
+        gateway="https://gate.example.com:8444",
+        proxy="https://gate.example.com:8443",
+        user="alice",
+        connector="local",
+        login="gatelogin.x",
+        expires_at=int(time.time()) + 600,
+        pin=f"sha256:{'0' * 64}",
+        bundle_path="",
+        root_path="",
+    )
+    save(login, bundle=b"BUNDLE", root=b"ROOT")
+    there = run("doctor", "--offline", "--json")
+    (home / "policy.yaml").unlink()
+
+    result = run("doctor", "--offline", "--json")
+
+    assert json.loads(there.out)["findings"]
+    assert (result.code, result.out) == (2, "")
+    assert "commands ask https://gate.example.com:8444, by a login" in result.err
+    assert "awsgate status" in result.err
 
 
 @pytest.mark.parametrize(

@@ -185,23 +185,28 @@ class Tunnelling:
         found = await self.tickets.of(address)
         oldest = time() - self.gateway.policy.gateway.tunnels.recent
         callers: dict[int, TunnelCaller] = {}
+        shut_out: dict[int, TunnelCaller] = {}
         refusal: Refusal | None = None
         for ticket in found:
             if ticket.at < oldest:
                 continue
             try:
                 caller = self._opened(ticket.key_id, ticket.password)
+                shut_out[ticket.number] = caller
                 self._check(caller)
             except Refusal as exc:
                 refusal = exc
                 continue
-            callers[ticket.number] = caller
+            callers[ticket.number] = shut_out.pop(ticket.number)
         meant = waiting(ticket for ticket in found if ticket.number in callers)
         if not meant:
             if refusal is not None:
                 raise refusal
             return None
-        if len({callers[ticket.number].user for ticket in meant}) > 1:
+        # Whoever is shut out counts too: else theirs would open in the name of the others.
+        everybody = {**shut_out, **callers}
+        all_waiting = waiting(ticket for ticket in found if ticket.number in everybody)
+        if len({everybody[ticket.number].user for ticket in (*meant, *all_waiting)}) > 1:
             raise Refusal(
                 Code.NOT_SIGNED,
                 "several users at this address have just started a session, and it is not clear "
