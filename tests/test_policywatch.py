@@ -330,14 +330,19 @@ async def test_whatever_a_reader_raises_the_watch_goes_on(folder: Path) -> None:
 
 
 async def test_after_the_close_nothing_is_told_and_no_thread_is_left(folder: Path) -> None:
+    others = set(threading.enumerate())
     async with watching(quick(folder)) as (watch, told):
+        assert [t for t in watchers() if t not in others]
         watch.close()
         (folder / "b.yaml").write_text(USER % "bob")
         watch.ask()
         await told.silence()
 
-        left = [t.name for t in threading.enumerate() if t.name.startswith("awsgate-watch")]
-        assert left == []
+        assert [t for t in watchers() if t not in others] == []
+
+
+def watchers() -> list[threading.Thread]:
+    return [t for t in threading.enumerate() if t.name.startswith("awsgate-watch")]
 
 
 async def test_without_a_folder_to_watch_it_looks(tmp_path: Path) -> None:
