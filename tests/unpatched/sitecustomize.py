@@ -13,3 +13,4 @@ if "awsgate.server.worker" in sys.orig_argv or any("mitmdump" in word for word i
 
     for name in patches.KNOWN:
         patches.KNOWN[name] = frozenset()
+    patches.NEEDED = frozenset()  # or it would not start, and nothing could be tested

@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Iterable
 from contextlib import suppress
 from difflib import get_close_matches
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,6 +67,8 @@ class AwsGate:
         self.watch: Watch | None = None
         self.speaks = True
         """Of reloads. False: another process does."""
+        self.layers_of_mitmproxy = True
+        """They carry the requests. False: a core of our own does."""
         self._configuring = False
         self._reloaded = False
 
@@ -120,8 +123,11 @@ class AwsGate:
         if seat.legacy is not None:
             hooks.inherit(seat.legacy)
             seat.legacy = None
-        for name in patches.install(hooks.answers):
+        left_out = patches.install(hooks.answers)
+        for name in left_out:
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
+        if self.layers_of_mitmproxy:
+            _check_needed(left_out)
         self.hooks = hooks
         self._serve_control(gateway)
         self._watch(hooks)
@@ -296,3 +302,15 @@ def _give_up(exc: SetupError) -> None:
     sys.stderr.write(f"{exc.render()}\n")
     sys.stderr.flush()
     raise SystemExit(2)
+
+
+def _check_needed(left_out: Iterable[str]) -> None:
+    """Refuse a mitmproxy in which a request could leave unproved. Raises ``SetupError``."""
+    missing = sorted(patches.NEEDED.intersection(left_out))
+    if missing:
+        raise SetupError(
+            f"this mitmproxy ({version('mitmproxy')}) is not one that awsgate knows: "
+            f"{', '.join(missing)} has changed",
+            hint="install the mitmproxy that this awsgate was tested with, or a newer awsgate; or "
+            "start it with awsgate run, whose own core does not need them",
+        )

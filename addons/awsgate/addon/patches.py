@@ -2,9 +2,9 @@
 
 Each patch replaces one method, and only if that method's source is one that was
 read and tested: the SHA-256 of its text must be in ``KNOWN``. Otherwise the patch
-is left out, said loudly at start, and mitmproxy behaves as it always did. Nothing
-that fails closed depends on a patch; they make refusals early, bounded and
-readable.
+is left out, said loudly at start, and mitmproxy behaves as it always did. They make
+refusals early, bounded and readable. Two are ``NEEDED``: where mitmproxy's layers
+carry the requests, the gateway does not start without them.
 
     respond_early          a refused upload is answered, not read (check_killed)
     bound_buffered_body    a chunked body stops at the limit (check_body_size)
@@ -110,6 +110,10 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
+NEEDED = frozenset({"Http1Client.send", "Http1Client.read_headers"})
+"""Without the first, an addon of the operator's own could change what was signed; without
+the second, a server's 1xx passes for its answer, and the answer goes to the next request."""
+
 Owner = type | ModuleType
 """The class or the module whose attribute is replaced."""
 
@@ -194,4 +198,4 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (http.MessageData, "__post_init__", inplace.believe_types),
 )
 
-__all__ = ["DRAIN_BYTES", "KNOWN", "Speaker", "fingerprint", "install", "unknown"]
+__all__ = ["DRAIN_BYTES", "KNOWN", "NEEDED", "Speaker", "fingerprint", "install", "unknown"]

@@ -47,6 +47,7 @@ class WorkerGate(AwsGate):
         self._control = orders.control
         self._fallback = Path(orders.fallback) if orders.fallback else None
         self.speaks = orders.number == 0
+        self.layers_of_mitmproxy = orders.core != OWN
         self._secured = orders.tls >= 0
 
     def assembled(self, settings: Settings) -> Gateway:
