@@ -105,6 +105,8 @@ class AwsGate:
 
     def _build(self) -> None:
         options = ctx.options
+        if self.layers_of_mitmproxy:
+            _check_needed()
         if self.hooks is not None:  # its port and its files must be free for the next one
             self._close(self.hooks)
         gateway = self.assembled(
@@ -123,11 +125,8 @@ class AwsGate:
         if seat.legacy is not None:
             hooks.inherit(seat.legacy)
             seat.legacy = None
-        left_out = patches.install(hooks.answers)
-        for name in left_out:
+        for name in patches.install(hooks.answers):
             log.warning("mitmproxy's %s is not the one awsgate knows: left as it is", name)
-        if self.layers_of_mitmproxy:
-            _check_needed(left_out)
         self.hooks = hooks
         self._serve_control(gateway)
         self._watch(hooks)
@@ -304,9 +303,9 @@ def _give_up(exc: SetupError) -> None:
     raise SystemExit(2)
 
 
-def _check_needed(left_out: Iterable[str]) -> None:
+def _check_needed() -> None:
     """Refuse a mitmproxy in which a request could leave unproved. Raises ``SetupError``."""
-    missing = sorted(patches.NEEDED.intersection(left_out))
+    missing = sorted(patches.missing())
     if missing:
         raise SetupError(
             f"this mitmproxy ({version('mitmproxy')}) is not one that awsgate knows: "

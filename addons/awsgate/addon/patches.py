@@ -170,6 +170,17 @@ def unknown() -> list[str]:
     ]
 
 
+def missing() -> list[str]:
+    """Give the names of those that are ``NEEDED``, not in place, and would be left out."""
+    return [
+        name
+        for owner, method, _ in _PATCHES
+        if (name := name_of(owner, method)) in NEEDED
+        and not getattr(getattr(owner, method, None), "awsgate_patch", False)
+        and not _is_known(owner, method)
+    ]
+
+
 def _is_known(owner: Owner, method: str) -> bool:
     try:
         return fingerprint(owner, method) in KNOWN[name_of(owner, method)]
@@ -198,4 +209,13 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (http.MessageData, "__post_init__", inplace.believe_types),
 )
 
-__all__ = ["DRAIN_BYTES", "KNOWN", "NEEDED", "Speaker", "fingerprint", "install", "unknown"]
+__all__ = [
+    "DRAIN_BYTES",
+    "KNOWN",
+    "NEEDED",
+    "Speaker",
+    "fingerprint",
+    "install",
+    "missing",
+    "unknown",
+]
