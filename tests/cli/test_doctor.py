@@ -115,9 +115,10 @@ def test_no_policy_is_a_finding_too(run: Run, home: Path) -> None:
 
 
 def test_where_commands_ask_a_gateway_elsewhere_there_is_none_to_look_at(
-    run: Run, home: Path
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its advice would lead a shell that works to a gateway that is not there."""
+    monkeypatch.setenv("AWSGATE_LOGINS", str(home / "logins"))
     login = Stored(
         gateway="https://gate.example.com:8444",
         proxy="https://gate.example.com:8443",

@@ -40,17 +40,19 @@ from awsgate.variables import ENDPOINT, KEYS, MARK
 _STYLES = {Severity.OK: Style.GOOD, Severity.WARNING: Style.WARN, Severity.FAULT: Style.BAD}
 
 
-def _check_here(policy: Path) -> None:
-    """Raise ``SetupError`` where there is no gateway, and commands ask one elsewhere."""
+def _path_here(named: Path | None) -> Path:
+    """Give the policy. Raises ``SetupError`` where commands ask a gateway elsewhere."""
     from awsgate.loginstore import load
 
-    stored = None if policy.exists() else load(with_login=False)
+    path = policy_path(named)
+    stored = None if path.exists() else load(with_login=False)
     if stored is not None:
         raise SetupError(
             f"there is no gateway here to look at: commands ask {stored.gateway}, by a login",
             hint="awsgate status shows the login and whether its gateway answers; run doctor "
             "where that gateway is",
         )
+    return path
 
 
 def doctor(
@@ -85,8 +87,7 @@ def doctor(
 
     check_proxy(proxy if "//" in proxy or not proxy else f"http://{proxy}")
     check_upstream(upstream)
-    path = policy_path(policy)
-    _check_here(path)
+    path = _path_here(policy)
     found = served(Places(path, state_folder(state), certs_folder(certs)))
     keys = _keys_here()
     user, app, role_arn = _whom(path, user, app, role, _session_of(keys, state_folder(state)))

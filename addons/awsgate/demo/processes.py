@@ -213,7 +213,7 @@ class GatewayProcess:
 
     def _wait_for_announcement(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self._running.process.poll() is None:
             if "awsgate: listening on" in self.log.read_text("utf-8", "replace"):
                 return
             time.sleep(0.05)
