@@ -17,16 +17,15 @@ terms are those of the moment at which it was asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
 from awsgate.policy.fields import Name, Seconds, Text, label_value
 from awsgate.policy.model import Model, PositiveInt
+from awsgate.policy.valuepattern import fit_of
 
 if TYPE_CHECKING:
     from awsgate.policy.rules import RoleSpec
@@ -132,11 +131,4 @@ def outcome(terms: Terms, verdicts: Mapping[str, bool]) -> bool | None:
 
 
 def _fits(patterns: Iterable[str], role: str) -> bool:
-    return any(_compiled(pattern).fullmatch(role) is not None for pattern in patterns)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if pattern.startswith("^") and pattern.endswith("$"):
-        return re.compile(pattern[1:-1], re.ASCII)
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return any(fit_of(pattern)(role) is not None for pattern in patterns)
