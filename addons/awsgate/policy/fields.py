@@ -171,7 +171,7 @@ def _as_list(value: object) -> object:
 
 
 def label_value(value: str) -> str:
-    """Check a label's value, or a pattern like one."""
+    """Check a label's value."""
     _text(value)
     if parse_template(value) is None:
         try:

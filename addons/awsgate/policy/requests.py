@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from awsgate.policy.fields import Name, Seconds, Text, label_value
+from awsgate.policy.fields import Name, Seconds, Text
 from awsgate.policy.model import Model, PositiveInt
-from awsgate.policy.valuepattern import fit_of
+from awsgate.policy.valuepattern import fit_of, value_pattern
 
 if TYPE_CHECKING:
     from awsgate.policy.rules import RoleSpec
@@ -34,7 +34,7 @@ DEFAULT_DURATION_S = 4 * 3600
 MAX_DURATION_S = 14 * 24 * 3600
 """The reference's longest."""
 
-RolePattern = Annotated[Name, AfterValidator(label_value)]
+RolePattern = Annotated[Name, AfterValidator(value_pattern)]
 
 
 class Threshold(Model):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache, partial
 from typing import Any
 
+from awsgate.policy.fields import label_value
 from awsgate.policy.templates import Groups
 
 
@@ -25,6 +26,17 @@ class Found:
     groups: Groups
     some: bool
     """It has groups, beside the whole."""
+
+
+def value_pattern(value: str) -> str:
+    """Check a pattern. Raises ``ValueError`` with what is wrong."""
+    label_value(value)
+    try:
+        fit_of(value)
+    except (re.error, OverflowError, RecursionError) as exc:
+        # Without its anchors it can be another one: in ^a\$ the dollar was quoted.
+        raise ValueError(f"{value[:200]!r} is not a regular expression: {exc}") from None
+    return value
 
 
 @lru_cache(maxsize=4096)
