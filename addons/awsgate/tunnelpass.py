@@ -41,8 +41,6 @@ class TunnelCaller:
     """Who opens a tunnel. Times in epoch seconds."""
 
     user: str
-    session: str
-    """The id of the session."""
     login: str
     """The id of its login; empty: it came from none."""
     expires_at: int
@@ -110,7 +108,6 @@ def open_tunnel_pass(keys: SessionKeys, key_id: str, text: str, *, now: int) -> 
         )
     return TunnelCaller(
         user=user,
-        session=session_id,
         login=session.login.id if session.login is not None else "",
         expires_at=expires_at,
         role_arns=tuple(role_arns),
