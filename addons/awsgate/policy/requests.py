@@ -69,12 +69,15 @@ class ReviewRequests(Model):
     roles: tuple[RolePattern, ...] = ()
 
 
+type Thresholds = tuple[tuple[int, int], ...]
+"""Pairs of approvals and denials; any of them decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """On what terms a role may be asked for."""
 
-    thresholds: tuple[tuple[int, int], ...]
-    """Pairs of approvals and denials; any of them decides."""
+    thresholds: Thresholds
     max_duration_s: int
     reason_required: bool
     prompt: str = ""
@@ -118,16 +121,16 @@ def may_review(rules: Iterable[RoleSpec], role: str) -> bool:
     )
 
 
-def outcome(terms: Terms, verdicts: Mapping[str, bool]) -> bool | None:
+def outcome(thresholds: Thresholds, verdicts: Mapping[str, bool]) -> bool | None:
     """Give what the reviewers' verdicts come to: True, False, or None for not yet.
 
     ``verdicts``: reviewer -> yes or no; each counts once. Where both would do, no wins.
     """
     yes = sum(verdicts.values())
     no = len(verdicts) - yes
-    if any(no >= deny for _, deny in terms.thresholds):
+    if any(no >= deny for _, deny in thresholds):
         return False
-    return True if any(yes >= approve for approve, _ in terms.thresholds) else None
+    return True if any(yes >= approve for approve, _ in thresholds) else None
 
 
 def _fits(patterns: Iterable[str], role: str) -> bool:
