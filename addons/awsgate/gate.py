@@ -39,7 +39,6 @@ from awsgate.policy import (
     decide,
     decide_federated,
     denied_by,
-    restricts_resources,
 )
 from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.grants import NO_GRANTS, GrantBook
@@ -263,7 +262,8 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self._view(session, now).policy, session.user)
+            standings = self._view(session, now).standings
+            resources = standings.restricts_resources(session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
