@@ -11,13 +11,13 @@ from botocore.session import Session
 from awsgate.aws.action import action_of
 from awsgate.aws.call import call_of
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.chaining import STREAMING_SERVICES, issues_credentials
+from awsgate.chaining import STREAMING_SERVICES, issues_credentials, rewrite_answer
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.outgoing import Plan
 from awsgate.policy import ChainedSpec
 from awsgate.session import SessionOpener
-from calls import KEYS, POLICY, Call, minted
+from calls import KEYS, NOW_S, POLICY, Call, minted
 from signers import WHEN
 
 STS = "sts.eu-central-1.amazonaws.com"
@@ -200,3 +200,49 @@ def test_services_that_stream_are_those_of_the_models() -> None:
             found.add(meta.get("signingName") or meta["endpointPrefix"])
 
     assert found == STREAMING_SERVICES
+
+
+ANSWER = """\
+<AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
+<AssumedRoleUser><Arn>arn:aws:sts::{0}:assumed-role/{1}/alice</Arn></AssumedRoleUser>
+<Credentials><AccessKeyId>ASIAIOSFODNN7EXAMPLE</AccessKeyId>
+<SecretAccessKey>canary-secret</SecretAccessKey><SessionToken>canary-token</SessionToken>
+<Expiration>2026-11-23T10:45:30Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
+
+
+def rewritten(*, account: str = "123456789012", role: str = "next", encoding: str = "") -> bytes:
+    return rewrite_answer(
+        ANSWER.format(account, role).encode(),
+        encoding=encoding,
+        plan=plan_of(),
+        session=OPENED.session,
+        keys=KEYS,
+        now=WHEN,
+        entropy=bytes(range(32)),
+    )
+
+
+OPENED = SessionOpener(KEYS)(
+    access_key_id=minted().access_key_id, session_token=minted().session_token, now=NOW_S
+)
+
+
+@pytest.mark.parametrize("encoding", ["", "identity"])
+def test_an_answer_about_the_role_that_was_asked_for_is_rewritten(encoding: str) -> None:
+    assert b"<AccessKeyId>GATE" in rewritten(encoding=encoding)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"role": "other"}, "about another role"),
+        ({"account": "210987654321"}, "about another role"),
+        ({"encoding": "gzip"}, "came encoded"),
+    ],
+)
+def test_an_answer_that_cannot_be_believed_is_withheld(change: dict[str, str], words: str) -> None:
+    with pytest.raises(Refusal, match=words) as caught:
+        rewritten(**change)
+
+    assert caught.value.code is Code.GATEWAY_FAULT
+    assert "canary" not in f"{caught.value.message}{caught.value.hint}"

@@ -14,7 +14,10 @@ import pytest
 
 from awsgate.aws.sigv4 import parse_authorization
 from awsgate.errors import Code, Refusal
-from calls import GOOD, JSON, ORIGIN, READER, ROLE_KEYS, S3, Call, minted, run, sent, with_
+from awsgate.gate import Gate, Review
+from awsgate.policy import parse_policy
+from awsgate.session import SessionOpener
+from calls import GOOD, JSON, KEYS, ORIGIN, READER, ROLE_KEYS, S3, Call, minted, run, sent, with_
 from signers import WHEN, botocore_sign, value_of
 
 # --- what goes through -----------------------------------------------------------------
@@ -155,3 +158,30 @@ def test_neither_review_nor_plan_shows_a_secret() -> None:
         value_of(review.facts.headers, b"authorization").decode()[-64:],
     ):
         assert secret not in shown
+
+
+def test_of_each_partition_the_session_policy_is_its_own() -> None:
+    """What one user's session in China is given names nothing of the other partition."""
+    arns = [f"arn:{partition}:iam::123456789012:role/Reader" for partition in ("aws", "aws-cn")]
+    allow = {"app_labels": {"*": "*"}, "aws_role_arns": arns, "aws_access_levels": ["Read", "List"]}
+    spec = {"allow": allow, "options": {"aws_session_policy": "computed"}}
+    documents: list[tuple[str, object]] = [
+        ("r", {"kind": "role", "version": "v5", "metadata": {"name": "read"}, "spec": spec}),
+        ("u", {"kind": "user", "version": "v2", "metadata": {"name": "alice"},
+               "spec": {"roles": ["read"]}}),
+        ("a", {"kind": "app", "version": "v3", "metadata": {"name": "console"},
+               "spec": {"uri": "https://s3.amazonaws.com/"}}),
+    ]  # fmt: skip
+    gate = Gate(parse_policy(documents), SessionOpener(KEYS))
+    get = replace(GOOD, method="GET", target="/key", body=b"")
+    china = replace(get, host="b.s3.cn-north-1.amazonaws.com.cn", region="cn-north-1")
+    given = []
+    for call, arn in zip((get, china), arns, strict=True):
+        review = Review(replace(call, keys=minted(role_arn=arn)).facts())
+        gate.receive(review, WHEN)
+        given.append(gate.authorise(review, b"", WHEN).handoff.policy_arns)
+
+    assert given == [
+        ("arn:aws:iam::aws:policy/ReadOnlyAccess",),
+        ("arn:aws-cn:iam::aws:policy/ReadOnlyAccess",),
+    ]

@@ -184,6 +184,16 @@ def test_a_refused_review_keeps_what_was_learnt_for_the_audit() -> None:
     assert review.session is None
 
 
+def test_a_session_that_ends_while_its_body_comes_goes_nowhere() -> None:
+    review, gate = Review(GOOD.facts()), new_gate()
+    gate.receive(review, WHEN)
+
+    with pytest.raises(Refusal) as caught:
+        gate.authorise(review, GOOD.body, WHEN + timedelta(hours=1))
+
+    assert caught.value.code is Code.SESSION_EXPIRED
+
+
 def test_nothing_is_authorised_that_was_not_received() -> None:
     gate = new_gate()
 

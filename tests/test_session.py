@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from awsgate import session
 from awsgate.errors import Code
+from awsgate.sealing import parse_sealed, seal
 from awsgate.session import (
     GatewayCredentials,
     OpenedSession,
@@ -186,6 +187,15 @@ def test_a_token_cut_at_any_place_is_unknown() -> None:
 
 GOOD = minted()
 SPARE_BITS = text_of(raw_of(GOOD.session_token) + b"\x00")
+
+
+def of_version(version: int) -> str:
+    """Give what a later gateway could seal with the same key, for the same key id."""
+    key_id = GOOD.access_key_id.encode()
+    payload, _ = parse_sealed(GOOD.session_token, longest=4096).open(KEYS, bound=key_id)
+    return seal(KEYS, version, payload, nonce=bytes(12), bound=key_id + bytes([version]))
+
+
 NOT_OPENED: dict[str, tuple[str, str, SessionKeys]] = {
     "another key id with this token": (minted(seed=2).access_key_id, GOOD.session_token, KEYS),
     "the token of another key id": (GOOD.access_key_id, minted(seed=2).session_token, KEYS),
@@ -201,6 +211,8 @@ NOT_OPENED: dict[str, tuple[str, str, SessionKeys]] = {
     "a line break after": (GOOD.access_key_id, GOOD.session_token + "\n", KEYS),
     "not ascii": (GOOD.access_key_id, "é" * 40, KEYS),
     "too long": (GOOD.access_key_id, "A" * 4097, KEYS),
+    "of no version": (GOOD.access_key_id, of_version(0), KEYS),
+    "of a later version": (GOOD.access_key_id, of_version(5), KEYS),
     "as long as may be": (GOOD.access_key_id, "A" * 4096, KEYS),
 }
 

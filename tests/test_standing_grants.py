@@ -112,10 +112,11 @@ def test_it_ends_to_the_second() -> None:
     assert answer(call, grants, in_s=60) == "denied"
 
 
-def test_of_one_gate_it_ends_too() -> None:
-    """Standings remember: not beyond the end."""
-    call = call_of("alice", "local")
-    gate = Gate(POLICY, SessionOpener(KEYS), grants=GrantBook([grant("alice", "local")]))
+@pytest.mark.parametrize(("user", "connector"), [("alice", "local"), ("carol", OKTA)])
+def test_of_one_gate_it_ends_too(user: str, connector: str) -> None:
+    """Standings and views remember: not beyond the end."""
+    call = call_of(user, connector)
+    gate = Gate(POLICY, SessionOpener(KEYS), grants=GrantBook([grant(user, connector)]))
     for in_s, passes in ((0, True), (59, True), (60, False), (0, True)):
         review, now = Review(call.facts()), WHEN + timedelta(seconds=in_s)
         gate.receive(review, now)

@@ -47,7 +47,7 @@ def opened(text: str, *, key_id: str = SESSION.key_id, now: int = NOW) -> Tunnel
 def test_it_says_whose_session_it_is_and_what_locks_ask_for() -> None:
     caller = opened(password())
 
-    assert (caller.user, caller.session, caller.login) == ("Ålice", SESSION.id, "ab" * 10)
+    assert (caller.user, caller.proved.id, caller.login) == ("Ålice", SESSION.id, "ab" * 10)
     assert caller.expires_at == NOW + 3600
     assert (caller.role_arns, caller.proved) == ((ARN,), SESSION)
 

@@ -39,7 +39,6 @@ from awsgate.policy import (
     decide,
     decide_federated,
     denied_by,
-    restricts_resources,
 )
 from awsgate.policy.decide import DENIED_CALL
 from awsgate.policy.grants import NO_GRANTS, GrantBook
@@ -190,9 +189,7 @@ class Gate:
             external_id=decision.external_id,
             user=decision.user,
             issued=issued,
-            handoff=self._handoff(decision, found.partition, session)
-            if issued is None
-            else NOTHING,
+            handoff=self._handoff(decision, found.partition, session),
         )
         if self._ahead is not None:
             plan = onward.onward(plan, self._ahead, session)
@@ -263,7 +260,8 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            resources = restricts_resources(self._view(session, now).policy, session.user)
+            standings = self._view(session, now).standings
+            resources = standings.restricts_resources(session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -292,7 +290,7 @@ class Gate:
 
     def _handoff(self, decision: Decision, partition: str, session: Session | None) -> Handoff:
         """Give what AssumeRole is told beside the role, by the rule that allows the call."""
-        if session is None:
+        if session is None or session.issued is not None:
             return NOTHING
         about = (decision.rule, decision.user, session.login, partition)
         if about not in self._handoffs:
@@ -359,11 +357,9 @@ class Gate:
     def _within_bounds(self, decision: Decision, session: Session, call: CallFacts) -> Decision:
         """Hold a call that is allowed to what its credentials were asked for with."""
         bound = beyond(session.bounds, call.call, call.requests) if decision.allowed else ""
-        return (
-            replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
-            if bound
-            else (decision)
-        )
+        if not bound:
+            return decision
+        return replace(decision, allowed=False, reason=WORDS[bound][0], rule=bound)
 
     def _call_facts(self, review: Review, session: Session, now: datetime) -> CallFacts:
         claim, found = review.claim, review.found

@@ -29,6 +29,23 @@ def lock_of(
 
     ``policy`` is the one as it is for the session (``standing``).
     """
+    return _lock_on(books, policy, session, session.role_arns, now)
+
+
+def lock_of_caller(
+    books: Iterable[LockBook], policy: Policy, caller: TunnelCaller, now: datetime
+) -> Lock | None:
+    """Give the lock that holds whoever opened a tunnel; ``policy`` is that of the session."""
+    return _lock_on(books, policy, caller.proved, caller.role_arns, now)
+
+
+def _lock_on(
+    books: Iterable[LockBook],
+    policy: Policy,
+    session: Session,
+    role_arns: tuple[str, ...],
+    now: datetime,
+) -> Lock | None:
     return lock_among(
         books,
         policy,
@@ -37,25 +54,8 @@ def lock_of(
         session=session.id,
         login=session.login.id if session.login is not None else "",
         # Of a session that went on to other roles, a lock on any of them holds it.
-        role_arn=session.role_arns[-1],
-        came_by=session.role_arns[:-1],
-        now=now,
-    )
-
-
-def lock_of_caller(
-    books: Iterable[LockBook], policy: Policy, caller: TunnelCaller, now: datetime
-) -> Lock | None:
-    """Give the lock that holds whoever opened a tunnel; ``policy`` is that of the session."""
-    return lock_among(
-        books,
-        policy,
-        user=caller.user,
-        app=caller.proved.app,
-        session=caller.session,
-        login=caller.login,
-        role_arn=caller.role_arns[-1],
-        came_by=caller.role_arns[:-1],
+        role_arn=role_arns[-1],
+        came_by=role_arns[:-1],
         now=now,
     )
 

@@ -25,7 +25,7 @@ from types import MappingProxyType
 from typing import Any
 
 from awsgate.errors import Code, Refusal
-from awsgate.sealing import NONCE_BYTES, SessionKeys, parse_sealed, seal
+from awsgate.sealing import NONCE_BYTES, SessionKeys, open_sealed, packed, seal
 
 LOCAL = "local"
 """The connector of the gateway's own users."""
@@ -121,11 +121,10 @@ def mint_login(keys: SessionKeys, login: Login, *, entropy: bytes) -> str:
     if len(entropy) != ENTROPY_BYTES:
         raise ValueError(f"entropy is {len(entropy)} bytes, expected {ENTROPY_BYTES}")
     parts = [login.user, login.issued_at, login.expires_at, login.facts.packed()]
-    payload = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     token = TOKEN_PREFIX + seal(
         keys,
         _VERSION,
-        payload.encode("utf-8", "surrogatepass"),
+        packed(parts),
         nonce=entropy[:NONCE_BYTES],
         bound=b"",
         purpose=_PURPOSE,
@@ -145,8 +144,8 @@ def open_login(keys: SessionKeys, token: str, *, now: int) -> Login:
             "the login is not one of this gateway's",
             hint="log in again: awsgate login",
         ) from None
-    user, issued_at, expires_at, packed = json.loads(payload)
-    login = Login(user, LoginFacts.unpacked(packed), issued_at, expires_at)
+    user, issued_at, expires_at, facts = json.loads(payload)
+    login = Login(user, LoginFacts.unpacked(facts), issued_at, expires_at)
     if now >= login.expires_at:
         raise Refusal(
             Code.SESSION_EXPIRED,
@@ -159,7 +158,11 @@ def open_login(keys: SessionKeys, token: str, *, now: int) -> Login:
 def _opened(keys: SessionKeys, token: str) -> bytes:
     if not _TOKEN.fullmatch(token):
         raise ValueError("no login token")
-    sealed = parse_sealed(token.removeprefix(TOKEN_PREFIX), longest=MAX_TOKEN_CHARS)
-    if sealed.version != _VERSION:
-        raise ValueError("of another version")
-    return sealed.open(keys, bound=b"", purpose=_PURPOSE)[0]
+    return open_sealed(
+        keys,
+        token.removeprefix(TOKEN_PREFIX),
+        version=_VERSION,
+        bound=b"",
+        purpose=_PURPOSE,
+        longest=MAX_TOKEN_CHARS,
+    )

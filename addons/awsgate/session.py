@@ -32,7 +32,7 @@ from functools import lru_cache
 from awsgate.errors import Code, Refusal
 from awsgate.login import LoginFacts
 from awsgate.sealing import KEY_BYTES as KEY_BYTES
-from awsgate.sealing import NONCE_BYTES, parse_sealed, seal
+from awsgate.sealing import NONCE_BYTES, packed, parse_sealed, seal
 from awsgate.sealing import SessionKeys as SessionKeys
 from awsgate.surrogate import IssuedKeys as IssuedKeys  # a part of Session
 from awsgate.surrogate import pack, unpack
@@ -131,7 +131,7 @@ def mint(
         raise ValueError(f"ttl is {ttl_s} seconds, expected more than 0")
     session_id = _checked(entropy)[22:].hex()
     more = _more(login, bounds)
-    payload = _head(session_id, user, app, role_arn, now, now + ttl_s, *more)
+    payload = packed((session_id, user, app, role_arn, now, now + ttl_s, *more))
     return _seal(keys, _PLAIN + _WITH_MORE * bool(more), payload, entropy, now + ttl_s)
 
 
@@ -152,10 +152,12 @@ def mint_surrogate(
     if expires_at <= now:
         raise ValueError(f"the surrogate would have ended {now - expires_at} seconds ago")
     more = _more(parent.login, parent.bounds)
-    head = _head(
-        *(parent.id, parent.user, parent.app, parent.role_arn),
-        *(parent.issued_at, expires_at),
-        *more,
+    head = packed(
+        (
+            *(parent.id, parent.user, parent.app, parent.role_arn),
+            *(parent.issued_at, expires_at),
+            *more,
+        )
     )
     ends = (parent.role_arn, issued.role_arn)  # they stand in the token already
     between = tuple(arn for arn in parent.role_arns if arn not in ends)
@@ -172,13 +174,8 @@ def _more(login: LoginFacts | None, bounds: Bounds) -> list[object]:
     """Give what stands at the end of the head, if there is anything to say."""
     if login is None and bounds == NO_BOUNDS:
         return []
-    packed = login.packed() if login is not None else None
-    return [[packed, bounds.read_only, bounds.max_requests]]
-
-
-def _head(*parts: object) -> bytes:
-    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
-    return text.encode("utf-8", "surrogatepass")
+    about = login.packed() if login is not None else None
+    return [[about, bounds.read_only, bounds.max_requests]]
 
 
 def _checked(entropy: bytes) -> bytes:
@@ -259,7 +256,7 @@ def _open(keys: SessionKeys, access_key_id: str, session_token: str) -> OpenedSe
 
 
 def _session(access_key_id: str, payload: bytes) -> Session:
-    head, _, packed = payload.partition(_END_OF_HEAD)
+    head, _, issued = payload.partition(_END_OF_HEAD)
     session_id, user, app, role_arn, issued_at, expires_at, *more = json.loads(head)
     login, read_only, max_requests = more[0] if more else (None, False, 0)
     return Session(
@@ -270,7 +267,7 @@ def _session(access_key_id: str, payload: bytes) -> Session:
         role_arn=role_arn,
         issued_at=issued_at,
         expires_at=expires_at,
-        issued=unpack(packed) if packed else None,
+        issued=unpack(issued) if issued else None,
         login=LoginFacts.unpacked(login) if login is not None else None,
         bounds=Bounds(read_only, max_requests),
     )

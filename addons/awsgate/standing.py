@@ -44,14 +44,16 @@ sees nothing of it: with ECR's, images are pushed. IAM's "Actions, resources, an
 keys" of these services."""
 
 
-def policy_of(policy: Policy, session: Session, more: tuple[str, ...] = ()) -> Policy:
+def policy_of(
+    policy: Policy, user: str, login: LoginFacts | None, more: tuple[str, ...] = ()
+) -> Policy:
     """Give the policy that decides on a session: with its user as the login has it.
 
     ``more`` are roles that are granted to that user now.
     """
-    if session.login is not None:
-        policy = policy_with(policy, session.user, session.login)
-    return with_roles(policy, session.user, more)
+    if login is not None:
+        policy = policy_with(policy, user, login)
+    return with_roles(policy, user, more)
 
 
 def granted(grants: GrantBook, session: Session, now: datetime) -> tuple[str, ...]:
@@ -107,10 +109,7 @@ class Views:
         about = (user, login, more)
         found = self._known.get(about)
         if found is None:
-            policy = self._common.policy
-            if login is not None:
-                policy = policy_with(policy, user, login)
-            policy = with_roles(policy, user, more)
+            policy = policy_of(self._common.policy, user, login, more)
             found = self._known[about] = View(policy, Standings(policy))
         return found
 

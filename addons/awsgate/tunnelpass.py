@@ -23,7 +23,7 @@ from dataclasses import dataclass
 
 from awsgate.errors import Code, Refusal
 from awsgate.login import LoginFacts
-from awsgate.sealing import NONCE_BYTES, SessionKeys, parse_sealed, seal
+from awsgate.sealing import NONCE_BYTES, SessionKeys, open_sealed, packed, seal
 from awsgate.session import Session, looks_like_gateway_key
 
 ENTROPY_BYTES = 32
@@ -41,8 +41,6 @@ class TunnelCaller:
     """Who opens a tunnel. Times in epoch seconds."""
 
     user: str
-    session: str
-    """The id of the session."""
     login: str
     """The id of its login; empty: it came from none."""
     expires_at: int
@@ -66,11 +64,10 @@ def mint_tunnel_pass(keys: SessionKeys, session: Session, *, entropy: bytes) -> 
         *(session.id, session.user, session.app, session.role_arn),
         *(session.issued_at, session.expires_at, login, session.role_arns),
     ]
-    text = json.dumps(parts, separators=(",", ":"), ensure_ascii=False)
     password = seal(
         keys,
         _VERSION,
-        text.encode("utf-8", "surrogatepass"),
+        packed(parts),
         nonce=entropy[:NONCE_BYTES],
         bound=session.key_id.encode(),
         purpose=_PURPOSE,
@@ -110,7 +107,6 @@ def open_tunnel_pass(keys: SessionKeys, key_id: str, text: str, *, now: int) -> 
         )
     return TunnelCaller(
         user=user,
-        session=session_id,
         login=session.login.id if session.login is not None else "",
         expires_at=expires_at,
         role_arns=tuple(role_arns),
@@ -145,10 +141,14 @@ def read_basic(value: str) -> tuple[str, str]:
 def _opened(keys: SessionKeys, key_id: str, text: str) -> bytes:
     if not looks_like_gateway_key(key_id):
         raise ValueError("no key id of a gateway")
-    sealed = parse_sealed(text, longest=MAX_PASSWORD_CHARS)
-    if sealed.version != _VERSION:
-        raise ValueError("of another version")
-    return sealed.open(keys, bound=key_id.encode(), purpose=_PURPOSE)[0]
+    return open_sealed(
+        keys,
+        text,
+        version=_VERSION,
+        bound=key_id.encode(),
+        purpose=_PURPOSE,
+        longest=MAX_PASSWORD_CHARS,
+    )
 
 
 def _unknown() -> Refusal:

@@ -90,6 +90,11 @@ FAULTS: dict[str, tuple[str, dict[str, Any], str]] = {
         {"claims_to_roles": [{"claim": "a", "value": "^($", "roles": ["reader"]}]},
         "is not a regular expression",
     ),
+    "no regular expression without its anchors": (
+        "oidc",
+        {"claims_to_roles": [{"claim": "a", "value": r"^a\$", "roles": ["reader"]}]},
+        "is not a regular expression: bad escape",
+    ),
     "audience of nobody": ("oidc", {"id_tokens": {"audiences": []}}, "audiences: is empty"),
     "secret as a number": ("github", {"client_secret": 5}, "spec.client_secret"),
     "no team": (

@@ -194,6 +194,20 @@ def test_standings_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for number in range(10):
         found.of("alice", "app", f"{ARN}{number}")
+        found.restricts_resources(f"user{number}")
 
     assert len(found._found) <= 3
+    assert len(found._restricted) <= 3
     assert found.of("alice", "app", ARN).allowing
+
+
+def test_whether_resources_must_be_known_is_asked_once_a_user() -> None:
+    """A request with a body asks it, and a user may have thousands of roles."""
+    reports = {"aws_resources": ["arn:aws:s3:::reports/*"]}
+    by_allow, by_deny = policy_of(role("r", reports)), policy_of(READ_ONLY, role("d", deny=reports))
+
+    for policy, expected in ((by_allow, True), (by_deny, True), (policy_of(READ_ONLY), False)):
+        found = Standings(policy)
+        assert [found.restricts_resources(who) for who in ("alice", "bob")] == [expected, False]
+        found._policy = Policy()
+        assert [found.restricts_resources(who) for who in ("alice", "bob")] == [expected, False]

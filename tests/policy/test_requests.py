@@ -102,7 +102,7 @@ EITHER = Terms(((3, 2), (1, 9)), 3600, False)
 def test_what_verdicts_come_to(
     terms: Terms, verdicts: dict[str, bool], expected: bool | None
 ) -> None:
-    assert outcome(terms, verdicts) is expected
+    assert outcome(terms.thresholds, verdicts) is expected
 
 
 def test_the_references_document_loads_and_its_faults_are_said() -> None:
@@ -114,3 +114,6 @@ def test_the_references_document_loads_and_its_faults_are_said() -> None:
     with pytest.raises(SetupError) as caught:
         parse_policy([role({"roles": ["^("], "thresholds": [{"approve": 0}], "max_duration": 5})])
     assert len(caught.value.faults) == 2  # ^( has no $, so it is a name
+    with pytest.raises(SetupError) as caught:
+        parse_policy([role({"roles": [r"^dba\$"]})])
+    assert "is not a regular expression" in caught.value.faults[0]

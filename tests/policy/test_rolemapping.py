@@ -14,11 +14,11 @@ from awsgate.policy.connectors import ClaimToRoles, TeamToRoles
 from awsgate.policy.rolemapping import (
     MAX_ROLES,
     TooMany,
-    _fit_glob,
     roles_by_claims,
     roles_by_teams,
     traits_named,
 )
+from awsgate.policy.valuepattern import _fit_glob
 
 # id -> (rows, claims, roles)
 CASES: dict[str, tuple[list[dict[str, object]], dict[str, tuple[str, ...]], tuple[str, ...]]] = {

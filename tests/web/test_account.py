@@ -65,7 +65,7 @@ def test_credentials_are_of_the_login_and_no_wider(shared: Served) -> None:
         keys["proxy_password"],
         now=int(time.time()),
     )
-    assert (caller.user, caller.session, caller.login) == ("bob", session.id, login["id"])
+    assert (caller.user, caller.proved.id, caller.login) == ("bob", session.id, login["id"])
     (line,) = shared.lines(event="credentials", session=session.id)
     assert (line["decision"], line["rule"], line["role_arn"]) == ("allowed", "role/writer", WRITE)
     assert f"login {login['id']}" in line["reason"]

@@ -127,9 +127,10 @@ def look(policy_at: Path, state: Path, certs: Path, *, now: datetime, own_state:
     if seen.session is not None and opened is None and not seen.problems:
         seen.notes.append("whether the gateway still takes these credentials, only a call shows")
     if opened is not None and policy is not None and here:
-        more = granted(grants_here(policy, state), opened.session, now)
-        standing = policy_of(policy, opened.session, more)
-        _still_allowed(seen, standing, opened.session, books, now)
+        session = opened.session
+        more = granted(grants_here(policy, state), session, now)
+        standing = policy_of(policy, session.user, session.login, more)
+        _still_allowed(seen, standing, session, books, now)
     return seen
 
 

@@ -2,7 +2,7 @@
 
     ways      what the control API needs of a connector, and how a login is refused
     oidc      OpenID Connect: people by browser or device, machines by their ID tokens
-    github    members of GitHub teams
+    github    members of GitHub teams; ``oauth`` is what both logins have in common
     saml      SAML 2.0
     local     the gateway's own users
     secrets   ``file:///path`` forms of secrets

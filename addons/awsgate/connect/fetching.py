@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -29,6 +30,51 @@ STALE_S = 6 * 3600
 _STEP_S = 10.0
 _WHOLE_S = 20.0
 _LEFT_OUT = {"accept-encoding": "identity", "accept": "application/json"}
+
+
+class TooMuch(Exception):
+    """More than was asked for."""
+
+
+@asynccontextmanager
+async def answering(
+    http: httpx.AsyncClient,
+    method: str,
+    url: str,
+    headers: Mapping[str, str],
+    form: Mapping[str, str] | None = None,
+) -> AsyncIterator[httpx.Response]:
+    """Ask, and give the answer while its body is read: all of it bounded in time.
+
+    Raises as httpx does, and ``TimeoutError``.
+    """
+    async with asyncio.timeout(_WHOLE_S):
+        request = http.build_request(
+            method, url, headers=headers, data=form, timeout=httpx.Timeout(_STEP_S)
+        )
+        # One client serves all who log in: what one was given is not for the next.
+        request.headers.pop("cookie", None)
+        # No redirects: https must not end in plain HTTP.
+        answer = await http.send(request, stream=True, follow_redirects=False)
+        try:
+            yield answer
+        finally:
+            await answer.aclose()
+
+
+def is_compressed(answer: httpx.Response) -> bool:
+    """True if the body is not as it stands, though nobody asked for that."""
+    return bool(answer.headers.get("content-encoding", "identity") != "identity")
+
+
+async def body_of(answer: httpx.Response, most: int) -> bytes:
+    """Give the body, of ``most`` bytes. Raises ``TooMuch``."""
+    body = bytearray()
+    async for part in answer.aiter_raw():
+        body += part
+        if len(body) > most:
+            raise TooMuch("too large")
+    return bytes(body)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,14 +127,17 @@ class Fetcher:
         url = self.checked(url, "address")
         status = 0
         try:
-            async with asyncio.timeout(_WHOLE_S):
-                status, body = await self._read(method, url, {**_LEFT_OUT, **headers}, form)
+            async with answering(self._http, method, url, {**_LEFT_OUT, **headers}, form) as answer:
+                status = answer.status_code
+                if is_compressed(answer):
+                    raise _failed(url, "gave an answer that is compressed, unasked")
+                body = await body_of(answer, MAX_ANSWER_BYTES)
             content = json.loads(body)
             if not isinstance(content, dict):
                 raise ValueError("no object")  # noqa: TRY004, TRY301 - one way out
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
             raise _failed(url, f"did not answer ({type(exc).__name__})") from exc
-        except _TooMuch as exc:
+        except TooMuch as exc:
             raise _failed(url, f"gave an answer that is {exc}") from None
         except (ValueError, RecursionError):
             # Not from exc: the exception holds the text, with tokens in it. An error page
@@ -97,31 +146,6 @@ class Fetcher:
                 return Answer(status, {})
             raise _failed(url, "gave an answer that is no JSON object") from None
         return Answer(status, content)
-
-    async def _read(
-        self, method: str, url: str, headers: Mapping[str, str], form: Mapping[str, str] | None
-    ) -> tuple[int, bytes]:
-        request = self._http.build_request(
-            method, url, headers=headers, data=form, timeout=httpx.Timeout(_STEP_S)
-        )
-        # One client serves all who log in: what one was given is not for the next.
-        request.headers.pop("cookie", None)
-        answer = await self._http.send(request, stream=True, follow_redirects=False)
-        try:
-            if answer.headers.get("content-encoding", "identity") != "identity":
-                raise _TooMuch("compressed, unasked")
-            body = bytearray()
-            async for part in answer.aiter_raw():
-                body += part
-                if len(body) > MAX_ANSWER_BYTES:
-                    raise _TooMuch("too large")
-            return answer.status_code, bytes(body)
-        finally:
-            await answer.aclose()
-
-
-class _TooMuch(Exception):
-    """More than was asked for."""
 
 
 def _failed(url: str, what: str) -> LoginRefused:

@@ -15,11 +15,7 @@ What GitHub does is in ``githubapi``, and where it says so.
 
 from __future__ import annotations
 
-import base64
-import hashlib
-import hmac
 import re
-import secrets
 import time
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
@@ -28,6 +24,16 @@ from urllib.parse import urlencode
 import httpx
 
 from awsgate.connect.githubapi import MAX_PAGES, PER_PAGE, GithubApi, Places, Reply, failed
+from awsgate.connect.oauth import (
+    DEVICE_GRANT,
+    USUAL_INTERVAL_S,
+    challenge_of,
+    check_state,
+    error_in,
+    new_verifier,
+    printable,
+    whole,
+)
 from awsgate.connect.secrets import secret_text
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending, roles_given
 from awsgate.login import Identity
@@ -36,8 +42,6 @@ from awsgate.policy.fields import is_name
 from awsgate.policy.rolemapping import roles_by_teams
 
 SCOPE = "read:org"
-_DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-_USUAL_INTERVAL_S = 5
 _USUAL_LIFE_S = 900
 _AGAIN = "log in again"
 _OPERATOR = "the operator of the gateway has to look"
@@ -81,7 +85,6 @@ _ERRORS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     }
 )
 """GitHub's error -> reason, message, hint. Any other is told as it came."""
-_SLUG = re.compile(r"[a-z0-9_.-]{1,64}")
 _SSO_URL = re.compile(r"(?:^|[;\s])url=(\S+)")
 _SSO_IDS = re.compile(r"organizations=([0-9,]{1,200})")
 
@@ -110,27 +113,21 @@ class GithubConnector:
                 "this connector has no client_secret, and GitHub wants one for browsers",
                 hint="log in with a code on another device",
             )
-        verifier = secrets.token_urlsafe(48)
-        challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest())
+        verifier = new_verifier()
         query = {
             "client_id": self._spec.client_id,
             "redirect_uri": redirect_url,
             "scope": SCOPE,
             "state": state,
             "allow_signup": "false",
-            "code_challenge": challenge.decode().rstrip("="),
-            "code_challenge_method": "S256",
+            **challenge_of(verifier),
         }
         memory = {"state": state, "verifier": verifier, "redirect_url": redirect_url}
         return Begun(f"{self._places.authorize}?{urlencode(query)}", memory)
 
     async def finish(self, answer: Mapping[str, str], memory: Mapping[str, str]) -> Identity:
         """Give who came back from GitHub. Raises ``LoginRefused``."""
-        state = answer.get("state", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(state, memory["state"].encode()):
-            raise LoginRefused(
-                "wrong-state", "this answer is not of the login that began here", hint=_AGAIN
-            )
+        check_state(answer, memory)
         if "error" in answer:
             raise _refusal_of(answer)
         if not answer.get("code"):
@@ -163,8 +160,8 @@ class GithubConnector:
             user_code=_text(said, "user_code"),
             verification_uri=where,
             verification_uri_complete="",
-            interval_s=_whole(said.get("interval"), _USUAL_INTERVAL_S, most=60),
-            expires_in_s=_whole(said.get("expires_in"), _USUAL_LIFE_S, most=1800),
+            interval_s=whole(said.get("interval"), USUAL_INTERVAL_S, most=60),
+            expires_in_s=whole(said.get("expires_in"), _USUAL_LIFE_S, most=1800),
             memory={"device_code": _text(said, "device_code")},
         )
 
@@ -173,7 +170,7 @@ class GithubConnector:
         form = {
             "client_id": self._spec.client_id,
             "device_code": memory["device_code"],
-            "grant_type": _DEVICE_GRANT,
+            "grant_type": DEVICE_GRANT,
         }
         reply = await self._api.post(self._places.token, form)
         error = reply.said.get("error")
@@ -259,7 +256,7 @@ class GithubConnector:
 
     def _api_refusal(self, reply: Reply, path: str) -> LoginRefused:
         """Give the refusal for an answer of the API that is none."""
-        url, said = self._places.api + path, _printable(reply.said.get("message"))
+        url, said = self._places.api + path, printable(reply.said.get("message"))
         sso = reply.headers.get("x-github-sso", "")
         if reply.status == 403 and sso:
             return LoginRefused(
@@ -285,7 +282,7 @@ class GithubConnector:
         place = found[1].partition("?")[0] if found else ""
         if not place.startswith(f"{self._places.web}/orgs/"):
             return f"{self._places.web}/orgs/ORGANISATION/sso"
-        return _printable(place)
+        return printable(place)
 
 
 def _token_in(reply: Reply) -> str:
@@ -309,12 +306,11 @@ def _oauth_refusal(reply: Reply, url: str) -> LoginRefused:
 
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:
-    error = said.get("error")
-    slug = error if isinstance(error, str) and _SLUG.fullmatch(error) else "unknown error"
+    slug = error_in(said)
     if slug in _ERRORS:
         reason, message, hint = _ERRORS[slug]
         return LoginRefused(reason, message, hint=hint)
-    about = _printable(said.get("error_description"))
+    about = printable(said.get("error_description"))
     words = f"GitHub refused the login: {slug}" + (f" ({about})" if about else "")
     return LoginRefused("provider-refused", words, hint=_AGAIN)
 
@@ -354,19 +350,8 @@ def _hidden_in(reply: Reply) -> str:
     return f"or sign in to your organisation at GitHub first: without, its teams are hidden{which}"
 
 
-def _printable(value: object) -> str:
-    """Give text from outside, bounded and on one line."""
-    return "".join(c for c in value if c.isprintable())[:200] if isinstance(value, str) else ""
-
-
 def _text(said: Mapping[str, object], name: str) -> str:
     value = said.get(name)
     if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 1024:
         raise LoginRefused("provider-failed", f"GitHub gave no {name} that can be used")
     return value
-
-
-def _whole(value: object, usual: int, *, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        return usual
-    return min(value, most)

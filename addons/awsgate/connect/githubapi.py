@@ -26,14 +26,13 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from awsgate.connect.fetching import TooMuch, answering, body_of, is_compressed
 from awsgate.connect.ways import LoginRefused
 from awsgate.policy.connectors import GithubSpec
 
 PER_PAGE = 100  # the most that GitHub gives
 MAX_PAGES = 50
 MAX_ANSWER_BYTES = 4 * 1024**2  # a page of 100 teams is some 300 kB
-_STEP_S = 10.0
-_WHOLE_S = 20.0
 _DROPPING_S = 3.0
 _GHE_COM = re.compile(r"https://[a-z0-9-]+\.ghe\.com", re.IGNORECASE)
 _API_HEADERS = {
@@ -108,7 +107,7 @@ class GithubApi:
 
     async def post(self, url: str, form: Mapping[str, str]) -> Reply:
         """Post to one of the OAuth endpoints. Raises ``LoginRefused`` if nothing answers."""
-        return await self._ask("POST", url, _OAUTH_HEADERS, data=dict(form))
+        return await self._ask("POST", url, _OAUTH_HEADERS, form)
 
     async def get(self, path_or_url: str, token: str) -> Reply:
         """Ask the API in the name of whom a token is of. Raises ``LoginRefused``."""
@@ -140,20 +139,19 @@ class GithubApi:
                 await (await self._http.send(request, stream=True)).aclose()
 
     async def _ask(
-        self, method: str, url: str, headers: Mapping[str, str], data: dict[str, str] | None = None
+        self,
+        method: str,
+        url: str,
+        headers: Mapping[str, str],
+        form: Mapping[str, str] | None = None,
     ) -> Reply:
         try:
-            async with asyncio.timeout(_WHOLE_S):
-                request = self._http.build_request(
-                    method, url, headers=dict(headers), data=data, timeout=httpx.Timeout(_STEP_S)
-                )
-                # One client serves all who log in: what one was given is not for the next.
-                request.headers.pop("cookie", None)
-                answer = await self._http.send(request, stream=True, follow_redirects=False)
-                try:
-                    body = await _body_of(answer, url)
-                finally:
-                    await answer.aclose()
+            async with answering(self._http, method, url, headers, form) as answer:
+                if is_compressed(answer):
+                    raise failed(url, "compresses its answer, unasked")
+                body = await body_of(answer, MAX_ANSWER_BYTES)
+        except TooMuch as exc:
+            raise failed(url, f"gave an answer that is {exc}") from None
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
             raise failed(url, f"did not answer ({type(exc).__name__})") from None
         try:
@@ -174,17 +172,6 @@ def failed(url: str, what: str, *, hint: str = "") -> LoginRefused:
         f"GitHub ({parts.netloc}{parts.path}) {what}",
         hint=hint or "try again; if it stays so, the gateway's operator has to look",
     )
-
-
-async def _body_of(answer: httpx.Response, url: str) -> bytes:
-    if answer.headers.get("content-encoding", "identity") != "identity":
-        raise failed(url, "compresses its answer, unasked")
-    body = bytearray()
-    async for part in answer.aiter_raw():
-        body += part
-        if len(body) > MAX_ANSWER_BYTES:
-            raise failed(url, "gave an answer that is too large")
-    return bytes(body)
 
 
 def _is_within(url: str, api: str) -> bool:

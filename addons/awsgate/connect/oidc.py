@@ -10,7 +10,6 @@ the same subject, give the user's name, the roles and the traits.
 
 from __future__ import annotations
 
-import hmac
 import re
 import secrets
 import time
@@ -22,7 +21,6 @@ from urllib.parse import quote_plus
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
-from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from awsgate.connect.claims import flat
 from awsgate.connect.fetching import Answer, Fetcher, Remembered
@@ -39,6 +37,16 @@ from awsgate.connect.idtoken import (
     parse_token,
 )
 from awsgate.connect.keyfile import key_set_in
+from awsgate.connect.oauth import (
+    DEVICE_GRANT,
+    USUAL_INTERVAL_S,
+    challenge_of,
+    check_state,
+    error_in,
+    new_verifier,
+    printable,
+    whole,
+)
 from awsgate.connect.person import identity_of
 from awsgate.connect.secrets import FILE_PREFIX, secret_text
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
@@ -46,11 +54,8 @@ from awsgate.login import Identity
 from awsgate.policy.connectors import Oidc
 
 _DISCOVERY = "/.well-known/openid-configuration"
-_DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
-_USUAL_INTERVAL_S = 5  # RFC 8628, where the provider says nothing
 _LONGEST_CODE_S = 1800
 _EMAIL, _VERIFIED = "email", "email_verified"
-_SLUG = re.compile(r"[a-z0-9_.-]{1,64}")
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -97,7 +102,7 @@ class OidcConnector:
         memory = {
             "state": state,
             "nonce": secrets.token_urlsafe(32),
-            "verifier": _new_verifier(),
+            "verifier": new_verifier(),
             "redirect_url": redirect_url,
         }
         url = prepare_grant_uri(
@@ -108,7 +113,7 @@ class OidcConnector:
             scope=self._scope(),
             state=state,
             nonce=memory["nonce"],
-            **_challenge_of(memory["verifier"]),
+            **challenge_of(memory["verifier"]),
             prompt=spec.prompt or None,
             acr_values=spec.acr_values or None,
             max_age=None if spec.max_age_s is None else str(spec.max_age_s),
@@ -117,13 +122,7 @@ class OidcConnector:
 
     async def finish(self, answer: Mapping[str, str], memory: Mapping[str, str]) -> Identity:
         """Give who came back from the provider. Raises ``LoginRefused``."""
-        state = answer.get("state", "").encode("utf-8", "replace")
-        if not hmac.compare_digest(state, memory["state"].encode()):
-            raise LoginRefused(
-                "wrong-state",
-                "this answer is not of the login that began here",
-                hint="log in again",
-            )
+        check_state(answer, memory)
         provider = await self._provider.get()
         self._check_sender(provider, answer)
         if "error" in answer:
@@ -152,9 +151,9 @@ class OidcConnector:
                 "unsupported", "this provider has no device login", hint="log in with a browser"
             )
         endpoint = self._endpoint(provider, "device_authorization_endpoint")
-        verifier = _new_verifier()
+        verifier = new_verifier()
         # RFC 8628 has no PKCE; Keycloak asks for it, and others ignore what they do not know.
-        form = {"scope": self._scope(), **_challenge_of(verifier)}
+        form = {"scope": self._scope(), **challenge_of(verifier)}
         answer = await self._post(provider, endpoint, form)
         if answer.status != 200:
             raise _refusal_of(answer.content)
@@ -163,21 +162,21 @@ class OidcConnector:
         where = said.get("verification_uri", said.get("verification_url"))
         complete = said.get("verification_uri_complete")
         return DeviceCode(
-            user_code=_printable(said, "user_code"),
+            user_code=_text(said, "user_code"),
             verification_uri=self._fetcher.checked(where, "verification_uri"),
             verification_uri_complete=(
                 self._fetcher.checked(complete, "verification_uri_complete") if complete else ""
             ),
-            interval_s=_whole(said.get("interval"), _USUAL_INTERVAL_S, most=60),
-            expires_in_s=_whole(said.get("expires_in"), 300, most=_LONGEST_CODE_S),
-            memory={"device_code": _printable(said, "device_code"), "verifier": verifier},
+            interval_s=whole(said.get("interval"), USUAL_INTERVAL_S, most=60),
+            expires_in_s=whole(said.get("expires_in"), 300, most=_LONGEST_CODE_S),
+            memory={"device_code": _text(said, "device_code"), "verifier": verifier},
         )
 
     async def poll_device(self, memory: Mapping[str, str]) -> Identity:
         """Give who typed the code. Raises ``Pending`` or ``LoginRefused``."""
         provider = await self._provider.get()
         form = {
-            "grant_type": _DEVICE_GRANT,
+            "grant_type": DEVICE_GRANT,
             "device_code": memory["device_code"],
             "code_verifier": memory["verifier"],
         }
@@ -322,16 +321,6 @@ class OidcConnector:
             )
 
 
-def _new_verifier() -> str:
-    return secrets.token_urlsafe(48)
-
-
-def _challenge_of(verifier: str) -> dict[str, str]:
-    """Give the parameters of PKCE (RFC 7636)."""
-    challenge = cast(str, create_s256_code_challenge(verifier))
-    return {"code_challenge": challenge, "code_challenge_method": "S256"}
-
-
 def _together(said: Claims, claims: Claims) -> Claims:
     """Give userinfo's claims and the token's, which go before them.
 
@@ -345,24 +334,15 @@ def _together(said: Claims, claims: Claims) -> Claims:
 
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:
-    """Give the refusal for an OAuth error. Its text comes from outside: bounded, printable."""
-    error = said.get("error")
-    slug = error if isinstance(error, str) and _SLUG.fullmatch(error) else "unknown error"
-    about = said.get("error_description")
-    text = "".join(c for c in about if c.isprintable())[:200] if isinstance(about, str) else ""
+    """Give the refusal for an OAuth error."""
+    slug, text = error_in(said), printable(said.get("error_description"))
     reasons = {"access_denied": "denied", "expired_token": "expired", "invalid_grant": "code-used"}
     words = f"the provider refused the login: {slug}" + (f" ({text})" if text else "")
     return LoginRefused(reasons.get(slug, "provider-refused"), words, hint="log in again")
 
 
-def _printable(said: Mapping[str, object], name: str) -> str:
+def _text(said: Mapping[str, object], name: str) -> str:
     value = said.get(name)
     if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 4096:
         raise LoginRefused("provider-failed", f"the provider gave no {name} that can be used")
     return value
-
-
-def _whole(value: object, usual: int, *, most: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        return usual
-    return min(value, most)

@@ -52,7 +52,6 @@ from awsgate.connect.samlassertion import (
 )
 from awsgate.connect.samlform import (
     DSIG_MORE,
-    MAX_BYTES,
     SAML,
     SAMLP,
     Answer,
@@ -72,7 +71,6 @@ from awsgate.policy.fields import is_name
 from awsgate.policy.rolemapping import roles_by_claims
 
 MAX_RELAY_STATE_BYTES = 80  # SAML bindings, section 3.4.3
-MAX_FORM_CHARS = MAX_BYTES * 2
 _THREADS = 2
 _MAX_WAITING = 32
 _MAX_REMEMBERED = 100_000

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from awsgate.connect.fetching import Remembered
+from awsgate.connect.fetching import Remembered, TooMuch, answering, body_of
 from awsgate.connect.samlmetadata import (
     MAX_METADATA_BYTES,
     Provider,
@@ -25,8 +25,6 @@ from awsgate.errors import SetupError
 from awsgate.policy.connectors import SamlSpec
 
 _FILE = "file://"
-_STEP_S = 10.0
-_WHOLE_S = 20.0
 
 
 class ProviderSource:
@@ -75,24 +73,14 @@ class ProviderSource:
         return read_metadata(text, issuer=self._spec.issuer, now=self._clock())
 
     async def _fetch(self, url: str) -> bytes:
-        # No redirects: https must not end in plain HTTP.
-        request = self._http.build_request(
-            "GET", url, headers={"accept-encoding": "identity"}, timeout=httpx.Timeout(_STEP_S)
-        )
-        request.headers.pop("cookie", None)
-        async with asyncio.timeout(_WHOLE_S):
-            answer = await self._http.send(request, stream=True, follow_redirects=False)
-            try:
+        headers = {"accept-encoding": "identity"}
+        try:
+            async with answering(self._http, "GET", url, headers) as answer:
                 if answer.status_code != 200:
                     raise ValueError(f"its URL answered with status {answer.status_code}")
-                body = bytearray()
-                async for part in answer.aiter_raw():
-                    body += part
-                    if len(body) > MAX_METADATA_BYTES:
-                        raise ValueError(f"it is longer than {MAX_METADATA_BYTES} bytes")
-                return bytes(body)
-            finally:
-                await answer.aclose()
+                return await body_of(answer, MAX_METADATA_BYTES)
+        except TooMuch:
+            raise ValueError(f"it is longer than {MAX_METADATA_BYTES} bytes") from None
 
 
 def _file(text: str) -> bytes:

@@ -21,7 +21,6 @@ from awsgate.policy.decide import (
     denied_by,
     grantable_roles,
     may_be,
-    restricts_resources,
 )
 from awsgate.policy.parse import parse_policy
 from awsgate.policy.resources import (
@@ -59,7 +58,6 @@ __all__ = [
     "max_ttl_s",
     "may_be",
     "parse_policy",
-    "restricts_resources",
     "ttl_limit",
     "verdicts",
 ]

@@ -16,7 +16,7 @@ from enum import StrEnum
 
 from awsgate.policy.fields import same_name
 from awsgate.policy.grants import Grant
-from awsgate.policy.requests import Terms, outcome
+from awsgate.policy.requests import Terms, Thresholds, outcome
 
 PENDING_S = 24 * 3600
 """How long an answer may take."""
@@ -64,7 +64,7 @@ class AccessRequest:
     asked_at: int
     expires_at: int
     """Until when it may be answered."""
-    thresholds: tuple[tuple[int, int], ...]
+    thresholds: Thresholds
     suggested: tuple[str, ...] = ()
     state: State = State.PENDING
     """As it is kept: see ``state_at``."""
@@ -149,8 +149,7 @@ def reviewed(request: AccessRequest, review: Review) -> AccessRequest:
     if any(same_person(review.reviewer, one.reviewer) for one in request.reviews):
         raise NotNow(f"{review.reviewer} has reviewed the request {request.id} already")
     reviews = (*request.reviews, review)
-    terms = Terms(request.thresholds, request.duration_s, reason_required=False)
-    found = outcome(terms, _verdicts(reviews))
+    found = outcome(request.thresholds, _verdicts(reviews))
     if found is None:
         return replace(request, reviews=reviews)
     if not found:

@@ -26,11 +26,11 @@ from awsgate.policy.fields import (
     Version,
     empty,
     freeze,
-    label_value,
     not_empty,
 )
 from awsgate.policy.model import Model
 from awsgate.policy.resources import Metadata
+from awsgate.policy.valuepattern import value_pattern
 
 
 def _one_or_more(value: object) -> object:
@@ -41,7 +41,7 @@ RedirectUrls = Annotated[
     tuple[ProviderUrl, ...],
     BeforeValidator(_one_or_more, json_schema_input_type=str | tuple[str, ...]),
 ]
-ValuePattern = Annotated[Quoted, AfterValidator(label_value)]
+ValuePattern = Annotated[Quoted, AfterValidator(value_pattern)]
 """Exact, or with ``*``, or ``^a regular expression$``; its groups are ``$1`` in the roles."""
 GivenRoles = Annotated[tuple[Name, ...], not_empty]
 

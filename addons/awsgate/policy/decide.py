@@ -164,15 +164,6 @@ def _on_call(
     return nearest or _OnCall(NO_CALL, "")
 
 
-def restricts_resources(policy: Policy, user: str) -> bool:
-    """True if a role of ``user`` looks at resources, so that they must be known."""
-    who = policy.users.get(user)
-    return who is not None and any(
-        role.spec.allow.aws_resources or role.spec.deny.aws_resources
-        for role in roles_of(policy, who)
-    )
-
-
 def denied_by(
     policy: Policy, *, user: str, app: str, role_arn: str, call: CallFacts | None = None
 ) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Annotated, Any
 from unicodedata import normalize
@@ -92,6 +93,7 @@ def partition_of_uri(uri: str) -> str:
     return _CONSOLES.get(_suffix(host) or "", "")
 
 
+@lru_cache(maxsize=4096)
 def label_pattern(value: str) -> re.Pattern[str]:
     """Compile a label's value: ``^...$`` is a regular expression, ``*`` any run.
 
@@ -169,7 +171,7 @@ def _as_list(value: object) -> object:
 
 
 def label_value(value: str) -> str:
-    """Check a label's value, or a pattern like one."""
+    """Check a label's value."""
     _text(value)
     if parse_template(value) is None:
         try:

@@ -18,6 +18,8 @@ class LockBook(tuple[Lock, ...]):
     Immutable. By name, so that it does not matter in which order they were read.
     """
 
+    roles: frozenset[str | None]
+    """Roles under which a lock is found: a session may have thousands, and most books none."""
     _index: dict[_Key, list[int]]
 
     def __new__(cls, locks: Iterable[Lock] = ()) -> LockBook:
@@ -26,6 +28,7 @@ class LockBook(tuple[Lock, ...]):
         book._index = defaultdict(list)
         for number, lock in enumerate(book):
             book._index[_narrowest(lock.spec.target)].append(number)
+        book.roles = frozenset(name for kind, name in book._index if kind == "role")
         return book
 
     def about(self, keys: Iterable[_Key]) -> Iterator[Lock]:
@@ -63,7 +66,7 @@ def lock_on(
         ("user", who),
         ("app", app),
         *(("aws_role_arn", arn) for arn in {role_arn, *came_by}),
-        *(("role", role) for role in set(roles)),
+        *(("role", role) for role in (book.roles.intersection(roles) if book.roles else ())),
     ]
     for lock in book.about(keys):
         target = lock.spec.target

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
-from re import Pattern
 
 from awsgate.policy.conditions import text_matches
 from awsgate.policy.fields import label_pattern
@@ -52,9 +50,4 @@ def _value_matches(value: str, label: str, expands_to: Callable[[str, str], bool
         return template.matches(label)
     if template is not None:
         return expands_to(value, label)
-    return _compiled(value).search(label) is not None
-
-
-@lru_cache(maxsize=4096)
-def _compiled(value: str) -> Pattern[str]:
-    return label_pattern(value)
+    return label_pattern(value).search(label) is not None

@@ -17,16 +17,15 @@ terms are those of the moment at which it was asked.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from awsgate.policy.fields import Name, Seconds, Text, label_value
+from awsgate.policy.fields import Name, Seconds, Text
 from awsgate.policy.model import Model, PositiveInt
+from awsgate.policy.valuepattern import fit_of, value_pattern
 
 if TYPE_CHECKING:
     from awsgate.policy.rules import RoleSpec
@@ -35,7 +34,7 @@ DEFAULT_DURATION_S = 4 * 3600
 MAX_DURATION_S = 14 * 24 * 3600
 """The reference's longest."""
 
-RolePattern = Annotated[Name, AfterValidator(label_value)]
+RolePattern = Annotated[Name, AfterValidator(value_pattern)]
 
 
 class Threshold(Model):
@@ -70,12 +69,15 @@ class ReviewRequests(Model):
     roles: tuple[RolePattern, ...] = ()
 
 
+type Thresholds = tuple[tuple[int, int], ...]
+"""Pairs of approvals and denials; any of them decides."""
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """On what terms a role may be asked for."""
 
-    thresholds: tuple[tuple[int, int], ...]
-    """Pairs of approvals and denials; any of them decides."""
+    thresholds: Thresholds
     max_duration_s: int
     reason_required: bool
     prompt: str = ""
@@ -119,24 +121,17 @@ def may_review(rules: Iterable[RoleSpec], role: str) -> bool:
     )
 
 
-def outcome(terms: Terms, verdicts: Mapping[str, bool]) -> bool | None:
+def outcome(thresholds: Thresholds, verdicts: Mapping[str, bool]) -> bool | None:
     """Give what the reviewers' verdicts come to: True, False, or None for not yet.
 
     ``verdicts``: reviewer -> yes or no; each counts once. Where both would do, no wins.
     """
     yes = sum(verdicts.values())
     no = len(verdicts) - yes
-    if any(no >= deny for _, deny in terms.thresholds):
+    if any(no >= deny for _, deny in thresholds):
         return False
-    return True if any(yes >= approve for approve, _ in terms.thresholds) else None
+    return True if any(yes >= approve for approve, _ in thresholds) else None
 
 
 def _fits(patterns: Iterable[str], role: str) -> bool:
-    return any(_compiled(pattern).fullmatch(role) is not None for pattern in patterns)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> re.Pattern[str]:
-    if pattern.startswith("^") and pattern.endswith("$"):
-        return re.compile(pattern[1:-1], re.ASCII)
-    return re.compile(".*".join(map(re.escape, pattern.split("*"))), re.DOTALL)
+    return any(fit_of(pattern)(role) is not None for pattern in patterns)

@@ -16,19 +16,17 @@ gives nothing. What a provider sends is never read as a pattern.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache, partial
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import product
 from math import prod
-from typing import Any, Protocol
+from typing import Protocol
 
 from pydantic import BaseModel
 
 from awsgate.policy.connectors import TeamToRoles
 from awsgate.policy.resources import Policy
-from awsgate.policy.templates import Groups, expand_references, traits_in
+from awsgate.policy.templates import expand_references, traits_in
+from awsgate.policy.valuepattern import Found, fit_of
 
 MAX_ROLES = 64
 """Of one identity, so that a login fits in its token."""
@@ -109,9 +107,9 @@ def _texts(value: object) -> Iterator[str]:
 
 
 def _given(row: Row, claims: Values) -> Iterator[str]:
-    matches: list[list[_Found]] = []
+    matches: list[list[Found]] = []
     for name, pattern in row.wanted.items():
-        fit = _compiled(pattern)
+        fit = fit_of(pattern)
         values = (v for v in claims.get(name, ()) if len(v) <= _MAX_VALUE_CHARS)
         matches.append([found for v in values if (found := fit(v)) is not None])
         if not matches[-1]:
@@ -126,59 +124,3 @@ def _given(row: Row, claims: Values) -> Iterator[str]:
             found = next(with_groups, combination[0])
             if made := expand_references(role, found.groups):
                 yield made
-
-
-@dataclass(frozen=True, slots=True)
-class _Found:
-    """What a pattern found in a value that fits."""
-
-    groups: Groups
-    some: bool
-    """It has groups, beside the whole."""
-
-
-class _Parts(tuple[str, ...]):
-    """The whole, and what each ``*`` stands for."""
-
-    def __getitem__(self, key: Any, /) -> Any:
-        """Give one. Raises ``IndexError``, for a name too: these groups have none."""
-        if not isinstance(key, int):
-            raise IndexError(key)
-        return super().__getitem__(key)
-
-
-@lru_cache(maxsize=4096)
-def _compiled(pattern: str) -> Callable[[str], _Found | None]:
-    if not (pattern.startswith("^") and pattern.endswith("$")):
-        return partial(_fit_glob, tuple(pattern.split("*")))
-    expression = re.compile(pattern[1:-1], re.ASCII)
-
-    def fit(value: str) -> _Found | None:
-        match = expression.fullmatch(value)
-        return None if match is None else _Found(match, bool(expression.groups))
-
-    return fit
-
-
-def _fit_glob(texts: tuple[str, ...], value: str) -> _Found | None:
-    """Match ``texts``, with any run of characters between two of them.
-
-    Each run is as long as it can be, the first one first, as in a regular expression. From
-    the end on, so that it takes a look at each character: whoever chooses the value, and
-    all the world may, must not choose how long this takes.
-    """
-    first, *between = texts
-    if not between:
-        return _Found(_Parts((value,)), some=False) if value == first else None
-    last = between.pop()
-    start, end = len(first), len(value) - len(last)
-    if start > end or not value.startswith(first) or not value.endswith(last):
-        return None
-    runs: list[str] = []
-    for text in reversed(between):
-        at = value.rfind(text, start, end)
-        if at < 0:
-            return None
-        runs.append(value[at + len(text) : end])
-        end = at
-    return _Found(_Parts((value, value[start:end], *reversed(runs))), some=True)

@@ -23,10 +23,10 @@ from awsgate.policy.fields import (
     Text,
     empty,
     freeze,
-    label_value,
     not_empty,
 )
 from awsgate.policy.model import Model, PositiveInt
+from awsgate.policy.valuepattern import value_pattern
 
 MIN_ROTATE_BYTES = 64 * 1024
 
@@ -179,7 +179,7 @@ class Certificate(Model):
 class CertificateToRoles(Model):
     """Roles for whoever has a client certificate with a subject."""
 
-    subject: Annotated[Quoted, AfterValidator(label_value)]
+    subject: Annotated[Quoted, AfterValidator(value_pattern)]
     """Of the name in the certificate: exact, with ``*``, or ``^a regular expression$``, whose
     groups are ``$1`` in the roles."""
     roles: Annotated[tuple[Name, ...], not_empty]

@@ -41,12 +41,14 @@ class Standing:
 class Standings:
     """The standings that one policy gives, each found once: a request asks for one.
 
-    Bounded. A policy never changes; another one has others.
+    And what else a request asks of a user, who may have thousands of roles. Bounded. A
+    policy never changes; another one has others.
     """
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         self._found: dict[tuple[str, str, str], Standing] = {}
+        self._restricted: dict[str, bool] = {}
 
     def of(self, user: str, app: str, role_arn: str) -> Standing:
         """Give the standing of a user as a role in an app."""
@@ -56,6 +58,15 @@ class Standings:
             if len(self._found) >= MAX_STANDINGS:
                 self._found.clear()
             found = self._found[about] = standing_of(self._policy, user, app, role_arn)
+        return found
+
+    def restricts_resources(self, user: str) -> bool:
+        """True if a role of ``user`` looks at resources, so that they must be known."""
+        found = self._restricted.get(user)
+        if found is None:
+            if len(self._restricted) >= MAX_STANDINGS:
+                self._restricted.clear()
+            found = self._restricted[user] = _restricts_resources(self._policy, user)
         return found
 
 
@@ -72,6 +83,14 @@ def standing_of(policy: Policy, user: str, app: str, role_arn: str) -> Standing:
         on_calls=tuple(
             role for role in roles_of(policy, who) if is_there(role.spec.deny, who, what, role_arn)
         ),
+    )
+
+
+def _restricts_resources(policy: Policy, user: str) -> bool:
+    who = policy.users.get(user)
+    return who is not None and any(
+        role.spec.allow.aws_resources or role.spec.deny.aws_resources
+        for role in roles_of(policy, who)
     )
 
 

@@ -45,8 +45,7 @@ def ttl_limit(
 
     ``login_ends_in_s`` is what is left of the login that asks; None: there is none.
     ``chained``: for keys of AWS's that cannot be renewed, fetched with a role's keys, as
-    for the console. Neither has a caller yet: logins (issue 6) and the console (issue 7)
-    will give them.
+    for the console.
     """
     roles = allowing_roles(policy, user, app, role_arn)
     if not roles:

@@ -24,7 +24,7 @@ from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
 from awsgate.policy import Lock, Policy, grantable_roles
 from awsgate.policy.fields import is_name, same_name
-from awsgate.policy.grants import NO_GRANTS, GrantBook, with_roles
+from awsgate.policy.grants import NO_GRANTS, GrantBook
 from awsgate.policy.locks import LockBook
 from awsgate.policy.rolemapping import traits_named
 from awsgate.policy.standing import roles_of
@@ -36,7 +36,7 @@ from awsgate.session import (
     mint,
     open_session,
 )
-from awsgate.standing import policy_with
+from awsgate.standing import policy_of
 from awsgate.web.attempts import MAX_LOGINS, LiveLogins
 from awsgate.web.choosing import Asked as Asked
 from awsgate.web.choosing import Caller as Caller
@@ -154,13 +154,12 @@ class Desk:
 
     def caller(self, login: Login) -> Caller:
         """Give a login with the policy in force as it is for it. Nothing is checked."""
-        policy = policy_with(self.policy, login.user, login.facts)
         more = self._granted().roles(login.user, login.facts.connector, self._clock())
-        return Caller(login, with_roles(policy, login.user, more))
+        return Caller(login, policy_of(self.policy, login.user, login.facts, more))
 
     def lasting(self, login: Login) -> Caller:
         """Give it without roles that were granted for a while: a console would outlast them."""
-        return Caller(login, policy_with(self.policy, login.user, login.facts))
+        return Caller(login, policy_of(self.policy, login.user, login.facts))
 
     def opened_ended(self, token: str) -> Login:
         """Give the login of a token that a lock may hold: whoever is shut out may log out."""
