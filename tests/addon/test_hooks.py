@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import timedelta
 
 import pytest
 from mitmproxy import flow as mflow
@@ -16,7 +18,8 @@ from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate
 from calls import ADMIN, READER, Call, minted
 from hooking import INVOKE, PUT, STREAMED, Rig, refusal_of
-from signers import value_of
+from signers import WHEN, value_of
+from tunnelrig import lock
 
 
 @pytest.mark.parametrize("call", [PUT, INVOKE], ids=["body streamed", "body read"])
@@ -228,3 +231,76 @@ async def test_calls_do_not_mix(rig: Rig) -> None:
     assert [is_stamped(flow.request) for flow in flows] == [n % 2 == 1 for n in range(20)]
     assert len(rig.sts.calls) == 1
     assert all(isinstance(flow.metadata[TRACE], Trace) for flow in flows)
+
+
+@pytest.mark.parametrize(
+    ("address", "secured", "plain_public", "served"),
+    [
+        ("127.0.0.1", False, False, True),
+        ("::1", False, False, True),
+        ("192.0.2.7", False, False, False),
+        ("2001:db8::7", False, False, False),
+        ("192.0.2.7", True, False, True),
+        ("192.0.2.7", False, True, True),
+    ],
+)
+def test_who_comes_in_plain_from_elsewhere_is_not_served(
+    rig: Rig, address: str, secured: bool, plain_public: bool, served: bool
+) -> None:
+    spec = rig.gateway.policy.gateway.model_copy(update={"plain_public": plain_public})
+    rig.gateway.policy = replace(rig.gateway.policy, gateway=spec)
+    rig.hooks.secured = secured
+    client = rig.flow(PUT).client_conn
+    client.peername = (address, 50000)
+
+    rig.hooks.client_connected(client)
+
+    assert (client.error is None) == served
+
+
+async def asking_sts(rig: Rig) -> tuple[http.HTTPFlow, Awaitable[None]]:
+    """Give a call that is decided and waits for its role's keys."""
+    flow = rig.flow(INVOKE)
+    assert rig.hooks.requestheaders(flow) is None
+    pending = rig.hooks.request(flow)
+    assert pending is not None
+    return flow, pending
+
+
+async def test_a_request_that_was_cut_while_sts_was_asked_goes_nowhere(rig: Rig) -> None:
+    flow, pending = await asking_sts(rig)
+    before = rig.gateway.gate
+    rig.gateway.take_locks(lock(user="alice"))
+    rig.hooks.cut_locked()
+    rig.gateway.gate = before  # the lock is gone again, and with it what it decides
+
+    await pending
+
+    assert refusal_of(flow)[1] == Code.LOCKED
+    assert not is_stamped(flow.request)
+
+
+async def test_a_request_whose_session_ended_while_sts_was_asked_goes_nowhere(rig: Rig) -> None:
+    flow, pending = await asking_sts(rig)
+    rig.hooks.clock = lambda: WHEN + timedelta(hours=12)
+
+    await pending
+
+    assert refusal_of(flow)[1] == Code.SESSION_EXPIRED
+    assert not is_stamped(flow.request)
+
+
+@pytest.mark.parametrize("call", [PUT, INVOKE], ids=["body streamed", "body read"])
+async def test_one_too_many_of_a_user_goes_nowhere(rig: Rig, call: Call) -> None:
+    spec = rig.gateway.policy.gateway
+    limits = spec.limits.model_copy(update={"max_requests_per_user": 1})
+    spec = spec.model_copy(update={"limits": limits})
+    rig.gateway.policy = replace(rig.gateway.policy, gateway=spec)
+    first, second = rig.flow(call), rig.flow(call)
+
+    await rig.pass_through(first)
+    await rig.pass_through(second)
+
+    assert is_stamped(first.request)
+    assert refusal_of(second)[1] == Code.THROTTLED
+    assert not is_stamped(second.request)
