@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from mitmproxy import flow as mflow
@@ -16,6 +17,7 @@ from awsgate.addon.record import TRACE, Trace
 from awsgate.addon.tripwire import is_stamped
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate
+from awsgate.outgoing import Hop
 from calls import ADMIN, READER, Call, minted
 from hooking import INVOKE, PUT, STREAMED, Rig, refusal_of
 from signers import WHEN, value_of
@@ -304,3 +306,74 @@ async def test_one_too_many_of_a_user_goes_nowhere(rig: Rig, call: Call) -> None
     assert is_stamped(first.request)
     assert refusal_of(second)[1] == Code.THROTTLED
     assert not is_stamped(second.request)
+
+
+async def upgraded(rig: Rig, *, left: timedelta = timedelta(minutes=1)) -> http.HTTPFlow:
+    """Give a WebSocket that was signed and is open, ``left`` before its session ends."""
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    trace = flow.metadata[TRACE]
+    trace.plan = replace(trace.planned, upgrade=True)
+    now = datetime.fromtimestamp(trace.review.session.expires_at, UTC) - left
+    rig.hooks.clock = lambda: now
+    flow.response = http.Response.make(101)
+    rig.hooks.responseheaders(flow)
+    rig.hooks.response(flow)
+    return flow
+
+
+async def test_a_websocket_is_cut_when_its_session_ends(rig: Rig) -> None:
+    cut: list[str] = []
+    rig.hooks.cut = cut.append
+    flow = await upgraded(rig, left=timedelta(seconds=0.1))
+    assert cut == []
+
+    await asyncio.sleep(0.3)
+
+    assert cut == [flow.client_conn.id]
+    rig.hooks.client_disconnected(flow.client_conn)
+    assert rig.records()[-1]["code"] == "session-expired"
+
+
+async def test_a_websocket_is_cut_once_the_policy_takes_the_role_away(rig: Rig) -> None:
+    cut: list[str] = []
+    rig.hooks.cut = cut.append
+    flow = await upgraded(rig)
+    rig.hooks.cut_locked()
+    assert cut == []
+    nobody = replace(rig.gateway.gate.policy, users={})
+    rig.gateway.gate = replace(rig.gateway.gate, policy=nobody)
+
+    rig.hooks.cut_locked()
+
+    assert cut == [flow.client_conn.id]
+    assert flow.metadata[TRACE].refusal.code is Code.DENIED
+
+
+async def test_what_comes_before_an_answer_ends_the_connection(rig: Rig) -> None:
+    """It was taken for the answer: the answer would go to the next request."""
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    flow.live, flow.response = True, http.Response.make(103)
+
+    rig.hooks.responseheaders(flow)
+
+    assert flow.error is not None
+    assert flow.error.msg == mflow.Error.KILLED_MESSAGE
+
+
+async def test_credentials_of_awss_do_not_go_to_the_gateway_ahead(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorise = Gate.authorise
+
+    def ahead(self: Gate, *args: Any) -> Any:
+        return replace(authorise(self, *args), hop=Hop("gateway/far", "alice", "console", False))
+
+    monkeypatch.setattr(Gate, "authorise", ahead)
+    flow = rig.flow(PUT)
+
+    await rig.pass_through(flow)  # STS answers, where the gateway ahead should have
+
+    assert refusal_of(flow)[1] == Code.GATEWAY_FAULT
+    assert not is_stamped(flow.request)
