@@ -17,7 +17,7 @@ class Alert:
     todo: str
 
 
-DENIED = 'awsgate_requests_total{decision="denied"}'
+REFUSED = 'awsgate_requests_total{decision="refused"}'
 ALERTS_TABLE = (
     Alert(
         "AwsgateDown",
@@ -69,9 +69,9 @@ ALERTS_TABLE = (
     ),
     Alert(
         "AwsgateManyRefusals",
-        f"sum by (job, user) (rate({DENIED}[10m]))"
+        f"sum by (job, user) (rate({REFUSED}[10m]))"
         " / sum by (job, user) (rate(awsgate_requests_total[10m])) > 0.5"
-        f" and sum by (job, user) (increase({DENIED}[10m])) > 50",
+        f" and sum by (job, user) (increase({REFUSED}[10m])) > 50",
         "10m",
         "warning",
         "more than half of what {{ $labels.user }} asks is refused",

@@ -72,7 +72,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "Refused",
             "percentunit",
             {
-                f'sum(rate(awsgate_requests_total{{job=~"$job", decision="denied"}}'
+                f'sum(rate(awsgate_requests_total{{job=~"$job", decision="refused"}}'
                 f"[$__rate_interval])) / sum(rate(awsgate_requests_total{JOB}"
                 "[$__rate_interval]))": "refused"
             },
@@ -143,7 +143,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         Panel(
             "Refused requests by user",
             "reqps",
-            {rate("awsgate_requests_total", "user", ', decision="denied"', top=10): "{{user}}"},
+            {rate("awsgate_requests_total", "user", ', decision="refused"', top=10): "{{user}}"},
         ),
         Panel(
             "Errors of AWS by service",

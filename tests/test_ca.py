@@ -437,6 +437,20 @@ def test_an_old_root_leaves_when_it_expires(ca: CertificateAuthority) -> None:
     assert len(certs_in(newest.root_cert)) == 1, "the second is as old as the first"
 
 
+def test_a_root_that_is_not_ours_is_not_handed_on(ca: CertificateAuthority) -> None:
+    key, name = ec.generate_private_key(ec.SECP256R1()), x509.Name([])
+    made = x509.CertificateBuilder().subject_name(name).issuer_name(name)
+    made = made.public_key(key.public_key()).serial_number(1)
+    made = made.not_valid_before(NOW).not_valid_after(NOW + timedelta(days=99))
+    theirs = made.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+    (ca.folder / "previous-ca-cert.pem").write_bytes(theirs)
+
+    again = ensure_ca(ca.folder, suffixes=SUFFIXES, now=NOW)
+
+    assert theirs not in again.root_cert.read_bytes()
+    assert theirs not in again.bundle.read_bytes()
+
+
 def test_a_leaked_ca_is_trusted_no_longer(ca: CertificateAuthority) -> None:
     rotate_ca(ca.folder, suffixes=SUFFIXES, now=NOW)
 

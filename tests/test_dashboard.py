@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 import yaml
+
+from awsgate.errors import Code
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,6 +53,25 @@ def test_a_metric_that_is_not_there_is_told(
 
     with pytest.raises(SystemExit, match="no such metric: awsgate_refusals_total"):
         builder.check()
+
+
+# What ``addon.record`` writes into audit lines and labels; of codes the refusals', and AWS's.
+COUNTED = {
+    "decision": r"allowed|refused",
+    "code": "|".join([r"5\.\.", *Code]),
+    "result": r"ok|hit|miss|refresh|denied|failed",
+}
+
+
+def test_what_is_picked_by_a_label_is_what_the_gateway_counts(builder: ModuleType) -> None:
+    rules = yaml.safe_load(builder.panels_as_rules())["groups"] + builder.alerts()["groups"]
+    exprs = " ".join(rule["expr"] for group in rules for rule in group["rules"])
+    picked = re.findall(r'(decision|code|result)=~?"([^"]*)"', exprs)
+
+    assert {label for label, _ in picked} == set(COUNTED)
+    for label, values in picked:
+        for value in values.split("|"):
+            assert re.fullmatch(COUNTED[label], value), f"nothing is counted as {label}={value}"
 
 
 def test_no_panel_lies_over_another() -> None:

@@ -165,6 +165,12 @@ def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:150])
 
 
+def _exchange(path: Path) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    encoding = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    path.write_bytes(key.private_bytes(*encoding, serialization.NoEncryption()))
+
+
 ANEW: dict[str, tuple[Callable[[Path], object], tuple[str, ...], timedelta, str]] = {
     "other names": (lambda _: None, ("gate.example.com",), timedelta(), "names changed"),
     "near its end": (lambda _: None, NAMES, timedelta(days=701), "near its end"),
@@ -172,6 +178,7 @@ ANEW: dict[str, tuple[Callable[[Path], object], tuple[str, ...], timedelta, str]
     "no key": (lambda f: (f / "gateway.key").unlink(), NAMES, timedelta(), "not whole"),
     "no certificate": (lambda f: (f / "gateway.pem").unlink(), NAMES, timedelta(), "not whole"),
     "key cut": (lambda f: _cut(f / "gateway.key"), NAMES, timedelta(), "damaged"),
+    "another key": (lambda f: _exchange(f / "gateway.key"), NAMES, timedelta(), "another's"),
     "certificate cut": (lambda f: _cut(f / "gateway.pem"), NAMES, timedelta(), "not whole"),
 }
 
@@ -329,6 +336,23 @@ def operators(
     (folder / "key.pem").write_bytes(key.private_bytes(*encoding, serialization.NoEncryption()))
     (folder / "key.pem").chmod(mode)
     return Certificate(cert_file=str(folder / "chain.pem"), key_file=str(folder / "key.pem"))
+
+
+def test_the_operators_root_is_trusted_no_longer_than_their_certificate_is_served(
+    folder: Path, tmp_path: Path
+) -> None:
+    given = operators(tmp_path / "own", "gate.example.com")
+    theirs = ensure_server_certificate(folder, (), given, now=NOW)
+    assert (folder / "gateway-root.pem").read_bytes() == theirs.root
+
+    ours = again(folder)
+
+    assert (folder / "gateway-root.pem").read_bytes() == ours.root
+
+
+def test_a_client_may_not_begin_anew_within_its_connection(own: ServerCertificate) -> None:
+    """In TLS 1.2 that costs the server much, and the client little."""
+    assert own.context().options & ssl.OP_NO_RENEGOTIATION
 
 
 @pytest.mark.parametrize("hosts", [("gate.example.com",), ("*.example.com",)])

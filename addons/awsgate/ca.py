@@ -34,9 +34,11 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from awsgate.certmaking import (
     GATEWAY_ROOT_NAME,
+    HARMLESS,
     WARN_BEFORE,
     builder,
     is_ours,
+    lasting,
     name_of,
     pem_of,
     pem_of_key,
@@ -54,7 +56,6 @@ BUNDLE_NAME = "ca-bundle.pem"
 ROOT_LIFE = timedelta(days=5 * 365)
 ISSUING_LIFE = timedelta(days=2 * 365)
 
-_HARMLESS = frozenset({"README.md", ".gitignore"})
 _ROTATE = "awsgate ca rotate"
 _NO_ADDRESSES = tuple(x509.IPAddress(ip_network(net)) for net in ("0.0.0.0/0", "::/0"))
 
@@ -99,7 +100,7 @@ def ensure_ca(folder: Path, *, suffixes: Sequence[str], now: datetime) -> Certif
     damaged or expired.
     """
     folder = folder.absolute()
-    private_folder(folder, harmless=_HARMLESS)
+    private_folder(folder, harmless=HARMLESS)
     with folder_lock(folder):
         raw = read_private(folder / CA_NAME)
         if raw is None:
@@ -120,7 +121,7 @@ def rotate_ca(
     Raises ``SetupError`` as ``ensure_ca`` does, but an expired CA is replaced.
     """
     folder = folder.absolute()
-    private_folder(folder, harmless=_HARMLESS)
+    private_folder(folder, harmless=HARMLESS)
     with folder_lock(folder):
         raw = read_private(folder / CA_NAME)
         known = _previous_roots(folder, now)
@@ -297,7 +298,7 @@ def _previous_roots(folder: Path, now: datetime) -> list[x509.Certificate]:
         raise SetupError(
             f"{path} holds no certificates", hint=f"rm {path} ends the trust in the old CA"
         ) from None
-    return [cert for cert in certs if is_ours(cert) and now < cert.not_valid_after_utc]
+    return lasting(certs, now)
 
 
 def _system_roots() -> bytes:

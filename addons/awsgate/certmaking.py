@@ -22,6 +22,8 @@ GATEWAY_ROOT_NAME = "gateway-root.pem"
 """The root of the gateway's own certificate: it joins what clients are given to trust."""
 WARN_BEFORE = timedelta(days=30)
 BACKDATE = timedelta(days=2)  # mitmproxy's own figure
+HARMLESS = frozenset({"README.md", ".gitignore"})
+"""What a checkout has in the folder of the certificates (``paths.private_folder``)."""
 
 
 def builder(
@@ -80,6 +82,11 @@ def is_ours(cert: x509.Certificate) -> bool:
     """True if a gateway made it, or somebody who says so: no proof of anything."""
     owner = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
     return [attribute.value for attribute in owner] == [ORGANIZATION]
+
+
+def lasting(certs: Iterable[x509.Certificate], now: datetime) -> list[x509.Certificate]:
+    """Give those of a file of roots that may stay in it: ours, and not ended."""
+    return [cert for cert in certs if is_ours(cert) and now < cert.not_valid_after_utc]
 
 
 def update(path: Path, content: bytes) -> None:

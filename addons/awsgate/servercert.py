@@ -38,9 +38,10 @@ from awsgate.address import host_of
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.certmaking import (
     GATEWAY_ROOT_NAME,
+    HARMLESS,
     WARN_BEFORE,
     builder,
-    is_ours,
+    lasting,
     name_of,
     pem_of,
     pem_of_key,
@@ -57,7 +58,6 @@ MAGIC_HOST = "awsgate.internal"
 ALWAYS = (MAGIC_HOST, "localhost", "127.0.0.1", "::1")
 LIFE = timedelta(days=2 * 365)  # some clients take no certificate of more than 825 days
 _MOST_PREVIOUS = 4
-_HARMLESS = frozenset({"README.md", ".gitignore"})
 _LABEL = r"[a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?"
 _HOST = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(\.{_LABEL})*")
 
@@ -133,7 +133,7 @@ def ensure_server_certificate(
     """
     folder = folder.absolute()
     wanted = _wanted(names)
-    private_folder(folder, harmless=_HARMLESS)
+    private_folder(folder, harmless=HARMLESS)
     with folder_lock(folder):
         if own is not None:
             found = _operators(own, names, now)
@@ -153,7 +153,7 @@ def renew_server_certificate(folder: Path, *, now: datetime) -> ServerCertificat
     The old root stays among those to trust, as ``ca.rotate_ca`` has it.
     """
     folder = folder.absolute()
-    private_folder(folder, harmless=_HARMLESS)
+    private_folder(folder, harmless=HARMLESS)
     with folder_lock(folder):
         chain = _certificates(folder / CERT_NAME)
         if not chain:
@@ -270,11 +270,7 @@ def _made(folder: Path, names: Sequence[str], now: datetime, *, why: str) -> Ser
 def _publish(folder: Path, root: x509.Certificate, now: datetime) -> None:
     """Write the roots that clients trust: this one, then those before it."""
     path = folder / GATEWAY_ROOT_NAME
-    before = [
-        cert
-        for cert in _certificates(path)
-        if cert != root and is_ours(cert) and now < cert.not_valid_after_utc
-    ]
+    before = [cert for cert in lasting(_certificates(path), now) if cert != root]
     update(path, pem_of([root, *before[:_MOST_PREVIOUS]]))
 
 

@@ -198,11 +198,7 @@ class StsAssumer:
 
     def method(self, profile: str) -> str:
         """Give how botocore came by the credentials of a profile, in its words. Empty: none."""
-        try:
-            found = self._base(profile).session.get_credentials()
-        except BotoCoreError:
-            self._forget(profile)
-            return ""
+        found = self._own_credentials(profile)
         return "" if found is None else str(found.method)
 
     def chains(self, account: str) -> bool:
@@ -211,12 +207,7 @@ class StsAssumer:
         AWS does not count the role of an instance as one ("role chaining"). No keys: False,
         since ``assume`` says so better.
         """
-        profile = self._profiles.get(account, self._profiles.get("*", ""))
-        try:
-            found = self._base(profile).session.get_credentials()
-        except BotoCoreError:
-            self._forget(profile)
-            return False
+        found = self._own_credentials(self._profile_for(account))
         return found is not None and bool(found.token) and found.method != "iam-role"
 
     def ask(
@@ -247,7 +238,7 @@ class StsAssumer:
         """Call AssumeRole. Blocks for up to half a minute. Raises ``Refusal``."""
         if request.handoff.faults:
             raise _incomplete(request)
-        profile = self._profiles.get(request.account, self._profiles.get("*", ""))
+        profile = self._profile_for(request.account)
         region = sts_region(request.region, request.partition, regional=self._regional)
         arguments = _handed_on(request.handoff)
         if request.external_id:
@@ -282,6 +273,16 @@ class StsAssumer:
             session_token=found["SessionToken"],
             expires_at=found["Expiration"].timestamp(),
         )
+
+    def _profile_for(self, account: str) -> str:
+        return self._profiles.get(account, self._profiles.get("*", ""))
+
+    def _own_credentials(self, profile: str) -> Any:
+        try:
+            return self._base(profile).session.get_credentials()
+        except BotoCoreError:
+            self._forget(profile)
+            return None
 
     def _base(self, profile: str) -> _Base:
         with self._lock:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from mitmproxy import flow as mflow
@@ -14,9 +17,11 @@ from awsgate.addon.record import TRACE, Trace
 from awsgate.addon.tripwire import is_stamped
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate
+from awsgate.outgoing import Hop
 from calls import ADMIN, READER, Call, minted
 from hooking import INVOKE, PUT, STREAMED, Rig, refusal_of
-from signers import value_of
+from signers import WHEN, value_of
+from tunnelrig import lock
 
 
 @pytest.mark.parametrize("call", [PUT, INVOKE], ids=["body streamed", "body read"])
@@ -228,3 +233,147 @@ async def test_calls_do_not_mix(rig: Rig) -> None:
     assert [is_stamped(flow.request) for flow in flows] == [n % 2 == 1 for n in range(20)]
     assert len(rig.sts.calls) == 1
     assert all(isinstance(flow.metadata[TRACE], Trace) for flow in flows)
+
+
+@pytest.mark.parametrize(
+    ("address", "secured", "plain_public", "served"),
+    [
+        ("127.0.0.1", False, False, True),
+        ("::1", False, False, True),
+        ("192.0.2.7", False, False, False),
+        ("2001:db8::7", False, False, False),
+        ("192.0.2.7", True, False, True),
+        ("192.0.2.7", False, True, True),
+    ],
+)
+def test_who_comes_in_plain_from_elsewhere_is_not_served(
+    rig: Rig, address: str, secured: bool, plain_public: bool, served: bool
+) -> None:
+    spec = rig.gateway.policy.gateway.model_copy(update={"plain_public": plain_public})
+    rig.gateway.policy = replace(rig.gateway.policy, gateway=spec)
+    rig.hooks.secured = secured
+    client = rig.flow(PUT).client_conn
+    client.peername = (address, 50000)
+
+    rig.hooks.client_connected(client)
+
+    assert (client.error is None) == served
+
+
+async def asking_sts(rig: Rig) -> tuple[http.HTTPFlow, Awaitable[None]]:
+    """Give a call that is decided and waits for its role's keys."""
+    flow = rig.flow(INVOKE)
+    assert rig.hooks.requestheaders(flow) is None
+    pending = rig.hooks.request(flow)
+    assert pending is not None
+    return flow, pending
+
+
+async def test_a_request_that_was_cut_while_sts_was_asked_goes_nowhere(rig: Rig) -> None:
+    flow, pending = await asking_sts(rig)
+    before = rig.gateway.gate
+    rig.gateway.take_locks(lock(user="alice"))
+    rig.hooks.cut_locked()
+    rig.gateway.gate = before  # the lock is gone again, and with it what it decides
+
+    await pending
+
+    assert refusal_of(flow)[1] == Code.LOCKED
+    assert not is_stamped(flow.request)
+
+
+async def test_a_request_whose_session_ended_while_sts_was_asked_goes_nowhere(rig: Rig) -> None:
+    flow, pending = await asking_sts(rig)
+    rig.hooks.clock = lambda: WHEN + timedelta(hours=12)
+
+    await pending
+
+    assert refusal_of(flow)[1] == Code.SESSION_EXPIRED
+    assert not is_stamped(flow.request)
+
+
+@pytest.mark.parametrize("call", [PUT, INVOKE], ids=["body streamed", "body read"])
+async def test_one_too_many_of_a_user_goes_nowhere(rig: Rig, call: Call) -> None:
+    spec = rig.gateway.policy.gateway
+    limits = spec.limits.model_copy(update={"max_requests_per_user": 1})
+    spec = spec.model_copy(update={"limits": limits})
+    rig.gateway.policy = replace(rig.gateway.policy, gateway=spec)
+    first, second = rig.flow(call), rig.flow(call)
+
+    await rig.pass_through(first)
+    await rig.pass_through(second)
+
+    assert is_stamped(first.request)
+    assert refusal_of(second)[1] == Code.THROTTLED
+    assert not is_stamped(second.request)
+
+
+async def upgraded(rig: Rig, *, left: timedelta = timedelta(minutes=1)) -> http.HTTPFlow:
+    """Give a WebSocket that was signed and is open, ``left`` before its session ends."""
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    trace = flow.metadata[TRACE]
+    trace.plan = replace(trace.planned, upgrade=True)
+    now = datetime.fromtimestamp(trace.review.session.expires_at, UTC) - left
+    rig.hooks.clock = lambda: now
+    flow.response = http.Response.make(101)
+    rig.hooks.responseheaders(flow)
+    rig.hooks.response(flow)
+    return flow
+
+
+async def test_a_websocket_is_cut_when_its_session_ends(rig: Rig) -> None:
+    cut: list[str] = []
+    rig.hooks.cut = cut.append
+    flow = await upgraded(rig, left=timedelta(seconds=0.1))
+    assert cut == []
+
+    await asyncio.sleep(0.3)
+
+    assert cut == [flow.client_conn.id]
+    rig.hooks.client_disconnected(flow.client_conn)
+    assert rig.records()[-1]["code"] == "session-expired"
+
+
+async def test_a_websocket_is_cut_once_the_policy_takes_the_role_away(rig: Rig) -> None:
+    cut: list[str] = []
+    rig.hooks.cut = cut.append
+    flow = await upgraded(rig)
+    rig.hooks.cut_locked()
+    assert cut == []
+    nobody = replace(rig.gateway.gate.policy, users={})
+    rig.gateway.gate = replace(rig.gateway.gate, policy=nobody)
+
+    rig.hooks.cut_locked()
+
+    assert cut == [flow.client_conn.id]
+    assert flow.metadata[TRACE].refusal.code is Code.DENIED
+
+
+async def test_what_comes_before_an_answer_ends_the_connection(rig: Rig) -> None:
+    """It was taken for the answer: the answer would go to the next request."""
+    flow = rig.flow(PUT)
+    await rig.pass_through(flow)
+    flow.live, flow.response = True, http.Response.make(103)
+
+    rig.hooks.responseheaders(flow)
+
+    assert flow.error is not None
+    assert flow.error.msg == mflow.Error.KILLED_MESSAGE
+
+
+async def test_credentials_of_awss_do_not_go_to_the_gateway_ahead(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authorise = Gate.authorise
+
+    def ahead(self: Gate, *args: Any) -> Any:
+        return replace(authorise(self, *args), hop=Hop("gateway/far", "alice", "console", False))
+
+    monkeypatch.setattr(Gate, "authorise", ahead)
+    flow = rig.flow(PUT)
+
+    await rig.pass_through(flow)  # STS answers, where the gateway ahead should have
+
+    assert refusal_of(flow)[1] == Code.GATEWAY_FAULT
+    assert not is_stamped(flow.request)

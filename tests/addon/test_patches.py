@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 from mitmproxy import http
+from mitmproxy.addonmanager import AddonManager
 from mitmproxy.proxy.layers.http import HttpStream
 
 from awsgate.addon import patches
@@ -123,6 +124,30 @@ def test_a_method_that_nobody_read_stays_and_is_reported(monkeypatch: pytest.Mon
 
     assert HttpStream.check_killed is before
     assert hasattr(HttpStream.check_body_size, "awsgate_patch"), "the others are in place"
+
+
+@pytest.mark.usefixtures("stock")
+def test_a_method_that_is_gone_is_reported_and_is_missed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(HttpStream, "check_killed")
+    monkeypatch.setattr(patches, "NEEDED", frozenset({"HttpStream.check_killed"}))
+
+    assert patches.unknown() == patches.unknown(patches.NEEDED) == ["HttpStream.check_killed"]
+    assert patches.install(FakeSpeaker()) == ["HttpStream.check_killed"]
+    assert not hasattr(HttpStream, "check_killed")
+
+
+@pytest.mark.usefixtures("stock")
+def test_a_method_that_is_gone_is_missed_where_it_was_read_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(AddonManager, "_iter_hooks")
+
+    assert patches.unknown() == ["mode_servers.ProxyConnectionHandler"]
+
+
+def test_what_is_in_place_is_not_missed(speaker: FakeSpeaker) -> None:
+    assert speaker is seat.speaker
+    assert patches.unknown() == []
 
 
 @pytest.mark.usefixtures("stock")

@@ -6,15 +6,17 @@ import time
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from mitmproxy import http
 
 from awsgate.addon import tripwire
-from awsgate.addon.tickets import MAX_ADDRESSES, MAX_OF_ONE, Ticket, TicketBook, waiting
+from awsgate.addon.tickets import CALLS, MAX_ADDRESSES, MAX_OF_ONE, Ticket, TicketBook, waiting
 from awsgate.errors import Code
 from awsgate.session import SessionKeys
 from hooking import refusal_of
-from tunnelrig import SSM, TunnelRig, asked, basic, connect, lock, password, session
+from tunnelrig import SSM, TunnelRig, asked, basic, connect, lock, password, session, set_spec
 
 OTHER = SessionKeys(bytes(range(1, 33)))
 
@@ -37,6 +39,32 @@ async def test_a_call_of_lately_opens_a_data_channel_from_its_address_alone(rig:
     assert rig.records()[-1]["user"] == "alice"
     assert refusal_of(await asked(rig, connect(address="192.0.2.8")))[0] == 407
     assert refusal_of(await asked(rig, connect("vault.corp.example")))[0] == 407
+
+
+def noted(rig: TunnelRig, *, action: str = "ssm:StartSession", status: int = 200) -> bool:
+    """Have a call of alice's answered; give whether it is kept."""
+    flow, call = connect(), SimpleNamespace(actions=(action,))
+    flow.response = http.Response.make(status)
+    review = SimpleNamespace(call=call, session=session())
+    rig.hooks.tunnelling.note(flow, SimpleNamespace(review=review))  # type: ignore[arg-type]
+    return bool(rig.hooks.tunnelling.tickets._book._by_address)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("action", sorted(CALLS))
+def test_a_call_that_leads_to_a_data_channel_is_kept(rig: TunnelRig, action: str) -> None:
+    assert noted(rig, action=action)
+
+
+def test_no_other_call_is_kept_nor_one_that_aws_refused(rig: TunnelRig) -> None:
+    assert not noted(rig, action="ssm:TerminateSession")
+    for status in (400, 403, 500):
+        assert not noted(rig, status=status)
+
+
+def test_where_anybody_may_open_tunnels_no_call_is_kept(rig: TunnelRig) -> None:
+    set_spec(rig)
+
+    assert not noted(rig)
 
 
 async def test_no_header_says_where_a_client_is(rig: TunnelRig) -> None:

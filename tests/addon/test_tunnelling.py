@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from awsgate.addon import tripwire, tunnelling
+from awsgate.audit import AuditUnavailable
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy.grants import Grant, GrantBook
@@ -322,3 +323,47 @@ async def test_a_reload_of_the_script_knows_whose_they_are(rig: TunnelRig) -> No
     assert rig.cut == [flow.client_conn.id]
     younger.client_disconnected(flow.client_conn)
     assert rig.records()[-1]["event"] == "tunnel.close"
+
+
+@pytest.mark.parametrize("limited", ["a user", "the control API"])
+async def test_a_reload_of_the_script_goes_on_counting(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch, limited: str
+) -> None:
+    set_spec(rig, tunnels={"callers": KNOWN}, limits={"max_tunnels_per_user": 1})
+    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 1)
+    rig.gateway.control_address = "127.0.0.1:9443"
+    to = (SSM, basic(session())) if limited == "a user" else ("awsgate.internal",)
+    assert (await asked(rig, connect(*to))).response is None
+    younger = type(rig.hooks)(rig.gateway, rig.wire, clock=lambda: WHEN)
+    younger.inherit(rig.hooks.leave())
+    rig.hooks = younger
+
+    assert refusal_of(await asked(rig, connect(*to))) == (503, Code.THROTTLED)
+
+
+async def test_a_tunnel_ends_with_its_session_after_a_reload_of_the_script(rig: TunnelRig) -> None:
+    flow = await asked(rig, connect(SSM, basic(session(age_s=3599))))
+    younger = type(rig.hooks)(rig.gateway, rig.wire, clock=lambda: WHEN)
+    cut: list[str] = []
+    younger.cut = cut.append
+    younger.inherit(rig.hooks.leave())
+
+    await asyncio.sleep(1.2)
+
+    assert (cut, rig.cut) == ([flow.client_conn.id], [])
+
+
+async def test_without_an_audit_no_tunnel_is_opened(
+    rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise AuditUnavailable("no space left")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(rig.gateway.audit), "write", full)
+        await asked(rig, connect(SSM, basic(session())))  # its line waits
+        second = await asked(rig, connect(SSM, basic(session())))
+
+    assert refusal_of(second) == (503, Code.GATEWAY_FAULT)
+    assert tripwire.ROUTED not in second.metadata
+    assert (await asked(rig, connect(SSM, basic(session())))).response is None

@@ -305,7 +305,7 @@ def _give_up(exc: SetupError) -> None:
 
 def _check_needed() -> None:
     """Refuse a mitmproxy in which a request could leave unproved. Raises ``SetupError``."""
-    missing = sorted(patches.missing())
+    missing = sorted(patches.unknown(patches.NEEDED))
     if missing:
         raise SetupError(
             f"this mitmproxy ({version('mitmproxy')}) is not one that awsgate knows: "

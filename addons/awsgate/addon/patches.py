@@ -35,7 +35,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -149,46 +149,42 @@ def install(speaker: Speaker) -> list[str]:
     """
     seat.speaker = speaker
     left_out = []
-    for owner, method, replacement in _PATCHES:
-        name = name_of(owner, method)
-        stock = getattr(owner, method, None)
-        if stock is None or getattr(stock, "awsgate_patch", False):
-            continue
+    for owner, method, replacement in _outstanding():
         if _is_known(owner, method):
-            setattr(owner, method, replacement(stock))
+            setattr(owner, method, replacement(getattr(owner, method)))
         else:
-            left_out.append(name)
+            left_out.append(name_of(owner, method))
     return left_out
 
 
-def unknown() -> list[str]:
+def unknown(among: Collection[str] = KNOWN) -> list[str]:
     """Give the names of the patches that ``install`` would leave out. Installs nothing."""
     return [
-        name_of(owner, method)
-        for owner, method, _ in _PATCHES
-        if hasattr(owner, method) and not _is_known(owner, method)
-    ]
-
-
-def missing() -> list[str]:
-    """Give the names of those that are ``NEEDED``, not in place, and would be left out."""
-    return [
         name
-        for owner, method, _ in _PATCHES
-        if (name := name_of(owner, method)) in NEEDED
-        and not getattr(getattr(owner, method, None), "awsgate_patch", False)
-        and not _is_known(owner, method)
+        for owner, method, _ in _outstanding()
+        if (name := name_of(owner, method)) in among and not _is_known(owner, method)
     ]
+
+
+def _outstanding() -> Iterator[Patch]:
+    """Give the patches that are not in place."""
+    for owner, method, replacement in _PATCHES:
+        if not getattr(getattr(owner, method, None), "awsgate_patch", False):
+            yield owner, method, replacement
 
 
 def _is_known(owner: Owner, method: str) -> bool:
     try:
         return fingerprint(owner, method) in KNOWN[name_of(owner, method)]
+    except AttributeError:  # there is no such method any more
+        return False
     except (OSError, TypeError):  # no source at hand: a frozen or stripped install
         return False
 
 
-_PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
+Patch = tuple[Owner, str, Callable[[Any], Any]]
+
+_PATCHES: tuple[Patch, ...] = (
     (HttpStream, "check_killed", patched.respond_early),
     (HttpStream, "check_body_size", patched.bound_buffered_body),
     (HttpStream, "handle_protocol_error", patched.speak_aws),
@@ -206,7 +202,7 @@ _PATCHES: tuple[tuple[Owner, str, Callable[[Any], Any]], ...] = (
     (ConnectionHandler, "close_connection", patched_bounds.close_for_certain),
     (next_layer, "parse_client_hello", patched_bounds.bound_client_hello),
     (mode_servers, "ProxyConnectionHandler", inplace.call_in_place),
-    (http.MessageData, "__post_init__", inplace.believe_types),
+    *([(http.MessageData, "__post_init__", inplace.believe_types)] if __debug__ else ()),
 )
 
 __all__ = [
@@ -216,6 +212,5 @@ __all__ = [
     "Speaker",
     "fingerprint",
     "install",
-    "missing",
     "unknown",
 ]

@@ -145,18 +145,17 @@ class Recorder:
         self._write(record)
         found, metrics = trace.review.endpoint, self.gateway.metrics
         session, decision = trace.review.session, trace.review.decision
-        user = session.user if session is not None else ""
         if session is not None and session.login is not None and not session.login.of_policy:
-            metrics.know_login(user)
+            metrics.know_login(session.user)
         metrics.request_done(
-            user=user,
+            user=record.user,
             role=decision.role_arn if decision is not None and decision.allowed else "",
             service=found.service if found is not None else "",
             region=_region(trace.review),
             decision=record.decision,
-            code=_code(trace) or str(_status(flow)),
+            code=record.code or str(record.status),
             # What was not proved can name any action: junk would fill the label.
-            action=_action(trace.review).partition(" ")[0] if trace.plan is not None else "",
+            action=record.action.partition(" ")[0] if trace.plan is not None else "",
             seconds=elapsed,
             overhead_seconds=trace.overhead_s,
             bytes_in=record.bytes_in,
@@ -164,8 +163,8 @@ class Recorder:
         )
         if session is not None:
             self.gateway.usage.moved(session.id, record.bytes_in + record.bytes_out)
-        if code := _code(trace):
-            metrics.refused(code)
+        if record.code:
+            metrics.refused(record.code)
 
     def opened_websocket(self, flow: http.HTTPFlow, trace: Trace, now: datetime) -> None:
         """Record a WebSocket that AWS opened; its ``request`` line follows at its end."""

@@ -185,28 +185,25 @@ class Tunnelling:
         found = await self.tickets.of(address)
         oldest = time() - self.gateway.policy.gateway.tunnels.recent
         callers: dict[int, TunnelCaller] = {}
-        shut_out: dict[int, TunnelCaller] = {}
+        let_in: set[int] = set()
         refusal: Refusal | None = None
         for ticket in found:
             if ticket.at < oldest:
                 continue
             try:
-                caller = self._opened(ticket.key_id, ticket.password)
-                shut_out[ticket.number] = caller
+                caller = callers[ticket.number] = self._opened(ticket.key_id, ticket.password)
                 self._check(caller)
+                let_in.add(ticket.number)
             except Refusal as exc:
                 refusal = exc
-                continue
-            callers[ticket.number] = shut_out.pop(ticket.number)
-        meant = waiting(ticket for ticket in found if ticket.number in callers)
+        meant = waiting(ticket for ticket in found if ticket.number in let_in)
         if not meant:
             if refusal is not None:
                 raise refusal
             return None
         # Whoever is shut out counts too: else theirs would open in the name of the others.
-        everybody = {**shut_out, **callers}
-        all_waiting = waiting(ticket for ticket in found if ticket.number in everybody)
-        if len({everybody[ticket.number].user for ticket in (*meant, *all_waiting)}) > 1:
+        of_all = waiting(ticket for ticket in found if ticket.number in callers)
+        if len({callers[ticket.number].user for ticket in (*meant, *of_all)}) > 1:
             raise Refusal(
                 Code.NOT_SIGNED,
                 "several users at this address have just started a session, and it is not clear "

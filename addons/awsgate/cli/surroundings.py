@@ -14,12 +14,11 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from awsgate.address import host_of, is_loopback, proxy_address, reachable, split
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.ca import CA_NAME, CERT_NAME
-from awsgate.certmaking import ORGANIZATION
+from awsgate.certmaking import is_ours
 from awsgate.cli.granted import grants_here
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.seenlogin import SeenLogin, look_at
@@ -342,15 +341,10 @@ def _ends(file: Path) -> datetime | None:
     try:
         raw = read_private(file) if file.name == CA_NAME else file.read_bytes()
         found = x509.load_pem_x509_certificates((raw or b"")[:_MAX_CA_BYTES])
-        ours = [c.not_valid_after_utc for c in found if _is_ours(c)]
+        ours = [c.not_valid_after_utc for c in found if is_ours(c)]
     except (OSError, ValueError, SetupError):
         return None
     return min(ours, default=None)
-
-
-def _is_ours(cert: x509.Certificate) -> bool:
-    names = cert.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
-    return [name.value for name in names] == [ORGANIZATION]
 
 
 def _locks(seen: Seen, state: Path, policy: Policy | None, now: datetime) -> list[LockBook]:
