@@ -23,22 +23,28 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from awsgate.controlanswers import (
-    ControlError as ControlError,
-)
+from awsgate.controlanswers import ControlError as ControlError
 from awsgate.controlanswers import IssuedAnswer as IssuedAnswer
 from awsgate.controlanswers import LoginAnswer as LoginAnswer
 from awsgate.controlanswers import issued_of, login_of, object_of, text_of
-from awsgate.errors import SetupError
+from awsgate.errors import Code, SetupError
+from awsgate.paths import read_private
 from awsgate.version import __version__
 
 TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 8 << 20  # a bundle holds the roots of a whole system
 PIN_PREFIX = "sha256:"
+LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
+"""Codes that say that the login itself is no good."""
 
 
 class GatewayAway(SetupError):
     """Nothing answers where the gateway should be, or something that it is not."""
+
+
+def login_is_over(no: ControlError) -> bool:
+    """True if the gateway does not take the login any more, whatever was asked."""
+    return no.status == 401 or no.code in LOGIN_OVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,15 @@ def roots_in(pem: bytes) -> list[Root]:
         pin = PIN_PREFIX + hashlib.sha256(key).hexdigest()
         found.append(Root(cert.public_bytes(Encoding.PEM).decode("ascii"), pin))
     return found
+
+
+def root_in(path: Path, pin: str) -> Root | None:
+    """Give the root of that pin out of a file of ours; None: it does not hold it."""
+    try:
+        found = roots_in(read_private(path) or b"")
+    except ValueError:
+        return None
+    return next((root for root in found if root.pin == pin), None)
 
 
 def trusted_root(url: str, pin: str = "") -> Root:

@@ -12,9 +12,9 @@ import typer
 
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import GatewayOption
-from awsgate.cli.remote import LOGIN_OVER, root_of
+from awsgate.cli.remote import root_of
 from awsgate.cli.terminal import printable
-from awsgate.controlclient import ControlClient, ControlError
+from awsgate.controlclient import LOGIN_OVER, ControlClient, ControlError
 from awsgate.errors import Code, SetupError
 from awsgate.loginstore import Stored, forget, gateway_url, load, stored_gateways
 from awsgate.timestamps import utc_seconds

@@ -21,18 +21,15 @@ from awsgate.cli.no import No
 from awsgate.cli.terminal import columns
 from awsgate.cli.where import ended, login_at
 from awsgate.controlclient import ControlClient as ControlClient
-from awsgate.controlclient import ControlError, IssuedAnswer, Root, roots_in
+from awsgate.controlclient import ControlError, IssuedAnswer, Root, login_is_over, root_in
 from awsgate.errors import Code, SetupError
 from awsgate.loginstore import Stored, refresh
-from awsgate.paths import read_private
 from awsgate.variables import Keys
 
 if TYPE_CHECKING:
     from awsgate.cli.choice import Choice
 
 MAX_SHOWN = 40
-LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
-"""Codes that say that the login itself is no good."""
 
 
 def issue_remotely(wanted: Wanted) -> Issued:
@@ -130,17 +127,13 @@ def check_user(stored: Stored, user: str) -> None:
 
 def root_of(stored: Stored) -> Root:
     """Give the root that was trusted at login: of the file's the one with the pin."""
-    try:
-        found = roots_in(read_private(Path(stored.root_path)) or b"")
-    except ValueError:
-        found = []
-    for root in found:
-        if root.pin == stored.pin:
-            return root
-    raise SetupError(
-        f"{stored.root_path} does not hold the root of {stored.gateway}",
-        hint=f"{stored.again()} --ca-pin {stored.pin}",
-    )
+    root = root_in(Path(stored.root_path), stored.pin)
+    if root is None:
+        raise SetupError(
+            f"{stored.root_path} does not hold the root of {stored.gateway}",
+            hint=f"{stored.again()} --ca-pin {stored.pin}",
+        )
+    return root
 
 
 @contextmanager
@@ -149,7 +142,7 @@ def asking(stored: Stored) -> Iterator[None]:
     try:
         yield
     except ControlError as no:
-        if no.status == 401 or no.code in LOGIN_OVER:
+        if login_is_over(no):
             raise ended(stored) from None
         if no.status >= 500:
             raise SetupError(f"{no.message} [{no.code}]", hint=no.hint) from None
