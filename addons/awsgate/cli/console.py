@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-import uuid
 import webbrowser
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,14 +33,15 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.recording import record_here
 from awsgate.cli.terminal import printable
 from awsgate.cli.where import gateway_meant
 from awsgate.consoledesk import SignedIn, Wanted, record_of
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policyfile import load_policy
+from awsgate.state import open_state
 
 if TYPE_CHECKING:
-    from awsgate.audit import AuditRecord
     from awsgate.policy import Policy
 
 ISSUER = "https://awsgate.internal/"
@@ -203,28 +202,10 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
         _check_locks(rules, state, wanted)
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
-        _write(rules, state, record_of(wanted, exc))
+        record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, exc))
         raise No(exc.message, hints=[exc.hint] if exc.hint else []) from None
-    _write(rules, state, record_of(wanted, signed_in))
+    record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, signed_in))
     return signed_in
-
-
-def _write(rules: Policy, state: Path, record: AuditRecord) -> None:
-    from awsgate.audit import AuditLog, AuditUnavailable
-    from awsgate.errors import SetupError
-    from awsgate.state import open_state
-    from awsgate.timestamps import utc_millis
-
-    record.time = utc_millis(datetime.fromtimestamp(time.time(), UTC))
-    record.id = str(uuid.uuid4())
-    log = AuditLog(open_state(state).audit_path)
-    try:
-        log.write(record)
-    except AuditUnavailable as exc:
-        if rules.gateway.audit.on_failure == "refuse":
-            raise SetupError(f"the audit log cannot be written: {exc}") from exc
-    finally:
-        log.close()
 
 
 def _told(way: _Way, url: str) -> dict[str, object]:

@@ -8,19 +8,18 @@ from __future__ import annotations
 import os
 import re
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, override
 
 from awsgate.asking import Asker, Asking, NotDone, described, described_terms
-from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable, Rotation
+from awsgate.audit import AuditRecord
 from awsgate.cli.bounded import BACK, around
 from awsgate.cli.choice import default_user, login_name
 from awsgate.cli.granted import with_grants
 from awsgate.cli.no import No
+from awsgate.cli.recording import record_here
 from awsgate.cli.remote import asking, client_at
 from awsgate.errors import SetupError
 from awsgate.login import LOCAL
@@ -29,7 +28,6 @@ from awsgate.policy.accessrequest import MAX_TEXT_CHARS
 from awsgate.policyfile import load_policy
 from awsgate.requestplace import RequestPlace
 from awsgate.state import KEY_NAME, open_state
-from awsgate.timestamps import utc_millis
 from awsgate.webhook import Webhook
 
 STATE = "state"
@@ -184,18 +182,8 @@ class LocalDesk(RequestDesk):
         return Asker(operator_name(), STATE, Policy(), is_admin=True, is_operator=True)
 
     def _record(self, record: AuditRecord) -> None:
-        spec = self._rules.gateway.audit
-        record.time, record.id = utc_millis(datetime.now(UTC)), str(uuid.uuid4())
         record.reason = record.reason[:MAX_TEXT_CHARS]
-        try:
-            log = AuditLog(self._audit_path, Rotation(spec.rotate_bytes, spec.keep))
-            try:
-                log.write(record)
-            finally:
-                log.close()
-        except AuditUnavailable as exc:
-            if spec.on_failure == "refuse":
-                raise SetupError(f"the audit log cannot be written: {exc}") from exc
+        record_here(self._audit_path, self._rules.gateway, record)
 
 
 def operator_name() -> str:
