@@ -25,6 +25,7 @@ from awsgate.errors import SetupError
 
 SYSTEM_POLICY = Path("/etc/awsgate/policy")
 LOCK_NAME = ".lock"
+_POLICY_SUFFIXES = (".yaml", ".yml")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -36,6 +37,11 @@ def default_policy_path() -> Path:
     if SYSTEM_POLICY.exists():
         return SYSTEM_POLICY
     return config_folder() / "policy"
+
+
+def is_policy_file(name: str) -> bool:
+    """True if a file of that name in the policy's folder is one of the policy's."""
+    return name.lower().endswith(_POLICY_SUFFIXES) and not name.startswith(".")
 
 
 def default_certs_folder() -> Path:

@@ -152,8 +152,9 @@ def test_credentials_are_reused_until_somebody_logs_in_anew(near: Run, gateway: 
     assert first["AccessKeyId"] != third["AccessKeyId"]
 
 
+@pytest.mark.parametrize("name", ["gateway.yaml", "gateway.YML"])
 def test_a_gateway_here_that_hands_on_goes_before_the_login(
-    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch
+    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Nothing is named: of a login and a policy, the policy that hands on is meant."""
     path = home / "default"
@@ -162,7 +163,7 @@ def test_a_gateway_here_that_hands_on_goes_before_the_login(
     monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
     monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
     assert env(here)["HTTPS_PROXY"] == PROXY
-    near_policy(home, gateway.url).rename(path / "gateway.yaml")
+    near_policy(home, gateway.url).rename(path / name)
 
     assert env(here)["HTTPS_PROXY"] == "http://127.0.0.1:8080"
     assert opened(home, env(here)).session.user == "alice"

@@ -29,14 +29,13 @@ from typing import Any
 from awsgate.cli.issuing import Issued, Wanted, issue
 from awsgate.cli.no import No
 from awsgate.errors import SetupError
-from awsgate.paths import private_folder, read_private, stamp_of, write_file
+from awsgate.paths import is_policy_file, private_folder, read_private, stamp_of, write_file
 from awsgate.variables import Keys
 from awsgate.version import __version__
 
 FOLDER = "reuse"
 MAX_POLICY_FILES = 1000
-# As ``policyfile``, ``state`` and ``ca`` have them (a test compares): these take long to import.
-_POLICY_SUFFIXES = (".yaml", ".yml")
+# As ``state`` and ``ca`` have them (a test compares): these take long to import.
 _LOGIN_NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # as getpass.getuser reads them
 _KEY_FILES = ("session.key", "session.key.previous")
 _CA_FILES = ("mitmproxy-ca.pem", "ca-cert.pem", "ca-bundle.pem")
@@ -131,7 +130,7 @@ def _policy(path: Path) -> list[Any] | None:
     try:
         if not path.is_dir():
             return [_stamp(path)]
-        names = sorted(n for n in os.listdir(path) if n.lower().endswith(_POLICY_SUFFIXES))  # noqa: PTH208 - half the time of iterdir
+        names = sorted(n for n in os.listdir(path) if is_policy_file(n))  # noqa: PTH208 - half the time of iterdir
     except OSError:
         return None
     if len(names) > MAX_POLICY_FILES:

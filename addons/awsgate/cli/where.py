@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awsgate.errors import SetupError
+from awsgate.paths import is_policy_file
 
 if TYPE_CHECKING:
     from awsgate.loginstore import Stored
@@ -74,7 +75,7 @@ def _hands_on() -> bool:
     from awsgate.cli.places import policy_path
 
     path = policy_path(None)
-    files = [path] if path.is_file() else [f for s in _SUFFIXES for f in path.glob(f"*{s}")]
+    files = [path] if path.is_file() else [f for f in path.glob("*") if is_policy_file(f.name)]
     # To read a policy takes longer than all else: hardly any says so.
     try:
         if not any(b"upstream_gateway" in file.read_bytes() for file in files):
@@ -84,9 +85,6 @@ def _hands_on() -> bool:
     from awsgate.policyfile import load_policy
 
     return load_policy(path).gateway.upstream_gateway is not None
-
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 def _named(gateway: str) -> Stored:
