@@ -9,6 +9,8 @@ What is not clear is no guess: ``No`` with the table to choose from.
 from __future__ import annotations
 
 import getpass
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -83,6 +85,12 @@ def default_user(policy: Policy) -> str:
         [f"  {name}" for name in known[:MAX_SHOWN]],
         hints=["say who with --user, or set AWSGATE_USER"] if known else [],
     )
+
+
+def behind_sudo() -> str:
+    """Give who called sudo; empty: nobody did, or what stands there is no name."""
+    caller = os.environ.get("SUDO_USER", "")
+    return caller if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", caller) else ""
 
 
 def login_name() -> str:

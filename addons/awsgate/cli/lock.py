@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli import remotelocks
+from awsgate.cli.choice import behind_sudo
 from awsgate.cli.durations import seconds_of
 from awsgate.cli.options import (
     GatewayOption,
@@ -222,7 +223,5 @@ def _me() -> str:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user need not have a name
         name = f"uid {os.getuid()}"
-    sudo = os.environ.get("SUDO_USER", "")
-    if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", sudo):
-        return f"{sudo} as {name}"
-    return name
+    caller = behind_sudo()
+    return f"{caller} as {name}" if caller else name

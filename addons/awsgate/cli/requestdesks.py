@@ -6,7 +6,6 @@ Both give requests as the control API describes them, and say no in the same wor
 from __future__ import annotations
 
 import os
-import re
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from typing import Any, Protocol, override
 from awsgate.asking import Asker, Asking, NotDone, described, described_terms
 from awsgate.audit import AuditRecord
 from awsgate.cli.bounded import BACK, around
-from awsgate.cli.choice import default_user, login_name
+from awsgate.cli.choice import behind_sudo, default_user, login_name
 from awsgate.cli.granted import with_grants
 from awsgate.cli.no import No
 from awsgate.cli.recording import record_here
@@ -188,10 +187,7 @@ class LocalDesk(RequestDesk):
 
 def operator_name() -> str:
     """Give who runs this: behind sudo, whoever called it."""
-    sudo = os.environ.get("SUDO_USER", "")
-    if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", sudo):
-        return sudo
-    return login_name() or f"uid {os.getuid()}"
+    return behind_sudo() or login_name() or f"uid {os.getuid()}"
 
 
 def _check_unbounded() -> None:
