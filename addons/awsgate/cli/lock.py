@@ -31,6 +31,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.places import state_in_use
 from awsgate.cli.revoke import revocation
 from awsgate.cli.terminal import columns
 from awsgate.cli.where import gateway_meant
@@ -40,7 +41,6 @@ from awsgate.policy import Lock, Policy
 from awsgate.policy.lint import idle
 from awsgate.policy.locks import in_force
 from awsgate.policyfile import load_policy
-from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(
@@ -181,13 +181,8 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _store(state: Path | None) -> LockStore:
-    folder = state_folder(state)
-    if not (folder / KEY_NAME).exists():
-        raise SetupError(
-            f"no gateway keeps its state in {folder}: a lock there would lock nobody",
-            hint="name the folder that the gateway uses (its awsgate_state) with --state",
-        )
-    store = LockStore(open_state(folder).locks_folder)
+    there = state_in_use(state_folder(state), "a lock there would lock nobody")
+    store = LockStore(there.locks_folder)
     if not store.folder.exists():
         store.open()
     return store

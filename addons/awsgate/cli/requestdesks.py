@@ -18,15 +18,14 @@ from awsgate.cli.bounded import BACK, around
 from awsgate.cli.choice import behind_sudo, default_user, login_name
 from awsgate.cli.granted import with_grants
 from awsgate.cli.no import No
+from awsgate.cli.places import state_in_use
 from awsgate.cli.recording import record_here
 from awsgate.cli.remote import asking, client_at
-from awsgate.errors import SetupError
 from awsgate.login import LOCAL
 from awsgate.policy import Policy
 from awsgate.policy.accessrequest import MAX_TEXT_CHARS
 from awsgate.policyfile import load_policy
 from awsgate.requestplace import RequestPlace
-from awsgate.state import KEY_NAME, open_state
 from awsgate.webhook import Webhook
 
 STATE = "state"
@@ -109,14 +108,13 @@ class LocalDesk(RequestDesk):
     """
 
     def __init__(self, policy: Path, state: Path, user: str) -> None:
-        if not (state / KEY_NAME).exists():
-            raise SetupError(
-                f"no gateway keeps its state in {state}: a request there would reach nobody",
-                hint="name the folder that the gateway uses (its awsgate_state) with --state, "
-                "or log in at a gateway: awsgate login",
-            )
+        there = state_in_use(
+            state,
+            "a request there would reach nobody",
+            or_else=", or log in at a gateway: awsgate login",
+        )
         self._rules, self._user, self._folder = load_policy(policy), user, state
-        self._audit_path = open_state(state).audit_path
+        self._audit_path = there.audit_path
         self._place = RequestPlace(state, self._rules.gateway.requests)
         self._webhook = Webhook(self._rules.gateway.requests.webhook)
         self._asking = Asking(
