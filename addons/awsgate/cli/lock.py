@@ -131,29 +131,19 @@ def ls(
     Example: awsgate lock ls
     """
     if url := gateway_meant(gateway, state):
-        _list(remotelocks.rows(url), as_json=as_json)
-        return
-    now, store = datetime.now(UTC), _store(state)
-    found = store.read()
-    rows = [_row(lock, now) for lock in found.locks]
+        rows, fault = remotelocks.rows(url), None
+    else:
+        now, store = datetime.now(UTC), _store(state)
+        found = store.read()
+        rows, fault = [_row(lock, now) for lock in found.locks], found.fault(store.folder)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
         print("\n".join(_table(rows)))
-    elif not found.faults:
+    elif fault is None:
         sys.stderr.write("awsgate: there are no locks\n")
-    fault = found.fault(store.folder)
     if fault is not None:
         raise fault
-
-
-def _list(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    elif rows:
-        print("\n".join(_table(rows)))
-    else:
-        sys.stderr.write("awsgate: there are no locks\n")
 
 
 def _row(lock: Lock, now: datetime) -> dict[str, Any]:
