@@ -88,14 +88,10 @@ def _hands_on() -> bool:
 
 
 def _named(gateway: str) -> Stored:
-    from awsgate.cli.checking import bad_parameter
-    from awsgate.loginstore import gateway_url, load
+    from awsgate.cli.checking import checked_gateway
+    from awsgate.loginstore import load
 
-    try:
-        url = gateway_url(gateway)
-    except ValueError as exc:
-        # Not repeated: it may hold a password.
-        raise bad_parameter(f"--gateway is not a URL like https://gate:3081: {exc}") from None
+    url = checked_gateway(gateway)
     stored = load(url, with_login=False)
     if stored is None:
         raise SetupError(
