@@ -27,11 +27,11 @@ from awsgate.cli.remote import proxy_said
 from awsgate.cli.terminal import columns, printable
 from awsgate.controlclient import ControlClient, LoginAnswer, Root, is_pin, trusted_root
 from awsgate.errors import SetupError
+from awsgate.login import LOCAL
 from awsgate.loginstore import Stored, load, save
 from awsgate.timestamps import utc_seconds
 
 TOKEN_VARIABLE = "AWSGATE_ID_TOKEN"  # noqa: S105 - its name
-LOCAL = "local"
 MAX_TOKEN_BYTES = 32 * 1024
 
 GatewayOption = Annotated[
