@@ -17,8 +17,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from awsgate.cli.issuing import Issued, Wanted
-from awsgate.cli.no import No
-from awsgate.cli.terminal import columns
+from awsgate.cli.no import MAX_SHOWN, No, to_choose_from
 from awsgate.cli.where import ended, login_at
 from awsgate.controlclient import ControlClient as ControlClient
 from awsgate.controlclient import ControlError, IssuedAnswer, Root, login_is_over, root_in
@@ -28,8 +27,6 @@ from awsgate.variables import Keys
 
 if TYPE_CHECKING:
     from awsgate.cli.choice import Choice
-
-MAX_SHOWN = 40
 
 
 def issue_remotely(wanted: Wanted) -> Issued:
@@ -149,19 +146,16 @@ def asking(stored: Stored) -> Iterator[None]:
         hints = [no.hint] if no.hint else []
         if no.code == Code.LOCKED:
             hints.append("a lock is taken away by who set it (awsgate lock ls)")
-        raise No(no.message, table(no.choices), hints=[*hints, *_example(no.choices)]) from None
+        raise No(no.message, _table(no.choices), hints=[*hints, *_example(no.choices)]) from None
 
 
-def table(choices: Sequence[Any]) -> list[str]:
-    """Give the lines of a table of apps and roles, as ``choice`` has it."""
-    rows = [("APP", "ACCOUNT", "ROLE")]
+def _table(choices: Sequence[Any]) -> list[str]:
+    rows = []
     for choice in choices[:MAX_SHOWN]:
         names = (str(choice.get(name, "")) for name in ("app", "account", "role"))
         app, account, role = names
         rows.append((app, account, role or str(choice.get("role_arn", ""))))
-    lines = [f"  {line}" for line in columns(rows)] if choices else []
-    more = len(choices) - MAX_SHOWN
-    return [*lines, f"  and {more} more"] if more > 0 else lines
+    return to_choose_from(rows, len(choices))
 
 
 def _example(choices: Sequence[Any]) -> list[str]:
