@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.cli import places
+from awsgate import policyfile
+from awsgate.cli import places, where
 from awsgate.login import Identity
 from awsgate.loginstore import load, record_of
+from awsgate.policy import Policy
 from awsgate.session import OpenedSession, open_session
 from awsgate.state import open_state
 from commandline import Run
@@ -167,3 +169,32 @@ def test_a_gateway_here_that_hands_on_goes_before_the_login(
 
     assert env(here)["HTTPS_PROXY"] == "http://127.0.0.1:8080"
     assert opened(home, env(here)).session.user == "alice"
+
+
+def test_that_it_hands_on_is_read_in_the_policy_once(
+    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a policy takes longer than all else that the second ``awsgate exec`` does."""
+    path = near_policy(home, gateway.url)
+    monkeypatch.setattr(places, "default_policy_path", lambda: path)
+    monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
+    monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
+    for _ in range(2):  # the first one makes the state folder
+        assert here("credentials").code == 0
+    read: list[Path] = []
+    load_policy = policyfile.load_policy
+
+    def counted(path: Path) -> Policy:
+        read.append(path)
+        return load_policy(path)
+
+    monkeypatch.setattr(policyfile, "load_policy", counted)
+
+    assert (where.gateway_meant(""), read) == ("", [])
+
+    path.write_text("# upstream_gateway is gone\nkind: gateway\n")
+    assert (where.gateway_meant(""), read) == (gateway.url, [path])
+    assert (where.gateway_meant(""), read) == (gateway.url, [path])
+
+    (home / "near-state/reuse/hands-on").chmod(0o644)
+    assert (where.gateway_meant(""), read) == (gateway.url, [path, path])

@@ -6,6 +6,7 @@ all else together. So what was issued is kept in the state folder, beside the se
 key: who may read the one may mint anyway.
 
     reuse/<what was asked>.json    mode 0600
+    reuse/hands-on                 whether the policy hands calls on (``where``)
 
 Where a gateway is asked instead of a policy, they are kept beside the login there.
 
@@ -20,7 +21,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -80,6 +82,25 @@ def again(wanted: Wanted, issued: Issued) -> Issued:
             "they are not renewed (awsgate exec --ttl gives them longer)"
         )
     return issue(replace(wanted, user=issued.user, app=issued.app, role=issued.role_arn))
+
+
+def found_before(policy: Path, state: Path, name: str, find: Callable[[], bool]) -> bool:
+    """Give what ``find`` says of a policy; while its files are unchanged, as it did before."""
+    place = state / FOLDER / name
+    seen = [__version__, str(policy), _policy(policy)]
+    try:
+        kept = json.loads(read_private(place) or "null")
+    except (SetupError, ValueError):  # as for credentials: somebody meddled, so ask anew
+        kept = None
+    for answer in (True, False):
+        if kept == [answer, seen]:
+            return answer
+    answer = find()
+    if seen[-1] is not None and seen[-1] == _policy(policy) and state.is_dir():
+        with suppress(SetupError, OSError):  # the command works without
+            private_folder(place.parent)
+            write_file(place, json.dumps([answer, seen]).encode(), mode=0o600)
+    return answer
 
 
 def _question(wanted: Wanted) -> dict[str, Any]:

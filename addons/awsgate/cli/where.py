@@ -72,7 +72,8 @@ def _note(text: str) -> None:
 
 def _hands_on() -> bool:
     """True if the policy here hands all calls to another gateway."""
-    from awsgate.cli.places import policy_path
+    from awsgate.cli.places import policy_path, state_folder
+    from awsgate.cli.reuse import found_before
 
     path = policy_path(None)
     files = [path] if path.is_file() else [f for f in path.glob("*") if is_policy_file(f.name)]
@@ -82,6 +83,10 @@ def _hands_on() -> bool:
             return False
     except OSError:
         return False
+    return found_before(path, state_folder(None), "hands-on", lambda: _says_so(path))
+
+
+def _says_so(path: Path) -> bool:
     from awsgate.policyfile import load_policy
 
     return load_policy(path).gateway.upstream_gateway is not None
