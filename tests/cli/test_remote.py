@@ -563,6 +563,20 @@ def test_the_gateway_gives_the_way_into_the_console(gateway: Serving, here: Run)
     assert "Issuer=" + quote(f"{gateway.url}/", safe="") in result.out
 
 
+@pytest.mark.parametrize("place", ["at the gateway", "here"])
+def test_inside_credentials_for_less_there_is_no_console(
+    here: Run, home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv(BOUNDS, variables(here, "--read-only")[BOUNDS])
+    if place == "here":
+        monkeypatch.setenv("AWSGATE_POLICY", str(home / "policy.yaml"))
+
+    result = here("console", "--print", "--user", "alice")
+
+    assert (result.code, result.out) == (1, "")
+    assert "for less than the console" in result.err
+
+
 def test_somebody_elses_console_is_not_asked_for(here: Run) -> None:
     result = here("console", "--print", "--user", "bob")
 

@@ -60,6 +60,12 @@ def around(environment: Mapping[str, str] = os.environ) -> Around | None:
     return found
 
 
+def check_unbounded(than: str) -> None:
+    """Raise ``No`` if the environment has credentials for less than that."""
+    if around() is not None:
+        raise No(f"the credentials of this environment are for less than {than}", hints=BACK)
+
+
 def narrowed(wanted: Wanted) -> Wanted:
     """Give what is wanted, held to the bounds around. Raises ``No`` if it is more."""
     within = around()

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awsgate.cli.bounded import check_unbounded
 from awsgate.cli.choice import choose
 from awsgate.cli.durations import duration_of, seconds_of
 from awsgate.cli.lockbooks import lock_books
@@ -83,6 +84,7 @@ def console(
     seconds = seconds_of(duration) if duration else 0
     with saying_no():
         url = gateway_meant(gateway, policy, state)
+        check_unbounded("the console")
         if url:
             way = _remotely(url, user, {"app": app, "role": role, **asked, "duration_s": seconds})
         else:
@@ -107,11 +109,8 @@ class _Way:
 
 def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
     """Ask the gateway where one is logged in. Raises ``No`` and ``SetupError``."""
-    from awsgate.cli.bounded import BACK, around
     from awsgate.cli.remote import asking, check_user, client_at
 
-    if around() is not None:
-        raise No("the credentials of this environment are for less than the console", hints=BACK)
     stored, client = client_at(url)
     check_user(stored, user)
     with asking(stored):

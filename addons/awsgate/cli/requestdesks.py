@@ -14,7 +14,7 @@ from typing import Any, Protocol, override
 
 from awsgate.asking import Asker, Asking, NotDone, described, described_terms
 from awsgate.audit import AuditRecord
-from awsgate.cli.bounded import BACK, around
+from awsgate.cli.bounded import check_unbounded
 from awsgate.cli.choice import behind_sudo, default_user, login_name
 from awsgate.cli.granted import with_grants
 from awsgate.cli.no import No
@@ -89,13 +89,13 @@ class RemoteDesk(RequestDesk):
 
     @override
     def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         with asking(self._stored):
             return self._client.review(request_id, approve=approve, reason=reason)
 
     @override
     def revoke(self, request_id: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         with asking(self._stored):
             return self._client.revoke(request_id)
 
@@ -147,7 +147,7 @@ class LocalDesk(RequestDesk):
 
     @override
     def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         asker = self._as_reviewer()
         with self._done():
             found = self._asking.review(asker, request_id, approve=approve, reason=reason)
@@ -155,7 +155,7 @@ class LocalDesk(RequestDesk):
 
     @override
     def revoke(self, request_id: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         asker = self._as_reviewer()
         with self._done():
             return described(self._asking.revoke(asker, request_id), asker, time.time())
@@ -186,8 +186,3 @@ class LocalDesk(RequestDesk):
 def operator_name() -> str:
     """Give who runs this: behind sudo, whoever called it."""
     return behind_sudo() or login_name() or f"uid {os.getuid()}"
-
-
-def _check_unbounded() -> None:
-    if around() is not None:
-        raise No("the credentials of this environment are for less than their user may", hints=BACK)
