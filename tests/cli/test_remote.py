@@ -19,6 +19,7 @@ from awsgate.cli import reuse
 from awsgate.cli.bounded import around
 from awsgate.cli.issuing import Wanted
 from awsgate.cli.keyserver import KeySource
+from awsgate.controlclient import ControlClient
 from awsgate.errors import Refusal
 from awsgate.login import Identity
 from awsgate.loginstore import folder_of, load, record_of
@@ -575,6 +576,20 @@ def test_inside_credentials_for_less_there_is_no_console(
 
     assert (result.code, result.out) == (1, "")
     assert "for less than the console" in result.err
+
+
+@pytest.mark.parametrize("name", ["url", "switching_url"])
+def test_what_is_no_https_url_of_a_console_is_neither_opened_nor_printed(
+    here: Run, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    ask = ControlClient.console
+    other = {name: "file:///etc/passwd"}
+    monkeypatch.setattr(ControlClient, "console", lambda self, asked: ask(self, asked) | other)
+
+    result = here("console", "--print")
+
+    assert (result.code, result.out) == (2, "")
+    assert "gives no https:// URL of the console" in result.err
 
 
 def test_somebody_elses_console_is_not_asked_for(here: Run) -> None:
