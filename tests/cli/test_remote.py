@@ -579,11 +579,12 @@ def test_inside_credentials_for_less_there_is_no_console(
 
 
 @pytest.mark.parametrize("name", ["url", "switching_url"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "https://a\x1b[2J"])
 def test_what_is_no_https_url_of_a_console_is_neither_opened_nor_printed(
-    here: Run, monkeypatch: pytest.MonkeyPatch, name: str
+    here: Run, monkeypatch: pytest.MonkeyPatch, name: str, url: str
 ) -> None:
     ask = ControlClient.console
-    other = {name: "file:///etc/passwd"}
+    other = {name: url}
     monkeypatch.setattr(ControlClient, "console", lambda self, asked: ask(self, asked) | other)
 
     result = here("console", "--print")

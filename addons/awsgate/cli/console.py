@@ -122,7 +122,7 @@ def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
         session, account = str(said["session_name"]), str(said["account"])
     except (KeyError, TypeError, ValueError):
         raise SetupError(f"what {stored.gateway} says of the console cannot be read") from None
-    if not (opened.startswith("https://") and switching.startswith("https://")):
+    if not all(one.startswith("https://") and one.isprintable() for one in (opened, switching)):
         raise SetupError(f"{stored.gateway} gives no https:// URL of the console")
     return _Way(user, role_arn, opened, switching, page, seconds, because, session, account)
 
