@@ -5,8 +5,9 @@
 
 The gate holds every session to what it was asked for: that is the boundary. This file is
 for honest programs: in an environment of such credentials (``AWSGATE_BOUNDS``) awsgate
-gives none for another app or role, or wider ones, and sets no locks. A program that unsets
-the variable, and runs as the user who logged in, can read that login: see docs/ci.md.
+gives none for another app or role, or wider ones, opens no console, answers no access
+requests, and sets no locks with the login. A program that unsets the variable, and runs as
+the user who logged in, can read that login: see docs/ci.md.
 """
 
 from __future__ import annotations
