@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -139,6 +141,20 @@ def test_a_file_that_is_there_is_replaced_only_on_demand(tmp_path: Path) -> None
     assert paths.write_file(tmp_path / "key", b"two", mode=0o600)
     assert paths.read_private(tmp_path / "key") == b"two"
     assert [entry.name for entry in tmp_path.iterdir()] == ["key"], "no temporary file is left"
+
+
+@pytest.mark.parametrize("call", ["mkstemp", "fsync"])
+def test_a_disk_that_is_full_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(tempfile if call == "mkstemp" else os, call, full)
+
+    with pytest.raises(SetupError, match=r"cannot write .*key: No space left on device"):
+        paths.write_file(tmp_path / "key", b"one", mode=0o600)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o601])

@@ -125,6 +125,9 @@ def test_another_root_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
     assert before.endswith(f"{'a' * 64}.pem")
     assert Path(ahead.root()).read_text() == "two"
     assert len(list((tmp_path / FOLDER).iterdir())) == 1
+    Path(ahead.root()).write_bytes(b"\xff spoilt")
+    publish_root(tmp_path, "two", second)
+    assert Path(ahead.root()).read_text() == "two"
     with pytest.raises(ValueError, match="no pin"):
         publish_root(tmp_path, "x", "sha256:../../etc/passwd")
 

@@ -16,29 +16,35 @@ import hashlib
 import http.client
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from awsgate.controlanswers import (
-    ControlError as ControlError,
-)
+from awsgate.controlanswers import ControlError as ControlError
 from awsgate.controlanswers import IssuedAnswer as IssuedAnswer
 from awsgate.controlanswers import LoginAnswer as LoginAnswer
 from awsgate.controlanswers import issued_of, login_of, object_of, text_of
-from awsgate.errors import SetupError
+from awsgate.errors import Code, SetupError
+from awsgate.paths import read_private
 from awsgate.version import __version__
 
 TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 8 << 20  # a bundle holds the roots of a whole system
 PIN_PREFIX = "sha256:"
+LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
+"""Codes that say that the login itself is no good."""
 
 
 class GatewayAway(SetupError):
     """Nothing answers where the gateway should be, or something that it is not."""
+
+
+def login_is_over(no: ControlError) -> bool:
+    """True if the gateway does not take the login any more, whatever was asked."""
+    return no.status == 401 or no.code in LOGIN_OVER
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +75,15 @@ def roots_in(pem: bytes) -> list[Root]:
         pin = PIN_PREFIX + hashlib.sha256(key).hexdigest()
         found.append(Root(cert.public_bytes(Encoding.PEM).decode("ascii"), pin))
     return found
+
+
+def root_in(path: Path, pin: str) -> Root | None:
+    """Give the root of that pin out of a file of ours; None: it does not hold it."""
+    try:
+        found = roots_in(read_private(path) or b"")
+    except ValueError:
+        return None
+    return next((root for root in found if root.pin == pin), None)
 
 
 def trusted_root(url: str, pin: str = "") -> Root:
@@ -224,7 +239,14 @@ class ControlClient:
         except (KeyError, TypeError, ValueError, AttributeError) as exc:
             raise _no_gateway(self.url) from exc
 
-    def _asked[T](self, read: Any, method: str, path: str, body: Any = None) -> Any:
+    def _asked[T](
+        self,
+        read: Callable[[Any], T],
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+    ) -> T:
+        """Give the answer to one call as ``read`` has it; what that cannot read is no gateway's."""
         said = self._call(method, path, body)
         with self._reading():
             return read(said)
@@ -233,7 +255,7 @@ class ControlClient:
 
     def ping(self) -> dict[str, Any]:
         """Ask what it is: version, name, connectors, proxy."""
-        return dict(self._asked(object_of, "GET", "/v1/ping"))
+        return self._asked(object_of, "GET", "/v1/ping")
 
     def ca(self) -> tuple[bytes, bytes]:
         """Ask for what clients trust: the bundle, and the gateway's roots alone."""
@@ -244,7 +266,7 @@ class ControlClient:
     def begin_browser(self, connector: str, challenge: str, port: int) -> str:
         """Begin a login in a browser: give the URL to open."""
         body = {"connector": connector, "challenge": challenge, "port": port}
-        return str(self._asked(lambda s: text_of(s, "url"), "POST", "/v1/login/browser", body))
+        return self._asked(lambda s: text_of(s, "url"), "POST", "/v1/login/browser", body)
 
     def login_by_code(self, code: str, verifier: str) -> LoginAnswer:
         """End a login in a browser, by what it came back with."""
@@ -252,7 +274,7 @@ class ControlClient:
 
     def begin_device(self, connector: str) -> dict[str, Any]:
         """Begin a login with a code that is typed in elsewhere."""
-        return dict(self._asked(object_of, "POST", "/v1/login/device", {"connector": connector}))
+        return self._asked(object_of, "POST", "/v1/login/device", {"connector": connector})
 
     def poll_device(self, handle: str) -> LoginAnswer | bool:
         """Ask whether the code was typed in: the login, or whether to ask more slowly."""
@@ -294,18 +316,17 @@ class ControlClient:
         return with_it._login("certificate", {})
 
     def _login(self, way: str, body: Mapping[str, Any]) -> LoginAnswer:
-        answer: LoginAnswer = self._asked(login_of, "POST", f"/v1/login/{way}", body)
-        return answer
+        return self._asked(login_of, "POST", f"/v1/login/{way}", body)
 
     # --- with a login ---
 
     def whoami(self) -> dict[str, Any]:
         """Ask who the gateway takes us for."""
-        return dict(self._asked(object_of, "GET", "/v1/whoami"))
+        return self._asked(object_of, "GET", "/v1/whoami")
 
     def roles(self) -> list[dict[str, Any]]:
         """Ask which roles may be had: app, account, role_arn, role."""
-        return list(self._asked(lambda s: list(object_of(s)["roles"]), "GET", "/v1/roles"))
+        return self._asked(_rows("roles"), "GET", "/v1/roles")
 
     def credentials(
         self, *, app: str, role: str, ttl_s: int, read_only: bool, max_requests: int
@@ -318,12 +339,11 @@ class ControlClient:
             "read_only": read_only,
             "max_requests": max_requests,
         }
-        answer: IssuedAnswer = self._asked(issued_of, "POST", "/v1/credentials", body)
-        return answer
+        return self._asked(issued_of, "POST", "/v1/credentials", body)
 
     def console(self, asked: Mapping[str, Any]) -> dict[str, Any]:
         """Ask for a way into AWS's console."""
-        return dict(self._asked(object_of, "POST", "/v1/console", asked))
+        return self._asked(object_of, "POST", "/v1/console", asked)
 
     def logout(self) -> None:
         """End the login, and all its sessions."""
@@ -333,44 +353,48 @@ class ControlClient:
 
     def requestable(self) -> list[dict[str, Any]]:
         """Ask which roles may be asked for, and on what terms."""
-        return list(self._asked(lambda s: list(object_of(s)["roles"]), "GET", "/v1/requestable"))
+        return self._asked(_rows("roles"), "GET", "/v1/requestable")
 
     def requests(self) -> list[dict[str, Any]]:
         """Ask for the requests that we may see."""
-        return list(self._asked(lambda s: list(object_of(s)["requests"]), "GET", "/v1/requests"))
+        return self._asked(_rows("requests"), "GET", "/v1/requests")
 
     def request(self, request_id: str) -> dict[str, Any]:
         """Ask for one."""
-        return dict(self._asked(object_of, "GET", f"/v1/requests/{quote(request_id, safe='')}"))
+        return self._asked(object_of, "GET", f"/v1/requests/{quote(request_id, safe='')}")
 
     def ask_for(self, role: str, *, reason: str, duration_s: int) -> dict[str, Any]:
         """Ask for a role."""
         body = {"role": role, "reason": reason, "duration_s": duration_s}
-        return dict(self._asked(object_of, "POST", "/v1/requests", body))
+        return self._asked(object_of, "POST", "/v1/requests", body)
 
     def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
         """Answer a request."""
         path = f"/v1/requests/{quote(request_id, safe='')}/review"
-        return dict(self._asked(object_of, "POST", path, {"approve": approve, "reason": reason}))
+        return self._asked(object_of, "POST", path, {"approve": approve, "reason": reason})
 
     def revoke(self, request_id: str) -> dict[str, Any]:
         """Take a request back, or what it has given."""
         path = f"/v1/requests/{quote(request_id, safe='')}/revoke"
-        return dict(self._asked(object_of, "POST", path, {}))
+        return self._asked(object_of, "POST", path, {})
 
     # --- with a login of an admin ---
 
     def locks(self) -> list[dict[str, Any]]:
         """Ask for the locks of the gateway's state folder."""
-        return list(self._asked(lambda s: list(object_of(s)["locks"]), "GET", "/v1/locks"))
+        return self._asked(_rows("locks"), "GET", "/v1/locks")
 
     def add_lock(self, document: Mapping[str, Any]) -> dict[str, Any]:
         """Set a lock."""
-        return dict(self._asked(object_of, "POST", "/v1/locks", document))
+        return self._asked(object_of, "POST", "/v1/locks", document)
 
     def remove_lock(self, name: str) -> None:
         """Take a lock away."""
         self._call("DELETE", f"/v1/locks/{quote(name, safe='')}")
+
+
+def _rows(name: str) -> Callable[[Any], list[dict[str, Any]]]:
+    return lambda said: list(object_of(said)[name])
 
 
 def _no_gateway(url: str) -> GatewayAway:

@@ -81,10 +81,10 @@ def publish_root(state: Path, pem: str, pin: str) -> None:
     if named is None:
         raise ValueError("no pin")
     folder = state / FOLDER
-    path = folder / f"{named[1]}.pem"
+    path, content = folder / f"{named[1]}.pem", pem.encode("ascii")
     private_folder(folder)
-    if not path.exists() or path.read_text("ascii") != pem:
-        write_file(path, pem.encode("ascii"), mode=0o600)
+    if not path.exists() or path.read_bytes() != content:
+        write_file(path, content, mode=0o600)
     for other in folder.glob("*.pem"):
         if other != path:
             with suppress(OSError):

@@ -25,6 +25,7 @@ from awsgate.errors import SetupError
 
 SYSTEM_POLICY = Path("/etc/awsgate/policy")
 LOCK_NAME = ".lock"
+_POLICY_SUFFIXES = (".yaml", ".yml")
 _PACKAGE = Path(__file__).resolve().parent
 
 
@@ -36,6 +37,11 @@ def default_policy_path() -> Path:
     if SYSTEM_POLICY.exists():
         return SYSTEM_POLICY
     return config_folder() / "policy"
+
+
+def is_policy_file(name: str) -> bool:
+    """True if a file of that name in the policy's folder is one of the policy's."""
+    return name.lower().endswith(_POLICY_SUFFIXES) and not name.startswith(".")
 
 
 def default_certs_folder() -> Path:
@@ -136,9 +142,13 @@ def write_file(path: Path, content: bytes, *, mode: int, replace: bool = True) -
     """Write a file that is there whole or not at all. True if it was written.
 
     With ``replace`` off a file that is there already stays, and the answer is False.
+    Raises ``SetupError`` if it cannot be written.
     """
-    # mkstemp opens with O_EXCL and 0600, so the content is never open to others.
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        # mkstemp opens with O_EXCL and 0600, so the content is never open to others.
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    except OSError as exc:
+        raise _cannot_write(path, exc) from exc
     temporary = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -153,14 +163,18 @@ def write_file(path: Path, content: bytes, *, mode: int, replace: bool = True) -
     except FileExistsError:
         return False
     except OSError as exc:
-        raise SetupError(
-            f"cannot write {path}: {exc.strerror}",
-            hint=f"is {path.parent} writable, and is there space on the disk",
-        ) from exc
+        raise _cannot_write(path, exc) from exc
     else:
         return True
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _cannot_write(path: Path, exc: OSError) -> SetupError:
+    return SetupError(
+        f"cannot write {path}: {exc.strerror}",
+        hint=f"is {path.parent} writable, and is there space on the disk",
+    )
 
 
 def stamp_of(info: os.stat_result) -> tuple[int, ...]:

@@ -19,19 +19,14 @@ from typing import Any, Protocol
 import yaml
 
 from awsgate.errors import SetupError
+from awsgate.paths import is_policy_file
 from awsgate.policy import Policy, parse_policy
 
-SUFFIXES = frozenset({".yaml", ".yml"})
 MAX_FILE_BYTES = 1024**2
 MAX_ALIASES = 32  # a chain of n aliases can stand for 3^(n/3) nodes
 MAX_DEPTH = 32
 
 _PLAIN = frozenset(f"tag:yaml.org,2002:{kind}" for kind in ("bool", "int", "float", "null"))
-
-
-def is_policy_file(name: str) -> bool:
-    """True if a file of that name in the policy's folder is one of the policy's."""
-    return Path(name).suffix.lower() in SUFFIXES and not name.startswith(".")
 
 
 def load_policy(path: Path) -> Policy:

@@ -29,9 +29,9 @@ from pydantic import BaseModel
 from watchfiles import watch
 
 from awsgate.errors import SetupError
-from awsgate.paths import stamp_of
+from awsgate.paths import is_policy_file, stamp_of
 from awsgate.policy import Policy
-from awsgate.policyfile import is_policy_file, load_policy
+from awsgate.policyfile import load_policy
 
 POLL_S = 0.5
 DEBOUNCE_MS = 50  # more changes than the first are seen by the look at what is still moving

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from awsgate.errors import Code, Refusal
+from awsgate.errors import Code, Refusal, SetupError
 from awsgate.paths import private_folder
 from awsgate.policy.ttl import AWS_MAX_S
 
@@ -40,13 +40,13 @@ class Tally:
         """
         try:
             return self._count(session)
-        except OSError as exc:
+        except (OSError, SetupError) as exc:
             raise Refusal(
                 Code.GATEWAY_FAULT,
                 "the requests of these credentials cannot be counted",
                 hint="try again; if it stays so, tell the operator of the gateway",
                 status=503,
-                detail=f"{self._folder}: {exc.strerror or exc}",
+                detail=f"{self._folder}: {getattr(exc, 'strerror', None) or exc}",
             ) from None
 
     def _count(self, session: str) -> int:

@@ -17,19 +17,24 @@ from pathlib import Path
 from typing import Protocol
 
 from awsgate.address import proxy_address
-from awsgate.controlclient import ControlClient, ControlError, IssuedAnswer, Root, roots_in
+from awsgate.controlclient import (
+    ControlClient,
+    ControlError,
+    IssuedAnswer,
+    Root,
+    login_is_over,
+    root_in,
+)
 from awsgate.credentials import AwsCredentials, RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.loginstore import Stored, load, stored_gateways
 from awsgate.nextgateway import log_in, publish_root
 from awsgate.onward import address_of
 from awsgate.outgoing import Hop
-from awsgate.paths import read_private
 from awsgate.policy import UpstreamGateway
 from awsgate.session import looks_like_gateway_key
 
 _MAX_WORDS = 300
-_LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
 _OUTAGE = 500
 
 
@@ -66,17 +71,13 @@ def stored_login(spec: UpstreamGateway, *, with_login: bool = True) -> Stored | 
 
 def root_of(stored: Stored) -> Root:
     """Give the one root that was trusted at login. Raises ``SetupError``."""
-    try:
-        found = roots_in(read_private(Path(stored.root_path)) or b"")
-    except ValueError:
-        found = []
-    for root in found:
-        if root.pin == stored.pin:
-            return root
-    raise SetupError(
-        f"{stored.root_path} does not hold the root of {stored.gateway}",
-        hint=f"log in again: {stored.again()}",
-    )
+    root = root_in(Path(stored.root_path), stored.pin)
+    if root is None:
+        raise SetupError(
+            f"{stored.root_path} does not hold the root of {stored.gateway}",
+            hint=f"log in again: {stored.again()}",
+        )
+    return root
 
 
 class UpstreamAssumer:
@@ -174,7 +175,7 @@ def _over(stored: Stored) -> Refusal:
 def _refusal(no: ControlError, stored: Stored) -> Refusal:
     """Give the refusal for a no of the gateway ahead, in its words."""
     said, hint = _words(no.message), _words(no.hint)
-    if no.status == 401 or no.code in _LOGIN_OVER:
+    if login_is_over(no):
         return _over(stored)
     if no.status == 429 or no.status >= _OUTAGE:
         return Refusal(

@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.cli import places
+from awsgate import policyfile
+from awsgate.cli import places, where
 from awsgate.login import Identity
 from awsgate.loginstore import load, record_of
+from awsgate.policy import Policy
 from awsgate.session import OpenedSession, open_session
 from awsgate.state import open_state
 from commandline import Run
@@ -152,8 +154,9 @@ def test_credentials_are_reused_until_somebody_logs_in_anew(near: Run, gateway: 
     assert first["AccessKeyId"] != third["AccessKeyId"]
 
 
+@pytest.mark.parametrize("name", ["gateway.yaml", "gateway.YML"])
 def test_a_gateway_here_that_hands_on_goes_before_the_login(
-    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch
+    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Nothing is named: of a login and a policy, the policy that hands on is meant."""
     path = home / "default"
@@ -162,7 +165,36 @@ def test_a_gateway_here_that_hands_on_goes_before_the_login(
     monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
     monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
     assert env(here)["HTTPS_PROXY"] == PROXY
-    near_policy(home, gateway.url).rename(path / "gateway.yaml")
+    near_policy(home, gateway.url).rename(path / name)
 
     assert env(here)["HTTPS_PROXY"] == "http://127.0.0.1:8080"
     assert opened(home, env(here)).session.user == "alice"
+
+
+def test_that_it_hands_on_is_read_in_the_policy_once(
+    here: Run, gateway: Serving, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Reading a policy takes longer than all else that the second ``awsgate exec`` does."""
+    path = near_policy(home, gateway.url)
+    monkeypatch.setattr(places, "default_policy_path", lambda: path)
+    monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
+    monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
+    for _ in range(2):  # the first one makes the state folder
+        assert here("credentials").code == 0
+    read: list[Path] = []
+    load_policy = policyfile.load_policy
+
+    def counted(path: Path) -> Policy:
+        read.append(path)
+        return load_policy(path)
+
+    monkeypatch.setattr(policyfile, "load_policy", counted)
+
+    assert (where.gateway_meant(""), read) == ("", [])
+
+    path.write_text("# upstream_gateway is gone\nkind: gateway\n")
+    assert (where.gateway_meant(""), read) == (gateway.url, [path])
+    assert (where.gateway_meant(""), read) == (gateway.url, [path])
+
+    (home / "near-state/reuse/hands-on").chmod(0o644)
+    assert (where.gateway_meant(""), read) == (gateway.url, [path, path])

@@ -23,7 +23,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from awsgate.cli import ways
 from awsgate.cli.no import No
 from awsgate.connect.ways import LoginRefused
-from awsgate.controlclient import ControlError, GatewayAway, LoginAnswer
+from awsgate.controlclient import ControlClient, ControlError, GatewayAway, LoginAnswer
 from awsgate.loginstore import load, record_of
 from commandline import Result, Run
 from controlserving import Serving, at, jwt_of, serving, visit
@@ -414,6 +414,36 @@ def test_the_gateways_no_is_shown_and_nothing_is_kept(
     assert result.err == (
         "awsgate: no: the token has ended [expired]\nawsgate: hint: get another\n"
     )
+    assert load(gateway.url) is None
+
+
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "javascript:alert(1)", "https://a\x07"])
+def test_what_is_no_url_for_a_browser_is_not_opened(
+    gateway: Serving, clean: Run, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    monkeypatch.setenv("DISPLAY", ":0")
+    monkeypatch.setattr(webbrowser, "open", lambda _: pytest.fail("a browser was opened"))
+    monkeypatch.setattr(ControlClient, "begin_browser", lambda *_: url)
+
+    result = clean(*at(gateway))
+
+    assert (result.code, result.out) == (2, "")
+    assert "gave no URL that a browser could open" in result.err
+
+
+@pytest.mark.parametrize(
+    "said", ["", "localhost:8443", "javascript:x", "http://a\x1b[2J:1", "http://a:1\nPATH=/x"]
+)
+def test_what_is_no_proxy_is_not_kept_for_one(
+    gateway: Serving, clean: Run, token: str, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    ping = ControlClient.ping
+    monkeypatch.setattr(ControlClient, "ping", lambda self: ping(self) | {"proxy": said})
+
+    result = clean(*at(gateway), "--id-token-file", token)
+
+    assert (result.code, result.out) == (2, "")
+    assert "does not say where its proxy is" in result.err
     assert load(gateway.url) is None
 
 

@@ -19,6 +19,7 @@ from awsgate.cli import reuse
 from awsgate.cli.bounded import around
 from awsgate.cli.issuing import Wanted
 from awsgate.cli.keyserver import KeySource
+from awsgate.controlclient import ControlClient
 from awsgate.errors import Refusal
 from awsgate.login import Identity
 from awsgate.loginstore import folder_of, load, record_of
@@ -561,6 +562,35 @@ def test_the_gateway_gives_the_way_into_the_console(gateway: Serving, here: Run)
     assert result.out.startswith("https://eu-west-1.signin.aws.amazon.com/federation?Action=login&")
     assert f"alice as {READ}, for " in result.err
     assert "Issuer=" + quote(f"{gateway.url}/", safe="") in result.out
+
+
+@pytest.mark.parametrize("place", ["at the gateway", "here"])
+def test_inside_credentials_for_less_there_is_no_console(
+    here: Run, home: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    monkeypatch.setenv(BOUNDS, variables(here, "--read-only")[BOUNDS])
+    if place == "here":
+        monkeypatch.setenv("AWSGATE_POLICY", str(home / "policy.yaml"))
+
+    result = here("console", "--print", "--user", "alice")
+
+    assert (result.code, result.out) == (1, "")
+    assert "for less than the console" in result.err
+
+
+@pytest.mark.parametrize("name", ["url", "switching_url"])
+@pytest.mark.parametrize("url", ["file:///etc/passwd", "https://a\x1b[2J"])
+def test_what_is_no_https_url_of_a_console_is_neither_opened_nor_printed(
+    here: Run, monkeypatch: pytest.MonkeyPatch, name: str, url: str
+) -> None:
+    ask = ControlClient.console
+    other = {name: url}
+    monkeypatch.setattr(ControlClient, "console", lambda self, asked: ask(self, asked) | other)
+
+    result = here("console", "--print")
+
+    assert (result.code, result.out) == (2, "")
+    assert "gives no https:// URL of the console" in result.err
 
 
 def test_somebody_elses_console_is_not_asked_for(here: Run) -> None:

@@ -5,8 +5,9 @@
 
 The gate holds every session to what it was asked for: that is the boundary. This file is
 for honest programs: in an environment of such credentials (``AWSGATE_BOUNDS``) awsgate
-gives none for another app or role, or wider ones, and sets no locks. A program that unsets
-the variable, and runs as the user who logged in, can read that login: see docs/ci.md.
+gives none for another app or role, or wider ones, opens no console, answers no access
+requests, and sets no locks with the login. A program that unsets the variable, and runs as
+the user who logged in, can read that login: see docs/ci.md.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ def around(environment: Mapping[str, str] = os.environ) -> Around | None:
             hint=BACK[0],
         )
     return found
+
+
+def check_unbounded(than: str) -> None:
+    """Raise ``No`` if the environment has credentials for less than that."""
+    if around() is not None:
+        raise No(f"the credentials of this environment are for less than {than}", hints=BACK)
 
 
 def narrowed(wanted: Wanted) -> Wanted:

@@ -25,6 +25,17 @@ def check_proxy(url: str) -> None:
         raise bad_parameter("--proxy is not a URL like http://127.0.0.1:8080")
 
 
+def checked_gateway(url: str) -> str:
+    """Give the URL of a gateway in its one form. Raises ``typer.BadParameter``."""
+    from awsgate.loginstore import gateway_url
+
+    try:
+        return gateway_url(url)
+    except ValueError as exc:
+        # Not repeated: it may hold a password.
+        raise bad_parameter(f"--gateway is not a URL like https://gate:3081: {exc}") from None
+
+
 _UPSTREAM_URL = re.compile(r"https?://(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::[0-9]{1,5})?/?")
 
 

@@ -9,18 +9,17 @@ What is not clear is no guess: ``No`` with the table to choose from.
 from __future__ import annotations
 
 import getpass
+import os
+import re
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from awsgate.cli.no import No
-from awsgate.cli.terminal import columns
+from awsgate.cli.no import MAX_SHOWN, No, to_choose_from
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.fields import ACCOUNT_LABEL
 from awsgate.policy.meant import pairs_meant, role_meant, short_role, unknown_name
 from awsgate.policy.standing import NO_ROLE_ARN
-
-MAX_SHOWN = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +84,12 @@ def default_user(policy: Policy) -> str:
     )
 
 
+def behind_sudo() -> str:
+    """Give who called sudo; empty: nobody did, or what stands there is no name."""
+    caller = os.environ.get("SUDO_USER", "")
+    return caller if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", caller) else ""
+
+
 def login_name() -> str:
     """Give who is logged in here; empty if that cannot be told."""
     try:
@@ -94,14 +99,12 @@ def login_name() -> str:
 
 
 def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:
-    rows = [("APP", "ACCOUNT", "ROLE")]
+    rows = []
     for choice in found[:MAX_SHOWN]:
         app = policy.apps[choice.app]
         account = app.labels.get(ACCOUNT_LABEL) or choice.role_arn.split(":")[4]
         rows.append((choice.app, account, short_role(choice.role_arn, _arns(found, choice.app))))
-    lines = [f"  {line}" for line in columns(rows)]
-    more = len(found) - MAX_SHOWN
-    return [*lines, f"  and {more} more"] if more > 0 else lines
+    return to_choose_from(rows, len(found))
 
 
 def _example(found: Sequence[Choice]) -> str:

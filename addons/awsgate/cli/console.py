@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
-import uuid
 import webbrowser
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -19,6 +17,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from awsgate.cli.bounded import check_unbounded
 from awsgate.cli.choice import choose
 from awsgate.cli.durations import duration_of, seconds_of
 from awsgate.cli.lockbooks import lock_books
@@ -35,14 +34,15 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.recording import record_here
 from awsgate.cli.terminal import printable
 from awsgate.cli.where import gateway_meant
 from awsgate.consoledesk import SignedIn, Wanted, record_of
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policyfile import load_policy
+from awsgate.state import open_state
 
 if TYPE_CHECKING:
-    from awsgate.audit import AuditRecord
     from awsgate.policy import Policy
 
 ISSUER = "https://awsgate.internal/"
@@ -84,6 +84,7 @@ def console(
     seconds = seconds_of(duration) if duration else 0
     with saying_no():
         url = gateway_meant(gateway, policy, state)
+        check_unbounded("the console")
         if url:
             way = _remotely(url, user, {"app": app, "role": role, **asked, "duration_s": seconds})
         else:
@@ -108,11 +109,8 @@ class _Way:
 
 def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
     """Ask the gateway where one is logged in. Raises ``No`` and ``SetupError``."""
-    from awsgate.cli.bounded import BACK, around
     from awsgate.cli.remote import asking, check_user, client_at
 
-    if around() is not None:
-        raise No("the credentials of this environment are for less than the console", hints=BACK)
     stored, client = client_at(url)
     check_user(stored, user)
     with asking(stored):
@@ -124,7 +122,7 @@ def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
         session, account = str(said["session_name"]), str(said["account"])
     except (KeyError, TypeError, ValueError):
         raise SetupError(f"what {stored.gateway} says of the console cannot be read") from None
-    if not (opened.startswith("https://") and switching.startswith("https://")):
+    if not all(one.startswith("https://") and one.isprintable() for one in (opened, switching)):
         raise SetupError(f"{stored.gateway} gives no https:// URL of the console")
     return _Way(user, role_arn, opened, switching, page, seconds, because, session, account)
 
@@ -203,28 +201,10 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
         _check_locks(rules, state, wanted)
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
-        _write(rules, state, record_of(wanted, exc))
+        record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, exc))
         raise No(exc.message, hints=[exc.hint] if exc.hint else []) from None
-    _write(rules, state, record_of(wanted, signed_in))
+    record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, signed_in))
     return signed_in
-
-
-def _write(rules: Policy, state: Path, record: AuditRecord) -> None:
-    from awsgate.audit import AuditLog, AuditUnavailable
-    from awsgate.errors import SetupError
-    from awsgate.state import open_state
-    from awsgate.timestamps import utc_millis
-
-    record.time = utc_millis(datetime.fromtimestamp(time.time(), UTC))
-    record.id = str(uuid.uuid4())
-    log = AuditLog(open_state(state).audit_path)
-    try:
-        log.write(record)
-    except AuditUnavailable as exc:
-        if rules.gateway.audit.on_failure == "refuse":
-            raise SetupError(f"the audit log cannot be written: {exc}") from exc
-    finally:
-        log.close()
 
 
 def _told(way: _Way, url: str) -> dict[str, object]:

@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli import remotelocks
+from awsgate.cli.choice import behind_sudo
 from awsgate.cli.durations import seconds_of
 from awsgate.cli.options import (
     GatewayOption,
@@ -30,6 +31,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.places import state_in_use
 from awsgate.cli.revoke import revocation
 from awsgate.cli.terminal import columns
 from awsgate.cli.where import gateway_meant
@@ -39,7 +41,6 @@ from awsgate.policy import Lock, Policy
 from awsgate.policy.lint import idle
 from awsgate.policy.locks import in_force
 from awsgate.policyfile import load_policy
-from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(
@@ -130,29 +131,19 @@ def ls(
     Example: awsgate lock ls
     """
     if url := gateway_meant(gateway, state):
-        _list(remotelocks.rows(url), as_json=as_json)
-        return
-    now, store = datetime.now(UTC), _store(state)
-    found = store.read()
-    rows = [_row(lock, now) for lock in found.locks]
+        rows, fault = remotelocks.rows(url), None
+    else:
+        now, store = datetime.now(UTC), _store(state)
+        found = store.read()
+        rows, fault = [_row(lock, now) for lock in found.locks], found.fault(store.folder)
     if as_json:
         print(json.dumps(rows, indent=2))
     elif rows:
         print("\n".join(_table(rows)))
-    elif not found.faults:
+    elif fault is None:
         sys.stderr.write("awsgate: there are no locks\n")
-    fault = found.fault(store.folder)
     if fault is not None:
         raise fault
-
-
-def _list(rows: list[dict[str, Any]], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(rows, indent=2))
-    elif rows:
-        print("\n".join(_table(rows)))
-    else:
-        sys.stderr.write("awsgate: there are no locks\n")
 
 
 def _row(lock: Lock, now: datetime) -> dict[str, Any]:
@@ -180,13 +171,8 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _store(state: Path | None) -> LockStore:
-    folder = state_folder(state)
-    if not (folder / KEY_NAME).exists():
-        raise SetupError(
-            f"no gateway keeps its state in {folder}: a lock there would lock nobody",
-            hint="name the folder that the gateway uses (its awsgate_state) with --state",
-        )
-    store = LockStore(open_state(folder).locks_folder)
+    there = state_in_use(state_folder(state), "a lock there would lock nobody")
+    store = LockStore(there.locks_folder)
     if not store.folder.exists():
         store.open()
     return store
@@ -222,7 +208,5 @@ def _me() -> str:
         name = pwd.getpwuid(os.getuid()).pw_name
     except KeyError:  # a container's user need not have a name
         name = f"uid {os.getuid()}"
-    sudo = os.environ.get("SUDO_USER", "")
-    if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", sudo):
-        return f"{sudo} as {name}"
-    return name
+    caller = behind_sudo()
+    return f"{caller} as {name}" if caller else name

@@ -20,17 +20,18 @@ from typing import Annotated, Any
 import typer
 
 from awsgate.cli import ways
+from awsgate.cli.checking import checked_gateway
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import JsonOption
 from awsgate.cli.remote import proxy_said
 from awsgate.cli.terminal import columns, printable
 from awsgate.controlclient import ControlClient, LoginAnswer, Root, is_pin, trusted_root
 from awsgate.errors import SetupError
-from awsgate.loginstore import Stored, gateway_url, load, save
+from awsgate.login import LOCAL
+from awsgate.loginstore import Stored, load, save
 from awsgate.timestamps import utc_seconds
 
 TOKEN_VARIABLE = "AWSGATE_ID_TOKEN"  # noqa: S105 - its name
-LOCAL = "local"
 MAX_TOKEN_BYTES = 32 * 1024
 
 GatewayOption = Annotated[
@@ -133,11 +134,7 @@ def _gateway(named: str, pin: str) -> tuple[str, str, str]:
     if pin and not is_pin(pin):
         raise typer.BadParameter("--ca-pin is not sha256: and 64 hexadecimal digits")
     if named:
-        try:
-            url = gateway_url(named)
-        except ValueError as exc:
-            # Not repeated: it may hold a password.
-            raise typer.BadParameter(f"--gateway is not like https://gate:3081: {exc}") from None
+        url = checked_gateway(named)
         earlier = load(url, with_login=False)
     else:
         earlier = load(with_login=False)

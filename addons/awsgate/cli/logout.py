@@ -10,13 +10,14 @@ from typing import Annotated
 
 import typer
 
+from awsgate.cli.checking import checked_gateway
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import GatewayOption
-from awsgate.cli.remote import LOGIN_OVER, root_of
+from awsgate.cli.remote import root_of
 from awsgate.cli.terminal import printable
-from awsgate.controlclient import ControlClient, ControlError
+from awsgate.controlclient import LOGIN_OVER, ControlClient, ControlError
 from awsgate.errors import Code, SetupError
-from awsgate.loginstore import Stored, forget, gateway_url, load, stored_gateways
+from awsgate.loginstore import Stored, forget, load, stored_gateways
 from awsgate.timestamps import utc_seconds
 from awsgate.variables import MARK
 
@@ -46,10 +47,7 @@ def _meant(gateway: str, *, every: bool) -> list[str]:
     if every:
         found = stored_gateways()
     elif gateway:
-        try:
-            found = [gateway_url(gateway)]
-        except ValueError as exc:
-            raise typer.BadParameter(f"--gateway is not like https://gate:3081: {exc}") from None
+        found = [checked_gateway(gateway)]
     else:
         newest = load(with_login=False)
         found = [newest.gateway] if newest is not None else []

@@ -6,7 +6,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from awsgate.cli.terminal import printable_lines
+from awsgate.cli.terminal import columns, printable_lines
+
+MAX_SHOWN = 40
+"""Lines of what there is to choose from."""
 
 
 class No(Exception):
@@ -19,6 +22,13 @@ class No(Exception):
         self.text = "\n".join(
             (f"awsgate: no: {answer}", *lines, *(f"awsgate: hint: {hint}" for hint in hints))
         )
+
+
+def to_choose_from(rows: Sequence[tuple[str, str, str]], of: int) -> list[str]:
+    """Give the lines of a table of apps, accounts and roles: the first of so many."""
+    lines = [f"  {line}" for line in columns([("APP", "ACCOUNT", "ROLE"), *rows])] if rows else []
+    more = of - len(rows)
+    return [*lines, f"  and {more} more"] if more > 0 else lines
 
 
 @contextmanager

@@ -5,9 +5,13 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
+
+if TYPE_CHECKING:
+    from awsgate.state import State
 
 PROBE_S = 0.3
 """How long a gateway has to take a connection, before a command that needs one goes on."""
@@ -21,6 +25,21 @@ def policy_path(given: Path | None) -> Path:
 def state_folder(given: Path | None) -> Path:
     """Give the state folder."""
     return (given or default_state_folder()).expanduser().absolute()
+
+
+def state_in_use(folder: Path, otherwise: str, *, or_else: str = "") -> State:
+    """Give the state of a gateway that is there: nothing reaches one from another folder.
+
+    Raises ``SetupError`` if there is none; ``otherwise`` says what would become of it.
+    """
+    from awsgate.state import KEY_NAME, open_state
+
+    if not (folder / KEY_NAME).exists():
+        raise SetupError(
+            f"no gateway keeps its state in {folder}: {otherwise}",
+            hint=f"name the folder that the gateway uses (its awsgate_state) with --state{or_else}",
+        )
+    return open_state(folder)
 
 
 def certs_folder(given: Path | None) -> Path:

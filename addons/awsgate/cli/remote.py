@@ -17,22 +17,16 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from awsgate.cli.issuing import Issued, Wanted
-from awsgate.cli.no import No
-from awsgate.cli.terminal import columns
+from awsgate.cli.no import MAX_SHOWN, No, to_choose_from
 from awsgate.cli.where import ended, login_at
 from awsgate.controlclient import ControlClient as ControlClient
-from awsgate.controlclient import ControlError, IssuedAnswer, Root, roots_in
+from awsgate.controlclient import ControlError, IssuedAnswer, Root, login_is_over, root_in
 from awsgate.errors import Code, SetupError
 from awsgate.loginstore import Stored, refresh
-from awsgate.paths import read_private
 from awsgate.variables import Keys
 
 if TYPE_CHECKING:
     from awsgate.cli.choice import Choice
-
-MAX_SHOWN = 40
-LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
-"""Codes that say that the login itself is no good."""
 
 
 def issue_remotely(wanted: Wanted) -> Issued:
@@ -130,17 +124,13 @@ def check_user(stored: Stored, user: str) -> None:
 
 def root_of(stored: Stored) -> Root:
     """Give the root that was trusted at login: of the file's the one with the pin."""
-    try:
-        found = roots_in(read_private(Path(stored.root_path)) or b"")
-    except ValueError:
-        found = []
-    for root in found:
-        if root.pin == stored.pin:
-            return root
-    raise SetupError(
-        f"{stored.root_path} does not hold the root of {stored.gateway}",
-        hint=f"{stored.again()} --ca-pin {stored.pin}",
-    )
+    root = root_in(Path(stored.root_path), stored.pin)
+    if root is None:
+        raise SetupError(
+            f"{stored.root_path} does not hold the root of {stored.gateway}",
+            hint=f"{stored.again()} --ca-pin {stored.pin}",
+        )
+    return root
 
 
 @contextmanager
@@ -149,26 +139,23 @@ def asking(stored: Stored) -> Iterator[None]:
     try:
         yield
     except ControlError as no:
-        if no.status == 401 or no.code in LOGIN_OVER:
+        if login_is_over(no):
             raise ended(stored) from None
         if no.status >= 500:
             raise SetupError(f"{no.message} [{no.code}]", hint=no.hint) from None
         hints = [no.hint] if no.hint else []
         if no.code == Code.LOCKED:
             hints.append("a lock is taken away by who set it (awsgate lock ls)")
-        raise No(no.message, table(no.choices), hints=[*hints, *_example(no.choices)]) from None
+        raise No(no.message, _table(no.choices), hints=[*hints, *_example(no.choices)]) from None
 
 
-def table(choices: Sequence[Any]) -> list[str]:
-    """Give the lines of a table of apps and roles, as ``choice`` has it."""
-    rows = [("APP", "ACCOUNT", "ROLE")]
+def _table(choices: Sequence[Any]) -> list[str]:
+    rows = []
     for choice in choices[:MAX_SHOWN]:
         names = (str(choice.get(name, "")) for name in ("app", "account", "role"))
         app, account, role = names
         rows.append((app, account, role or str(choice.get("role_arn", ""))))
-    lines = [f"  {line}" for line in columns(rows)] if choices else []
-    more = len(choices) - MAX_SHOWN
-    return [*lines, f"  and {more} more"] if more > 0 else lines
+    return to_choose_from(rows, len(choices))
 
 
 def _example(choices: Sequence[Any]) -> list[str]:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from awsgate.cli.bounded import BACK, around
+from awsgate.cli.bounded import check_unbounded
 from awsgate.cli.checking import bad_parameter
-from awsgate.cli.no import No, saying_no
+from awsgate.cli.no import saying_no
 from awsgate.cli.remote import ControlClient, asking, client_at
 from awsgate.controlclient import ControlError
 from awsgate.errors import SetupError
@@ -19,8 +19,7 @@ _NOT_FOUND = 404
 
 def _admin_at(url: str) -> tuple[Stored, ControlClient]:
     """Give the login, and what asks with it. Raises ``No`` beside credentials for less."""
-    if around() is not None:
-        raise No("the credentials of this environment are for less than the login may", hints=BACK)
+    check_unbounded("the login may")
     return client_at(url)
 
 

@@ -6,30 +6,26 @@ Both give requests as the control API describes them, and say no in the same wor
 from __future__ import annotations
 
 import os
-import re
 import time
-import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol, override
 
 from awsgate.asking import Asker, Asking, NotDone, described, described_terms
-from awsgate.audit import AuditLog, AuditRecord, AuditUnavailable, Rotation
-from awsgate.cli.bounded import BACK, around
-from awsgate.cli.choice import default_user, login_name
+from awsgate.audit import AuditRecord
+from awsgate.cli.bounded import check_unbounded
+from awsgate.cli.choice import behind_sudo, default_user, login_name
 from awsgate.cli.granted import with_grants
 from awsgate.cli.no import No
+from awsgate.cli.places import state_in_use
+from awsgate.cli.recording import record_here
 from awsgate.cli.remote import asking, client_at
-from awsgate.errors import SetupError
 from awsgate.login import LOCAL
 from awsgate.policy import Policy
 from awsgate.policy.accessrequest import MAX_TEXT_CHARS
 from awsgate.policyfile import load_policy
 from awsgate.requestplace import RequestPlace
-from awsgate.state import KEY_NAME, open_state
-from awsgate.timestamps import utc_millis
 from awsgate.webhook import Webhook
 
 STATE = "state"
@@ -93,13 +89,13 @@ class RemoteDesk(RequestDesk):
 
     @override
     def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         with asking(self._stored):
             return self._client.review(request_id, approve=approve, reason=reason)
 
     @override
     def revoke(self, request_id: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         with asking(self._stored):
             return self._client.revoke(request_id)
 
@@ -112,14 +108,13 @@ class LocalDesk(RequestDesk):
     """
 
     def __init__(self, policy: Path, state: Path, user: str) -> None:
-        if not (state / KEY_NAME).exists():
-            raise SetupError(
-                f"no gateway keeps its state in {state}: a request there would reach nobody",
-                hint="name the folder that the gateway uses (its awsgate_state) with --state, "
-                "or log in at a gateway: awsgate login",
-            )
+        there = state_in_use(
+            state,
+            "a request there would reach nobody",
+            or_else=", or log in at a gateway: awsgate login",
+        )
         self._rules, self._user, self._folder = load_policy(policy), user, state
-        self._audit_path = open_state(state).audit_path
+        self._audit_path = there.audit_path
         self._place = RequestPlace(state, self._rules.gateway.requests)
         self._webhook = Webhook(self._rules.gateway.requests.webhook)
         self._asking = Asking(
@@ -152,7 +147,7 @@ class LocalDesk(RequestDesk):
 
     @override
     def review(self, request_id: str, *, approve: bool, reason: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         asker = self._as_reviewer()
         with self._done():
             found = self._asking.review(asker, request_id, approve=approve, reason=reason)
@@ -160,7 +155,7 @@ class LocalDesk(RequestDesk):
 
     @override
     def revoke(self, request_id: str) -> dict[str, Any]:
-        _check_unbounded()
+        check_unbounded("their user may")
         asker = self._as_reviewer()
         with self._done():
             return described(self._asking.revoke(asker, request_id), asker, time.time())
@@ -184,28 +179,10 @@ class LocalDesk(RequestDesk):
         return Asker(operator_name(), STATE, Policy(), is_admin=True, is_operator=True)
 
     def _record(self, record: AuditRecord) -> None:
-        spec = self._rules.gateway.audit
-        record.time, record.id = utc_millis(datetime.now(UTC)), str(uuid.uuid4())
         record.reason = record.reason[:MAX_TEXT_CHARS]
-        try:
-            log = AuditLog(self._audit_path, Rotation(spec.rotate_bytes, spec.keep))
-            try:
-                log.write(record)
-            finally:
-                log.close()
-        except AuditUnavailable as exc:
-            if spec.on_failure == "refuse":
-                raise SetupError(f"the audit log cannot be written: {exc}") from exc
+        record_here(self._audit_path, self._rules.gateway, record)
 
 
 def operator_name() -> str:
     """Give who runs this: behind sudo, whoever called it."""
-    sudo = os.environ.get("SUDO_USER", "")
-    if os.getuid() == 0 and re.fullmatch(r"[\w.@-]{1,100}", sudo):
-        return sudo
-    return login_name() or f"uid {os.getuid()}"
-
-
-def _check_unbounded() -> None:
-    if around() is not None:
-        raise No("the credentials of this environment are for less than their user may", hints=BACK)
+    return behind_sudo() or login_name() or f"uid {os.getuid()}"

@@ -6,6 +6,7 @@ all else together. So what was issued is kept in the state folder, beside the se
 key: who may read the one may mint anyway.
 
     reuse/<what was asked>.json    mode 0600
+    reuse/hands-on                 whether the policy hands calls on (``where``)
 
 Where a gateway is asked instead of a policy, they are kept beside the login there.
 
@@ -20,7 +21,8 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -29,14 +31,13 @@ from typing import Any
 from awsgate.cli.issuing import Issued, Wanted, issue
 from awsgate.cli.no import No
 from awsgate.errors import SetupError
-from awsgate.paths import private_folder, read_private, stamp_of, write_file
+from awsgate.paths import is_policy_file, private_folder, read_private, stamp_of, write_file
 from awsgate.variables import Keys
 from awsgate.version import __version__
 
 FOLDER = "reuse"
 MAX_POLICY_FILES = 1000
-# As ``policyfile``, ``state`` and ``ca`` have them (a test compares): these take long to import.
-_POLICY_SUFFIXES = (".yaml", ".yml")
+# As ``state`` and ``ca`` have them (a test compares): these take long to import.
 _LOGIN_NAMES = ("LOGNAME", "USER", "LNAME", "USERNAME")  # as getpass.getuser reads them
 _KEY_FILES = ("session.key", "session.key.previous")
 _CA_FILES = ("mitmproxy-ca.pem", "ca-cert.pem", "ca-bundle.pem")
@@ -81,6 +82,25 @@ def again(wanted: Wanted, issued: Issued) -> Issued:
             "they are not renewed (awsgate exec --ttl gives them longer)"
         )
     return issue(replace(wanted, user=issued.user, app=issued.app, role=issued.role_arn))
+
+
+def found_before(policy: Path, state: Path, name: str, find: Callable[[], bool]) -> bool:
+    """Give what ``find`` says of a policy; while its files are unchanged, as it did before."""
+    place = state / FOLDER / name
+    seen = [__version__, str(policy), _policy(policy)]
+    try:
+        kept = json.loads(read_private(place) or "null")
+    except (SetupError, ValueError):  # as for credentials: somebody meddled, so ask anew
+        kept = None
+    for answer in (True, False):
+        if kept == [answer, seen]:
+            return answer
+    answer = find()
+    if seen[-1] is not None and seen[-1] == _policy(policy) and state.is_dir():
+        with suppress(SetupError, OSError):  # the command works without
+            private_folder(place.parent)
+            write_file(place, json.dumps([answer, seen]).encode(), mode=0o600)
+    return answer
 
 
 def _question(wanted: Wanted) -> dict[str, Any]:
@@ -131,7 +151,7 @@ def _policy(path: Path) -> list[Any] | None:
     try:
         if not path.is_dir():
             return [_stamp(path)]
-        names = sorted(n for n in os.listdir(path) if n.lower().endswith(_POLICY_SUFFIXES))  # noqa: PTH208 - half the time of iterdir
+        names = sorted(n for n in os.listdir(path) if is_policy_file(n))  # noqa: PTH208 - half the time of iterdir
     except OSError:
         return None
     if len(names) > MAX_POLICY_FILES:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from awsgate.cli.remote import LOGIN_OVER, client_at
-from awsgate.controlclient import ControlError
+from awsgate.cli.remote import client_at
+from awsgate.controlclient import ControlError, login_is_over
 from awsgate.errors import SetupError
 from awsgate.loginstore import Stored
 from awsgate.timestamps import utc_seconds
@@ -43,7 +43,7 @@ def look_at(stored: Stored, now: datetime) -> tuple[SeenLogin, list[str]]:
         seen.version = str(client.ping().get("version", ""))
         seen.roles = [str(role) for role in client.whoami().get("roles") or ()]
     except ControlError as no:
-        more = f": {stored.again()}" if no.status == 401 or no.code in LOGIN_OVER else ""
+        more = f": {stored.again()}" if login_is_over(no) else ""
         return seen, [f"the gateway does not take the login: {no.message}{more}"]
     except SetupError as exc:
         return seen, [f"{exc.message} ({exc.hint})" if exc.hint else exc.message]

@@ -28,6 +28,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.cli.places import state_in_use
 from awsgate.cli.terminal import columns
 from awsgate.connect.invitations import Invitation
 from awsgate.connect.local import INVITATION_TTL_S, LocalUsers
@@ -36,7 +37,6 @@ from awsgate.errors import SetupError
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policyfile import load_policy
 from awsgate.servercert import CERT_NAME, pin_of
-from awsgate.state import KEY_NAME, open_state
 from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(
@@ -246,13 +246,8 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _users(state: Path | None) -> LocalUsers:
-    folder = state_folder(state)
-    if not (folder / KEY_NAME).exists():
-        raise SetupError(
-            f"no gateway keeps its state in {folder}: a user there could log in nowhere",
-            hint="name the folder that the gateway uses (its awsgate_state) with --state",
-        )
-    return LocalUsers(open_state(folder).users_folder)
+    there = state_in_use(state_folder(state), "a user there could log in nowhere")
+    return LocalUsers(there.users_folder)
 
 
 def _policy(path: Path | None) -> Policy | None:

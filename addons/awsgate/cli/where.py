@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from awsgate.errors import SetupError
+from awsgate.paths import is_policy_file
 
 if TYPE_CHECKING:
     from awsgate.loginstore import Stored
@@ -71,33 +72,31 @@ def _note(text: str) -> None:
 
 def _hands_on() -> bool:
     """True if the policy here hands all calls to another gateway."""
-    from awsgate.cli.places import policy_path
+    from awsgate.cli.places import policy_path, state_folder
+    from awsgate.cli.reuse import found_before
 
     path = policy_path(None)
-    files = [path] if path.is_file() else [f for s in _SUFFIXES for f in path.glob(f"*{s}")]
+    files = [path] if path.is_file() else [f for f in path.glob("*") if is_policy_file(f.name)]
     # To read a policy takes longer than all else: hardly any says so.
     try:
         if not any(b"upstream_gateway" in file.read_bytes() for file in files):
             return False
     except OSError:
         return False
+    return found_before(path, state_folder(None), "hands-on", lambda: _says_so(path))
+
+
+def _says_so(path: Path) -> bool:
     from awsgate.policyfile import load_policy
 
     return load_policy(path).gateway.upstream_gateway is not None
 
 
-_SUFFIXES = (".yaml", ".yml")
-
-
 def _named(gateway: str) -> Stored:
-    from awsgate.cli.checking import bad_parameter
-    from awsgate.loginstore import gateway_url, load
+    from awsgate.cli.checking import checked_gateway
+    from awsgate.loginstore import load
 
-    try:
-        url = gateway_url(gateway)
-    except ValueError as exc:
-        # Not repeated: it may hold a password.
-        raise bad_parameter(f"--gateway is not a URL like https://gate:3081: {exc}") from None
+    url = checked_gateway(gateway)
     stored = load(url, with_login=False)
     if stored is None:
         raise SetupError(

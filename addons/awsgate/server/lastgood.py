@@ -11,7 +11,8 @@ import shutil
 from pathlib import Path
 
 from awsgate.errors import SetupError
-from awsgate.policyfile import is_policy_file, load_policy
+from awsgate.paths import is_policy_file
+from awsgate.policyfile import load_policy
 
 
 class LastGood:
