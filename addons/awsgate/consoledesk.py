@@ -107,6 +107,8 @@ class ConsoleDesk:
         region = wanted.region or region
         try:
             page = _page(console, wanted, region, app.spec.uri)
+            # Asked for and used at a regional host: the other one is no place to go on to.
+            host = console.regional_host(region)
             limit = ttl_limit(
                 policy,
                 wanted.user,
@@ -124,8 +126,6 @@ class ConsoleDesk:
             raise _unsupported(f"no console session: {exc}") from None
         request = self._request(policy, wanted, decision, console, region, lasting)
         keys = self._assumer.assume(request)
-        # Asked for and used at a regional host: the other one is no place to go on to.
-        host = console.regional_host(region)
         token = self._federation.token(host, keys.signing_keys(), lasting.signin_s)
         url = signin.login_url(host, token, page=page, issuer=wanted.issuer)
         return SignedIn(

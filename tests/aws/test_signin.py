@@ -122,6 +122,16 @@ def test_what_cannot_be_a_part_of_a_host_or_path(region: str, service: str, said
 
 
 @pytest.mark.parametrize(
+    "region",
+    ["evil.example/", "evil.example/x?", "evil.example#", "127.0.0.1:8443/", "cn-north-1",
+     "eu-west-\uff11"],
+)  # fmt: skip
+def test_no_region_makes_a_sign_in_host_of_somebody_elses(region: str) -> None:
+    with pytest.raises(ValueError, match="is not a region of aws"):
+        CONSOLES["aws"].regional_host(region)
+
+
+@pytest.mark.parametrize(
     "url",
     [
         "https://console.aws.amazon.com/s3/buckets/x?region=us-east-1#tab=a",

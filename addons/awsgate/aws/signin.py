@@ -31,7 +31,7 @@ MIN_S = 15 * 60
 MAX_S = 12 * 3600
 MAX_TOKEN_CHARS = 16_384
 
-_REGION_LABEL = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
+_REGION_LABEL = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
 _SERVICE = re.compile(r"[a-z0-9-]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}")
 
@@ -54,8 +54,11 @@ class Console:
         return self.regional_host(region) if region or not self.signin else self.signin
 
     def regional_host(self, region: str) -> str:
-        """Give a sign-in host with a region: the home's, if none is named."""
-        return self.regional.format(region=region or self.home)
+        """Give a sign-in host with a region: the home's, if none is named.
+
+        A role's keys are sent there. Raises ``ValueError`` for what is no region of the partition.
+        """
+        return self.regional.format(region=_checked_region(self, region) or self.home)
 
 
 CONSOLES = {
@@ -118,13 +121,18 @@ def is_region_of(region: str, console: Console) -> bool:
     return found is not None and found.id == console.partition
 
 
+def _checked_region(console: Console, region: str) -> str:
+    if region and not is_region_of(region, console):
+        raise ValueError(f"{region!r} is not a region of {console.partition}")
+    return region
+
+
 def destination(console: Console, *, region: str, service: str = "", uri: str = "") -> str:
     """Give the page to land on: of a service, else the app's own, else the console's home.
 
     Raises ``ValueError`` with what is wrong.
     """
-    if region and not is_region_of(region, console):
-        raise ValueError(f"{region!r} is not a region of {console.partition}")
+    _checked_region(console, region)
     if not service:
         return uri or _at(console, region, "/console/home")
     if not _SERVICE.fullmatch(service):
