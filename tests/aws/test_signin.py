@@ -57,13 +57,16 @@ def test_the_regional_hosts_are_those_of_botocore() -> None:
 
 # partition -> region, service -> parts of the URLs
 LANDINGS = {
-    ("aws", "", ""): ("signin.aws.amazon.com", "https://console.aws.amazon.com/console/home"),
+    ("aws", "", ""): (
+        "us-east-1.signin.aws.amazon.com",
+        "https://console.aws.amazon.com/console/home",
+    ),
     ("aws", "eu-west-1", "s3"): (
         "eu-west-1.signin.aws.amazon.com",
         "https://eu-west-1.console.aws.amazon.com/s3/home?region=eu-west-1",
     ),
     ("aws-us-gov", "", "ec2"): (
-        "signin.amazonaws-us-gov.com",
+        "us-gov-west-1.signin.amazonaws-us-gov.com",
         "https://console.amazonaws-us-gov.com/ec2/home",
     ),
     ("aws-us-gov", "us-gov-east-1", ""): (
@@ -87,7 +90,7 @@ def test_each_part_of_the_login_url(asked: tuple[str, str, str], parts: tuple[st
     console = CONSOLES[partition]
     page = signin.destination(console, region=region, service=service)
     url = signin.login_url(
-        console.signin_host(region), TOKEN, page=page, issuer="https://gate.example.com/"
+        console.regional_host(region), TOKEN, page=page, issuer="https://gate.example.com/"
     )
 
     split = urlsplit(url)
