@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awsgate.asking import CREATE, REVIEW
 from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 from awsgate.web.openapi import PATH, describe
 from awsgate.web.page.guard import begun_of
 from awsgate.web.page.routes import page_routes

@@ -19,8 +19,9 @@ from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
+from awsgate.web.choosing import Caller
 from awsgate.web.connectors import Connectors
-from awsgate.web.desk import Caller, Desk
+from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.shapes import Answer, Asked

@@ -38,9 +38,7 @@ from awsgate.session import (
 )
 from awsgate.standing import policy_with
 from awsgate.web.attempts import MAX_LOGINS, LiveLogins
-from awsgate.web.choosing import Asked as Asked
-from awsgate.web.choosing import Caller as Caller
-from awsgate.web.choosing import choices_of, life_of, pair_meant
+from awsgate.web.choosing import Asked, Caller, choices_of, life_of, pair_meant
 from awsgate.web.problems import NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 

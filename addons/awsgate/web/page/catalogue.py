@@ -12,7 +12,7 @@ from awsgate.policy import grantable_roles
 from awsgate.policy.fields import ACCOUNT_LABEL
 from awsgate.policy.meant import short_role
 from awsgate.web.calls import ConsoleWay
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 
 MAX_ROLES = 1000
 NO_CONSOLE = "this app is no console of AWS's"

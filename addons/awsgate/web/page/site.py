@@ -19,7 +19,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.web import open_to_all, operators
 from awsgate.web.callbacks import Landed
 from awsgate.web.calls import Api, Call, Insight
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 from awsgate.web.logins import give
 from awsgate.web.page import guard
 from awsgate.web.page.rendering import page
