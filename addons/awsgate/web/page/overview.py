@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse, Response
 
 from awsgate.auditline import parsed
 from awsgate.web import operators
-from awsgate.web.calls import Call
 from awsgate.web.page.figures import read
 from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
@@ -80,18 +79,15 @@ async def add_lock(site: Site, visit: Visit) -> Response:
         )
     except ValueError:  # pydantic's own is one
         raise bad_request("what is asked for is no lock: too long, or no time") from None
-    await _recorded(site, "lock.add", visit, operators.add_lock(site.call_with(visit, asked)))
+    call = replace(visit.call, asked=asked)
+    await _recorded(site, "lock.add", visit, operators.add_lock(call))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 
 async def remove_lock(site: Site, visit: Visit) -> Response:
     """Take a lock away, as DELETE /v1/locks/<name> does."""
-    call = visit.call
-    named = Call(
-        *(site.api, call.client, call.address, None, call.caller, call.token, b""),
-        {"name": visit.fields.get("name", "")},
-    )
-    await _recorded(site, "lock.remove", visit, operators.remove_lock(named))
+    call = replace(visit.call, path={"name": visit.fields.get("name", "")})
+    await _recorded(site, "lock.remove", visit, operators.remove_lock(call))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 

@@ -16,7 +16,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from awsgate.errors import Code, Refusal
-from awsgate.web import open_to_all, operators
+from awsgate.web import open_to_all
 from awsgate.web.callbacks import Landed
 from awsgate.web.calls import Api, Call, Insight
 from awsgate.web.choosing import Caller
@@ -179,14 +179,3 @@ class Site:
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         guard.keep_login(answer, token, life_s=max(0, expires_at - int(self.api.clock())))
         return answer
-
-    def call_with(self, visit: Visit, asked: Any) -> Call:
-        """Give the call of the API that a form stands for."""
-        call = visit.call
-        return Call(
-            self.api, call.client, call.address, asked, call.caller, call.token, b"", call.path
-        )
-
-    def name(self, visit: Visit) -> str:
-        """Give what clients call the gateway."""
-        return operators.name_of(visit.call)
