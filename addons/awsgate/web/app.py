@@ -25,6 +25,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awsgate.asking import CREATE, REVIEW
+from awsgate.consoledesk import EVENT as CONSOLE
+from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
 from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.choosing import Caller
@@ -42,7 +44,7 @@ from awsgate.web.receiving import (
     form_of,
     problem_for,
 )
-from awsgate.web.records import CONSOLE, CREDENTIALS, LOGOUT
+from awsgate.web.records import CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
 from awsgate.web.table import OPERATIONS
 
@@ -52,8 +54,8 @@ _RECORDED = {
     "credentials": CREDENTIALS,
     "console": CONSOLE,
     "logout": LOGOUT,
-    "addLock": "lock.add",  # those that are added, the proxy records
-    "removeLock": "lock.remove",
+    "addLock": LOCK_ADDED,  # those that are added, the proxy records
+    "removeLock": LOCK_REMOVED,
     "createRequest": CREATE,
     "reviewRequest": REVIEW,
     "revokeRequest": "request.revoke",

@@ -22,7 +22,6 @@ from awsgate.web.desk import Issued
 from awsgate.web.problems import Problem
 
 LOGIN, LOGOUT, CREDENTIALS = "login", "logout", "credentials"
-CONSOLE = "console"
 OK = "ok"
 MAX_REASON_CHARS = 512
 

@@ -12,18 +12,20 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from awsgate.auditline import parsed
+from awsgate.lockout import LOGOUT_PREFIX
+from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
 from awsgate.web import operators
 from awsgate.web.page.figures import read
 from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
 from awsgate.web.page.tail import backwards
 from awsgate.web.problems import Problem, bad_request
-from awsgate.web.shapes import LockAsked, Locks, Status
+from awsgate.web.shapes import LockAsked, Locks, Status, Target
 
 MAX_PEOPLE = 50
 MAX_LINES = 5000
 SOON_S = 30 * 86400
-TARGETS = ("user", "role", "app", "session", "aws_role_arn")
+TARGETS = tuple(Target.model_fields)
 
 
 @dataclass(slots=True)
@@ -47,8 +49,8 @@ async def overview(site: Site, visit: Visit) -> Response:
     return site.shown(
         visit,
         "gateway.html",
-        locks=[lock for lock in locks.locks if not lock.name.startswith("logout-")],
-        logouts=sum(lock.name.startswith("logout-") for lock in locks.locks),
+        locks=[lock for lock in locks.locks if not lock.name.startswith(LOGOUT_PREFIX)],
+        logouts=sum(lock.name.startswith(LOGOUT_PREFIX) for lock in locks.locks),
         gate=status,
         warnings=policy.warnings,
         faults=tuple(site.insight.faults()),
@@ -80,14 +82,14 @@ async def add_lock(site: Site, visit: Visit) -> Response:
     except ValueError:  # pydantic's own is one
         raise bad_request("what is asked for is no lock: too long, or no time") from None
     call = replace(visit.call, asked=asked)
-    await _recorded(site, "lock.add", visit, operators.add_lock(call))
+    await _recorded(site, LOCK_ADDED, visit, operators.add_lock(call))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 
 async def remove_lock(site: Site, visit: Visit) -> Response:
     """Take a lock away, as DELETE /v1/locks/<name> does."""
     call = replace(visit.call, path={"name": visit.fields.get("name", "")})
-    await _recorded(site, "lock.remove", visit, operators.remove_lock(call))
+    await _recorded(site, LOCK_REMOVED, visit, operators.remove_lock(call))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 
