@@ -45,7 +45,7 @@ def add(store: RequestStore, request: AccessRequest) -> None:
 
 
 def review(store: RequestStore, by: str, request_id: str = "ar-1") -> AccessRequest:
-    found = store.change(request_id, lambda r: reviewed(r, yes(by)), lambda _, __: None)
+    found = store.change(request_id, lambda r: reviewed(r, yes(by)), lambda _: None)
     assert found is not None
     return found
 
