@@ -252,7 +252,7 @@ class Desk:
         )
 
     def _lock_on(self, caller: Caller, *, app: str = "", role_arn: str = "") -> Lock | None:
-        books = (*self._revoking.books(), LockBook(caller.policy.locks.values()))
+        books = (self._revoking.read(), LockBook(caller.policy.locks.values()))
         return lock_among(
             books,
             caller.policy,

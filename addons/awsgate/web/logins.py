@@ -20,7 +20,7 @@ import hmac
 import json
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
 from awsgate.login import LOCAL, Identity, Login
@@ -45,7 +45,7 @@ from awsgate.web.shapes import (
     LoggedIn,
     StillPending,
 )
-from awsgate.web.waiting import Full
+from awsgate.web.waiting import Full, Waiting
 
 UNKNOWN_CONNECTOR_LABEL = "unknown"
 _SLOWER_S = 5  # RFC 8628, 3.5: "the interval MUST be increased by 5 seconds"
@@ -89,7 +89,7 @@ async def code(call: Call) -> Answer:
             "this code is not known: it is good once, for a minute",
             hint="log in again: awsgate login",
         )
-    login: Login = proved.login
+    login = proved.login
     if not hmac.compare_digest(challenge_of(asked.verifier), proved.challenge):
         refused = LoginRefused(
             "wrong-verifier",
@@ -284,9 +284,9 @@ async def give(call: Call, login: Login) -> LoggedIn:
     )
 
 
-def _put(waiting: Any, value: Any, *, life_s: float | None = None) -> str:
+def _put[T](waiting: Waiting[T], value: T, *, life_s: float | None = None) -> str:
     try:
-        key: str = waiting.put(value, life_s=life_s)
+        return waiting.put(value, life_s=life_s)
     except Full:
         raise Problem(
             503,
@@ -295,7 +295,6 @@ def _put(waiting: Any, value: Any, *, life_s: float | None = None) -> str:
             hint="try again in some minutes",
             retry_after_s=60,
         ) from None
-    return key
 
 
 def _no_local() -> Problem:
