@@ -115,6 +115,9 @@ def test_who_may_not_is_told_why_on_a_page(own: Served) -> None:
     for answer in (denied, away):
         assert "Back to the apps" in words_of(answer)
         assert answer.headers["content-type"].startswith("text/html")
+    first, second = own.lines(event="console")
+    assert (first["decision"], first["user"], first["code"]) == ("refused", "alice", "denied")
+    assert (second["decision"], second["code"]) == ("refused", "upstream-failed")
 
 
 def test_an_ended_login_is_told_and_forgotten(own: Served) -> None:

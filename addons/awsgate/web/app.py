@@ -218,12 +218,8 @@ async def _recorded(
 ) -> Problem:
     """Record what was refused. Gives the answer, which may have become another one."""
     whose = login[0].login if login else api.desk.known(_token_of(request))
-    try:
-        client = client_of(request)[1]
-        await api.records.refused(_RECORDED[operation.name], problem, client, whose)
-    except Problem as exc:
-        return exc
-    return problem
+    client = client_of(request)[1]
+    return await api.records.refused(_RECORDED[operation.name], problem, client, whose)
 
 
 def _token_of(request: Request) -> str:

@@ -13,13 +13,12 @@ from starlette.responses import RedirectResponse, Response
 
 from awsgate.auditline import parsed
 from awsgate.lockout import LOGOUT_PREFIX
-from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
 from awsgate.web import operators
 from awsgate.web.page.figures import read
 from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
 from awsgate.web.page.tail import backwards
-from awsgate.web.problems import Problem, bad_request
+from awsgate.web.problems import bad_request
 from awsgate.web.shapes import LockAsked, Locks, Status, Target
 
 MAX_PEOPLE = 50
@@ -65,7 +64,7 @@ async def live(site: Site, _: Visit) -> Response:
     return page("_live.html", **await _live(site))
 
 
-async def add_lock(site: Site, visit: Visit) -> Response:
+async def add_lock(_: Site, visit: Visit) -> Response:
     """Lock somebody out, as POST /v1/locks does."""
     fields = visit.fields
     kind, value = fields.get("kind", ""), fields.get("value", "").strip()
@@ -81,25 +80,15 @@ async def add_lock(site: Site, visit: Visit) -> Response:
         )
     except ValueError:  # pydantic's own is one
         raise bad_request("what is asked for is no lock: too long, or no time") from None
-    call = replace(visit.call, asked=asked)
-    await _recorded(site, LOCK_ADDED, visit, operators.add_lock(call))
+    await operators.add_lock(replace(visit.call, asked=asked))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 
-async def remove_lock(site: Site, visit: Visit) -> Response:
+async def remove_lock(_: Site, visit: Visit) -> Response:
     """Take a lock away, as DELETE /v1/locks/<name> does."""
-    call = replace(visit.call, path={"name": visit.fields.get("name", "")})
-    await _recorded(site, LOCK_REMOVED, visit, operators.remove_lock(call))
+    name = visit.fields.get("name", "")
+    await operators.remove_lock(replace(visit.call, path={"name": name}))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
-
-
-async def _recorded(site: Site, event: str, visit: Visit, doing: Any) -> None:
-    """What is refused has an audit line; what is done, the proxy records."""
-    try:
-        await doing
-    except Problem as exc:
-        await site.api.records.refused(event, exc, visit.call.client, visit.who.login)
-        raise
 
 
 async def _live(site: Site) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from awsgate.web.logins import give
 from awsgate.web.page import guard
 from awsgate.web.page.rendering import page
 from awsgate.web.problems import Problem
-from awsgate.web.receiving import check_attempts, client_of, form_of, problem_for
+from awsgate.web.receiving import check_attempts, client_of, form_of
 
 MAX_FORM_BYTES = 16 * 1024
 _LOGIN_ENDED = (Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value)
@@ -137,9 +137,8 @@ class Site:
         guard.keep_visit(answer, visit)
         return answer
 
-    async def failed(self, request: Request, exc: Exception, visit: Visit | None) -> Response:
+    async def failed(self, request: Request, problem: Problem, visit: Visit | None) -> Response:
         """Give the page that says what went wrong, and what to do."""
-        problem = problem_for(exc)
         if problem.code == _NO_LOGIN or problem.code in _LOGIN_ENDED:
             return await self._signed_out(request, problem)
         who = visit.call.caller if visit is not None else None
