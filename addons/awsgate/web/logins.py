@@ -156,7 +156,7 @@ async def poll(call: Call) -> Answer:
     except BaseException:  # who polls hung up, or the connector is out of order for now
         api.devices.put_back(handle, later, ends_at)
         raise
-    return await finish(call, identity)
+    return await finish(call, waiting.connector, identity)
 
 
 async def password(call: Call) -> LoggedIn:
@@ -169,7 +169,7 @@ async def password(call: Call) -> LoggedIn:
     except LoginRefused as exc:
         # Which of them it was is for the audit: it would help only who guesses.
         await refuse(call, LOCAL, exc, told="" if exc.reason == "busy" else WRONG_PASSWORD)
-    return await finish(call, identity)
+    return await finish(call, LOCAL, identity)
 
 
 async def invitation(call: Call) -> Answer:
@@ -206,7 +206,8 @@ async def id_token(call: Call) -> Answer:
             )
         known = found[0]
     way = known.has("id-token")
-    return await finish(call, await refusing(call, known.name, way.prove_id_token(asked.token)))
+    identity = await refusing(call, known.name, way.prove_id_token(asked.token))
+    return await finish(call, known.name, identity)
 
 
 async def certificate(call: Call) -> Answer:
@@ -230,7 +231,7 @@ async def certificate(call: Call) -> Answer:
         identity = identity_of(call.certificate, control)
     except LoginRefused as exc:
         await refuse(call, CERTIFICATE, exc)
-    return await finish(call, identity)
+    return await finish(call, CERTIFICATE, identity)
 
 
 # --- what they have in common ------------------------------------------------------
@@ -255,17 +256,20 @@ async def refuse(
     raise problem
 
 
-async def admit(call: Call, identity: Identity) -> Login:
-    """Make a login of an identity; a no is recorded and becomes the answer."""
+async def admit(call: Call, connector: str, identity: Identity) -> Login:
+    """Make a login of what a connector has proved; a no is recorded and becomes the answer."""
+    if identity.connector != connector:
+        wrong = LoginRefused("provider-failed", "the connector gave another one's identity")
+        await refuse(call, connector, wrong)
     try:
         return await asyncio.to_thread(call.api.desk.admit, identity)
     except LoginRefused as exc:
-        await refuse(call, identity.connector, exc, user=identity.user)
+        await refuse(call, connector, exc, user=identity.user)
 
 
-async def finish(call: Call, identity: Identity) -> LoggedIn:
+async def finish(call: Call, connector: str, identity: Identity) -> LoggedIn:
     """Let an identity in, and give the login."""
-    return await give(call, await admit(call, identity))
+    return await give(call, await admit(call, connector, identity))
 
 
 async def give(call: Call, login: Login) -> LoggedIn:
