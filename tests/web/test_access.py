@@ -81,6 +81,19 @@ def test_a_role_is_there_without_a_new_login_and_ends_by_itself(
     assert codes(refused) == [(403, "denied")]
 
 
+def test_a_role_for_a_while_opens_no_console_which_would_outlast_it(
+    own: Served, people: People
+) -> None:
+    request = people.ask("alice", duration_s=600).json()["id"]
+    people.answer("olga", request)
+
+    refused = people["alice"].post("/v1/console", json={"app": "main", "role": WRITE})
+
+    assert codes(refused) == [(403, "denied")]
+    assert own.console.wanted == []
+    assert roles(people["alice"]) == [READ, WRITE]
+
+
 def test_everything_is_recorded_counted_and_told(own: Served, people: People) -> None:
     request = people.ask("alice", reason="a <!channel> & more", duration_s=600).json()["id"]
     people.answer("bob", request)
