@@ -10,6 +10,7 @@ import pytest
 
 from awsgate.audit import AuditLog, AuditUnavailable
 from awsgate.login import LOCAL, Identity
+from web.paging import signed_in
 from web.served import POLICY, READ, WRITE, Served
 
 TWO = POLICY.replace(
@@ -92,6 +93,10 @@ def test_a_role_for_a_while_opens_no_console_which_would_outlast_it(
     assert codes(refused) == [(403, "denied")]
     assert own.console.wanted == []
     assert roles(people["alice"]) == [READ, WRITE]
+    page = signed_in(own).get("/").text
+    assert f'value="{READ}"' in page
+    assert f'value="{WRITE}"' not in page
+    assert page.count("No console:") == 1
 
 
 def test_everything_is_recorded_counted_and_told(own: Served, people: People) -> None:

@@ -27,6 +27,7 @@ async def apps(site: Site, visit: Visit) -> Response:
     found = await asyncio.to_thread(
         catalogue,
         visit.who,
+        site.api.desk.lasting(visit.who.login),
         site.api.console,
         Terminal(site.api.info.url, site.insight.pin),
         client=visit.call.address,
