@@ -89,7 +89,9 @@ spec:
   allow:
     app_labels: {{env: prod}}
     aws_role_arns: ["{READ}"]
-    request: {{roles: [writer, teamed], reason: {{mode: required, prompt: which ticket}}}}
+    request:
+      roles: [writer, teamed, "later-*"]
+      reason: {{mode: required, prompt: which ticket}}
     review_requests: {{roles: [writer]}}
   options: {{gateway_admin: true}}
 ---

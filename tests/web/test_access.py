@@ -186,6 +186,12 @@ def test_an_admin_sees_all_and_may_take_back_but_not_answer(people: People) -> N
 REFUSED = {
     "a role of no rule": ("alice", {"role": "ops"}, 403, "not-requestable"),
     "a role that is not in the policy": ("alice", {"role": "none"}, 403, "not-requestable"),
+    "one that a rule names and the policy has not": (
+        "olga",
+        {"role": "later-on", "reason": "x"},
+        403,
+        "not-requestable",
+    ),
     "for too long": ("alice", {"role": "writer", "duration_s": 7201}, 409, "not-now"),
     "without the reason": ("olga", {"role": "writer"}, 409, "not-now"),
     "by who may ask for none": ("carol", {"role": "writer"}, 403, "not-requestable"),
