@@ -265,6 +265,20 @@ def test_a_login_of_many_roles_fits_into_cookies(own: Served) -> None:
     assert "alice" in words_of(browser.get("/"))
 
 
+@pytest.mark.parametrize("way", ["password", "provider"])
+def test_sign_ins_are_bounded(way: str, own: Served) -> None:
+    own.api.attempts._per_minute = 1
+    browser, seen = Browser(own), set()
+    for _ in range(12):
+        if way == "password":
+            answer = browser.send("/sign-in/password", "/sign-in", user="lola", password="no")
+        else:
+            answer = browser.get("/sign-in/provider", connector="oidc/okta")
+        seen.add(answer.status_code)
+
+    assert seen == {401 if way == "password" else 303, 429}
+
+
 def test_guessing_logins_is_bounded(own: Served) -> None:
     own.api.attempts._per_minute = 1
     browser = Browser(own)
