@@ -178,6 +178,15 @@ def test_others_are_refused_and_sts_is_not_asked(wanted: Wanted, code: Code) -> 
     assert refusal(policy(), wanted).code is code
 
 
+@pytest.mark.parametrize("destination", ["", "https://console.aws.amazon.com/s3/home"])
+@pytest.mark.parametrize("region", ["evil.example/", "evil.example:443/x?", "cn-north-1"])
+def test_a_roles_keys_go_to_a_host_of_awss_alone(region: str, destination: str) -> None:
+    found = refusal(policy(), replace(WANTED, region=region, destination=destination))
+
+    assert found.code is Code.UNSUPPORTED
+    assert "is not a region of aws" in found.message
+
+
 def test_an_app_that_is_no_console_is_told() -> None:
     found = refusal(policy(uri="https://sts.amazonaws.com"))
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
+import httpx
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
@@ -96,6 +97,25 @@ def test_a_failure_is_told_without_a_word_of_the_answer(
     assert caught.value.code is Code.UPSTREAM_FAILED
     assert "canary" not in f"{caught.value.message} {caught.value.hint} {caught.value!r}"
     assert len(server.seen) == 1
+
+
+def test_an_answer_without_end_is_read_so_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[bytes] = []
+
+    def endless() -> Iterator[bytes]:
+        while len(read) < 1000:
+            read.append(b"x" * 1024)
+            yield read[-1]
+
+    federation = Federation()
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    monkeypatch.setattr(federation, "_http", httpx.Client(transport=transport))
+
+    with pytest.raises(Refusal, match="holds no token"):
+        federation.token(HOST, KEYS, None)
+
+    assert len(read) < 100
+    federation.close()
 
 
 def test_a_server_that_is_gone_is_told() -> None:

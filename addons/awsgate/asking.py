@@ -16,6 +16,7 @@ from typing import Any
 from awsgate.audit import AuditRecord
 from awsgate.policy import Policy
 from awsgate.policy.accessrequest import (
+    LIVE,
     MAX_TEXT_CHARS,
     AccessRequest,
     NotNow,
@@ -193,7 +194,7 @@ class Asking:
             except NotNow as exc:
                 raise NotDone(NOT_NOW, str(exc)) from None
 
-        def note(_: AccessRequest, after: AccessRequest) -> None:
+        def note(after: AccessRequest) -> None:
             verdict = "approved" if approve else "denied"
             self._write(REVIEW, asker, after, f"{verdict} that of {_whose(after)}{_said(reason)}")
             if after.state is State.APPROVED:
@@ -215,7 +216,7 @@ class Asking:
             except NotNow as exc:
                 raise NotDone(NOT_NOW, str(exc)) from None
 
-        def note(_: AccessRequest, after: AccessRequest) -> None:
+        def note(after: AccessRequest) -> None:
             self._write(ENDED, asker, after, f"revoked by {asker.user}: that of {_whose(after)}")
 
         return self._changed(request_id, judge, note)
@@ -224,7 +225,7 @@ class Asking:
         self,
         request_id: str,
         judge: Callable[[AccessRequest], AccessRequest],
-        note: Callable[[AccessRequest, AccessRequest], None],
+        note: Callable[[AccessRequest], None],
     ) -> AccessRequest:
         if not (_ID.fullmatch(request_id) and self.place.is_there()):
             raise _none(request_id)
@@ -333,7 +334,7 @@ def _said(reason: str) -> str:
 
 
 def _is_open(request: AccessRequest, now: int) -> bool:
-    return request.state_at(now) in (State.PENDING, State.APPROVED)
+    return request.state_at(now) in LIVE
 
 
 def _bounded(text: str) -> str:

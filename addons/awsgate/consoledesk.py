@@ -92,13 +92,28 @@ class ConsoleDesk:
 
     def look(self, policy: Policy, wanted: Wanted) -> Decision:
         """Say whether the policy lets somebody in, and why not."""
-        return self._decide(policy, wanted)
+        return decide(
+            policy,
+            user=wanted.user,
+            app=wanted.app,
+            role_arn=wanted.role_arn,
+            endpoint_service="signin",
+            tenant_controlled=False,
+            call=CallFacts(
+                call=Call("signin"),
+                regions=("*",),  # a browser can go to any
+                client=wanted.client,
+                now=datetime.fromtimestamp(self._clock(), UTC),
+                requests=_COUNTLESS,
+                bytes=_COUNTLESS,
+            ),
+        )
 
     def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
         """Give the way in. Raises ``Refusal``; locks are the caller's business."""
         app = policy.apps.get(wanted.app)
         found = signin.console_of(app.spec.uri) if app is not None else None
-        decision = self._decide(policy, wanted)
+        decision = self.look(policy, wanted)
         if not decision.allowed:
             raise _denied(wanted, decision)
         if app is None or found is None:
@@ -107,6 +122,8 @@ class ConsoleDesk:
         region = wanted.region or region
         try:
             page = _page(console, wanted, region, app.spec.uri)
+            # Asked for and used at a regional host: the other one is no place to go on to.
+            host = console.regional_host(region)
             limit = ttl_limit(
                 policy,
                 wanted.user,
@@ -124,8 +141,6 @@ class ConsoleDesk:
             raise _unsupported(f"no console session: {exc}") from None
         request = self._request(policy, wanted, decision, console, region, lasting)
         keys = self._assumer.assume(request)
-        # Asked for and used at a regional host: the other one is no place to go on to.
-        host = console.regional_host(region)
         token = self._federation.token(host, keys.signing_keys(), lasting.signin_s)
         url = signin.login_url(host, token, page=page, issuer=wanted.issuer)
         return SignedIn(
@@ -139,24 +154,6 @@ class ConsoleDesk:
             access_key_id=keys.access_key_id,
             session_name=request.session_name,
             source_identity=request.handoff.source_identity,
-        )
-
-    def _decide(self, policy: Policy, wanted: Wanted) -> Decision:
-        return decide(
-            policy,
-            user=wanted.user,
-            app=wanted.app,
-            role_arn=wanted.role_arn,
-            endpoint_service="signin",
-            tenant_controlled=False,
-            call=CallFacts(
-                call=Call("signin"),
-                regions=("*",),  # a browser can go to any
-                client=wanted.client,
-                now=datetime.fromtimestamp(self._clock(), UTC),
-                requests=_COUNTLESS,
-                bytes=_COUNTLESS,
-            ),
         )
 
     def _request(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from awsgate.aws.signin import CONSOLES
 from awsgate.policy.fields import (
     ACCOUNT_LABEL,
     account_and_partition,
@@ -18,14 +19,6 @@ from awsgate.policy.fields import (
     is_name,
     is_session_name,
 )
-
-CONSOLES = {
-    "aws": "https://console.aws.amazon.com/",
-    "aws-us-gov": "https://console.amazonaws-us-gov.com/",
-    "aws-cn": "https://console.amazonaws.cn/",
-    "aws-eusc": "https://console.amazonaws-eusc.eu/",
-}
-"""Partition -> its console: what an app's uri says the partition by."""
 
 EXAMPLES = frozenset({"a5d98c0432dcf207661a9fcc2162f4ccce80800212d2ae2e8cdfc0a0e72f4a6f"})
 """Digests of the folder policy/ of each release, as ``is_example`` takes them."""
@@ -171,7 +164,7 @@ metadata:
   labels:
     {ACCOUNT_LABEL}: "{answers.account}"  # quoted: YAML drops leading zeros
 spec:
-  uri: {CONSOLES[partition]}
+  uri: https://{CONSOLES[partition].console}/
 {external}"""
 
 

@@ -30,6 +30,8 @@ SUFFIX = ".json"
 MAX_FILE_BYTES = 64 * 1024
 CREATED, BY = "created", "by"
 """Labels of a lock that was made by ``awsgate lock``."""
+LOCK_ADDED, LOCK_REMOVED = "lock.add", "lock.remove"
+"""Events of the audit: a lock of the folder that came or went, or that somebody may not set."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.@+-]{0,99}")
 

@@ -20,7 +20,7 @@ from sqlalchemy import Connection, func, inspect, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from awsgate.errors import SetupError
-from awsgate.policy.accessrequest import AccessRequest, Review, State, closed
+from awsgate.policy.accessrequest import LIVE, AccessRequest, Review, State, closed
 from awsgate.policy.grants import Grant
 from awsgate.requestdb import (
     META,
@@ -34,7 +34,7 @@ from awsgate.requestdb import (
 
 MAX_LISTED = 500
 _LOCK = 0x61777367  # "awsg": of PostgreSQL's advisory locks, the one for changes of the schema
-_LIVE = REQUESTS.c.state.in_([State.PENDING, State.APPROVED])
+_LIVE = REQUESTS.c.state.in_(LIVE)
 
 
 class RequestStore:
@@ -108,11 +108,11 @@ class RequestStore:
         self,
         request_id: str,
         judge: Callable[[AccessRequest], AccessRequest],
-        note: Callable[[AccessRequest, AccessRequest], None],
+        note: Callable[[AccessRequest], None],
     ) -> AccessRequest | None:
         """Put what ``judge`` makes of a request in its place; None: there is none of that id.
 
-        Nobody else changes it meanwhile. ``note`` gets both, last: if it or ``judge``
+        Nobody else changes it meanwhile. ``note`` gets the new one, last: if it or ``judge``
         raises, nothing has happened.
         """
         with self._translated(), self._changing() as connection:
@@ -122,7 +122,7 @@ class RequestStore:
             after = judge(before)
             if after != before:
                 self._write(connection, before, after)
-            note(before, after)
+            note(after)
             return after
 
     def close_ended(self, now: int) -> list[AccessRequest]:

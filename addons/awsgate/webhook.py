@@ -94,10 +94,14 @@ class Webhook:
         except SetupError as exc:
             return exc.message, False
         try:
-            with httpx.Client(
-                timeout=TIMEOUT_S, transport=self._transport, follow_redirects=False
-            ) as http:
-                status = http.post(url, json={"text": text}).status_code
+            # A stream, so that the answer's body, which may have no end, is not read.
+            with (
+                httpx.Client(
+                    timeout=TIMEOUT_S, transport=self._transport, follow_redirects=False
+                ) as http,
+                http.stream("POST", url, json={"text": text}) as answer,
+            ):
+                status = answer.status_code
         except (httpx.HTTPError, httpx.InvalidURL) as exc:
             return type(exc).__name__, isinstance(exc, httpx.TransportError)
         if status < 300:

@@ -57,13 +57,16 @@ def test_the_regional_hosts_are_those_of_botocore() -> None:
 
 # partition -> region, service -> parts of the URLs
 LANDINGS = {
-    ("aws", "", ""): ("signin.aws.amazon.com", "https://console.aws.amazon.com/console/home"),
+    ("aws", "", ""): (
+        "us-east-1.signin.aws.amazon.com",
+        "https://console.aws.amazon.com/console/home",
+    ),
     ("aws", "eu-west-1", "s3"): (
         "eu-west-1.signin.aws.amazon.com",
         "https://eu-west-1.console.aws.amazon.com/s3/home?region=eu-west-1",
     ),
     ("aws-us-gov", "", "ec2"): (
-        "signin.amazonaws-us-gov.com",
+        "us-gov-west-1.signin.amazonaws-us-gov.com",
         "https://console.amazonaws-us-gov.com/ec2/home",
     ),
     ("aws-us-gov", "us-gov-east-1", ""): (
@@ -87,7 +90,7 @@ def test_each_part_of_the_login_url(asked: tuple[str, str, str], parts: tuple[st
     console = CONSOLES[partition]
     page = signin.destination(console, region=region, service=service)
     url = signin.login_url(
-        console.signin_host(region), TOKEN, page=page, issuer="https://gate.example.com/"
+        console.regional_host(region), TOKEN, page=page, issuer="https://gate.example.com/"
     )
 
     split = urlsplit(url)
@@ -119,6 +122,16 @@ def test_an_app_that_names_a_page_leads_there() -> None:
 def test_what_cannot_be_a_part_of_a_host_or_path(region: str, service: str, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         signin.destination(CONSOLES["aws"], region=region, service=service)
+
+
+@pytest.mark.parametrize(
+    "region",
+    ["evil.example/", "evil.example/x?", "evil.example#", "127.0.0.1:8443/", "cn-north-1",
+     "eu-west-\uff11"],
+)  # fmt: skip
+def test_no_region_makes_a_sign_in_host_of_somebody_elses(region: str) -> None:
+    with pytest.raises(ValueError, match="is not a region of aws"):
+        CONSOLES["aws"].regional_host(region)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ def grant(place: RequestPlace, request_id: str = "ar-1", duration_s: int = 60) -
     store = place.store()
     store.add(request, lambda _: None, lambda _: None)
     yes = Verdict("bob", "local", True, "", NOW)
-    store.change(request_id, lambda r: reviewed(r, yes), lambda _, __: None)
+    store.change(request_id, lambda r: reviewed(r, yes), lambda _: None)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_what_was_taken_back_is_gone(tmp_path: Path, spec: RequestsSpec) -> None
     grant(place)
     place.refresh()
     assert len(place.book) == 1
-    place.store().change("ar-1", lambda r: revoked(r, by="x", now=NOW), lambda _, __: None)
+    place.store().change("ar-1", lambda r: revoked(r, by="x", now=NOW), lambda _: None)
     place.refresh()
 
     assert len(place.book) == 0

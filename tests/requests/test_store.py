@@ -6,9 +6,11 @@ import stat
 import threading
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, make_url, text
+from sqlalchemy.exc import OperationalError
 
 from awsgate.errors import SetupError
 from awsgate.policy.accessrequest import (
@@ -45,7 +47,7 @@ def add(store: RequestStore, request: AccessRequest) -> None:
 
 
 def review(store: RequestStore, by: str, request_id: str = "ar-1") -> AccessRequest:
-    found = store.change(request_id, lambda r: reviewed(r, yes(by)), lambda _, __: None)
+    found = store.change(request_id, lambda r: reviewed(r, yes(by)), lambda _: None)
     assert found is not None
     return found
 
@@ -164,6 +166,14 @@ def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
         RequestStore(sqlite_url(path))
 
 
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    RequestStore(sqlite_url(tmp_path / "elsewhere.db")).close()
+    (tmp_path / "requests.db").symlink_to(tmp_path / "elsewhere.db")
+
+    with pytest.raises(SetupError, match="cannot open"):
+        RequestStore(sqlite_url(tmp_path / "requests.db"))
+
+
 def test_a_file_that_is_gone_is_not_made_anew(tmp_path: Path) -> None:
     path = tmp_path / "requests.db"
     store = RequestStore(sqlite_url(path))
@@ -252,6 +262,22 @@ def test_a_server_that_is_not_there_is_told_without_the_password() -> None:
 
     assert "canary" not in caught.value.render()
     assert caught.value.__cause__ is None
+
+
+def test_what_a_driver_says_is_told_without_the_password(
+    store: RequestStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken() -> None:
+        raise OperationalError("", {}, Exception("cannot reach u:canary@host\ncanary"))
+
+    monkeypatch.setattr(store, "_url", make_url("postgresql://u:canary@host/name"))
+    with monkeypatch.context() as within:
+        within.setattr(store, "_engine", SimpleNamespace(connect=broken))
+        with pytest.raises(SetupError) as caught:
+            store.version()
+
+    assert caught.value.message.endswith("does not answer: cannot reach u:***@host")
+    assert (caught.value.__cause__, caught.value.__suppress_context__) == (None, True)
 
 
 def test_a_long_list_is_read_in_slices(store: RequestStore) -> None:

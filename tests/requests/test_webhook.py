@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
@@ -100,6 +101,22 @@ def test_a_server_that_hangs_holds_nobody_up(caplog: pytest.LogCaptureFixture) -
     until.set()
 
     assert "too many messages wait" in caplog.text
+
+
+def test_of_an_answer_the_status_alone_is_read(caplog: pytest.LogCaptureFixture) -> None:
+    read: list[bytes] = []
+
+    def endless() -> Iterator[bytes]:
+        while len(read) < 100:
+            read.append(b"x" * 1024)
+            yield read[-1]
+
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=endless()))
+    hook = Webhook(WebhookSpec(url=SecretStr(URL)), transport=transport)
+    hook.tell("x")
+    hook.flush(5)
+
+    assert (read, caplog.records) == ([], [])
 
 
 def test_nobody_is_told_where_there_is_no_hook() -> None:

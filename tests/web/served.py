@@ -89,7 +89,9 @@ spec:
   allow:
     app_labels: {{env: prod}}
     aws_role_arns: ["{READ}"]
-    request: {{roles: [writer, teamed], reason: {{mode: required, prompt: which ticket}}}}
+    request:
+      roles: [writer, teamed, "later-*"]
+      reason: {{mode: required, prompt: which ticket}}
     review_requests: {{roles: [writer]}}
   options: {{gateway_admin: true}}
 ---
@@ -147,6 +149,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
     "bad\x1bname": {"roles": ("reader",)},
     "gone": {"roles": ("reader",), "ends_at": 1},
     "brief": {"roles": ("reader",), "ends_in_s": 120},
+    "impostor": {"roles": ("reader",), "connector": "local"},
 }
 TROUBLE = {
     # an answer of the provider's -> the connector's reason
@@ -200,7 +203,7 @@ class FakeConnector:
         ends_in_s = says.pop("ends_in_s", None)
         if ends_in_s is not None:
             says["ends_at"] = int(self._clock()) + ends_in_s
-        return Identity(user=who, connector=self.name, **says)
+        return Identity(user=who, **{"connector": self.name, **says})
 
 
 class FakeLocal:

@@ -10,6 +10,7 @@ import pytest
 
 from awsgate.audit import AuditLog, AuditUnavailable
 from awsgate.login import LOCAL, Identity
+from web.paging import signed_in
 from web.served import POLICY, READ, WRITE, Served
 
 TWO = POLICY.replace(
@@ -79,6 +80,23 @@ def test_a_role_is_there_without_a_new_login_and_ends_by_itself(
     assert people["alice"].get(path).json()["state"] == "ended"
     refused = people["alice"].post("/v1/credentials", json={"role": WRITE})
     assert codes(refused) == [(403, "denied")]
+
+
+def test_a_role_for_a_while_opens_no_console_which_would_outlast_it(
+    own: Served, people: People
+) -> None:
+    request = people.ask("alice", duration_s=600).json()["id"]
+    people.answer("olga", request)
+
+    refused = people["alice"].post("/v1/console", json={"app": "main", "role": WRITE})
+
+    assert codes(refused) == [(403, "denied")]
+    assert own.console.wanted == []
+    assert roles(people["alice"]) == [READ, WRITE]
+    page = signed_in(own).get("/").text
+    assert f'value="{READ}"' in page
+    assert f'value="{WRITE}"' not in page
+    assert page.count("No console:") == 1
 
 
 def test_everything_is_recorded_counted_and_told(own: Served, people: People) -> None:
@@ -168,6 +186,12 @@ def test_an_admin_sees_all_and_may_take_back_but_not_answer(people: People) -> N
 REFUSED = {
     "a role of no rule": ("alice", {"role": "ops"}, 403, "not-requestable"),
     "a role that is not in the policy": ("alice", {"role": "none"}, 403, "not-requestable"),
+    "one that a rule names and the policy has not": (
+        "olga",
+        {"role": "later-on", "reason": "x"},
+        403,
+        "not-requestable",
+    ),
     "for too long": ("alice", {"role": "writer", "duration_s": 7201}, 409, "not-now"),
     "without the reason": ("olga", {"role": "writer"}, 409, "not-now"),
     "by who may ask for none": ("carol", {"role": "writer"}, 403, "not-requestable"),

@@ -10,6 +10,8 @@ import pytest
 from awsgate.session import open_session
 from awsgate.tunnelpass import open_tunnel_pass
 from awsgate.web import attempts
+from awsgate.web.choosing import life_of
+from awsgate.web.problems import Problem
 from web.served import OTHER, PASSWORD, POLICY, READ, WRITE, Served, id_token
 
 
@@ -175,6 +177,17 @@ def test_two_bearers_are_none(shared: Served) -> None:
 
     with shared.client() as http:
         assert http.get("/v1/whoami", headers=twice).status_code == 401
+
+
+def test_a_login_that_has_just_ended_gives_no_session_of_no_time(own: Served) -> None:
+    own.log_in("alice")
+    desk = own.api.desk
+    caller = desk.caller(desk.admit(own.fakes["oidc/okta"].identity("alice")))
+
+    with pytest.raises(Problem, match="for 0 seconds at most") as caught:
+        life_of(caller, "main", READ, 0, caller.login.expires_at)
+
+    assert caught.value.status == 403
 
 
 def test_a_login_ends_at_the_second(own: Served) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import socket
 import ssl
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -221,6 +222,24 @@ def test_without_a_certificate_there_is_no_login_and_all_else(place: Place) -> N
     answer = place.log_in(None)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (401, "no-certificate")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_no_session_of_tls_can_be_resumed(place: Place, version: ssl.TLSVersion) -> None:
+    """It would bring back a certificate that has ended since."""
+    trust = ssl.create_default_context(cafile=str(place.root))
+    trust.minimum_version = trust.maximum_version = version
+    trust.load_cert_chain(place.issuer.issue("build-server"))
+    host, _, port = place.server.address.rpartition(":")
+    with (
+        socket.create_connection((host, int(port)), 5) as raw,
+        trust.wrap_socket(raw, server_hostname="localhost") as wrapped,
+    ):
+        wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert wrapped.recv(100).startswith(b"HTTP/1.1 200")  # tickets come before it
+        session = wrapped.session
+
+    assert session is None or not session.has_ticket
 
 
 UNPROVED = ["another issuer", "ended", "a server's", "signed by itself"]

@@ -9,6 +9,7 @@ import httpx
 import pytest
 from prometheus_client import generate_latest
 
+from awsgate.audit import AuditRecord
 from awsgate.login import open_login
 from web.served import PASSWORD, VERIFIER, Served, challenge, id_token
 
@@ -197,6 +198,13 @@ def test_a_login_ends_with_the_identity(shared: Served) -> None:
     login = shared.log_in("brief")
 
     assert login["expires_at"] - login["issued_at"] in (119, 120)
+
+
+def test_a_reason_in_the_audit_is_bounded(own: Served) -> None:
+    own.api.records.write_now(AuditRecord(event="login", reason="x" * 100_000))
+
+    (line,) = own.lines(event="login")
+    assert line["reason"] == "x" * 512
 
 
 def test_nothing_that_is_secret_is_recorded_logged_or_counted(

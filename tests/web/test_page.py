@@ -8,9 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from awsgate.audit import AuditLog, AuditRecord
-from awsgate.web.page import guard
+from awsgate.web.page import calls, guard
+from awsgate.web.problems import Problem
 from consoleway import TOKEN
-from web.paging import HOME, Browser, signed_in, words_of
+from web.paging import HOME, HOST, Browser, signed_in, words_of
 from web.served import PASSWORD, READ, WRITE, Served
 
 
@@ -115,6 +116,9 @@ def test_who_may_not_is_told_why_on_a_page(own: Served) -> None:
     for answer in (denied, away):
         assert "Back to the apps" in words_of(answer)
         assert answer.headers["content-type"].startswith("text/html")
+    first, second = own.lines(event="console")
+    assert (first["decision"], first["user"], first["code"]) == ("refused", "alice", "denied")
+    assert (second["decision"], second["code"]) == ("refused", "upstream-failed")
 
 
 def test_an_ended_login_is_told_and_forgotten(own: Served) -> None:
@@ -201,6 +205,34 @@ def test_calls_come_live_from_where_the_page_ended(own: Served) -> None:
                 break
 
     assert seen == ["id: 2", "id: 4"]
+
+
+def test_a_lock_ends_what_is_shown_live(own: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls, "LOOK_S", 0.01)
+    browser = signed_in(own)
+    headers = {"Host": HOST, "Cookie": f"{guard.LOGIN}={browser.cookies[guard.LOGIN]}"}
+    with own.client() as http, http.stream("GET", "/calls/stream", headers=headers) as got:
+        lines = got.iter_lines()
+        assert next(lines) == "retry: 2000"
+        own.lock("shut", user="alice")
+        rest = list(lines)
+
+    assert rest[-3:-1] == ["event: over", "data: over"]
+
+
+def test_the_pages_that_show_calls_live_are_bounded_of_one_user_and_in_all() -> None:
+    streams = calls.Streams()
+    for user in range(calls.MAX_STREAMS // calls.MAX_STREAMS_OF_ONE):
+        for _ in range(calls.MAX_STREAMS_OF_ONE):
+            streams.enter(f"user-{user}")
+        with pytest.raises(Problem, match="too many pages"):
+            streams.enter(f"user-{user}")
+    for user in range(calls.MAX_STREAMS % calls.MAX_STREAMS_OF_ONE):
+        streams.enter(f"another-{user}")
+    with pytest.raises(Problem, match="too many pages"):
+        streams.enter("one more")
+    streams.leave("user-0")
+    streams.enter("one more")
 
 
 def test_the_gateways_page_is_for_its_admins(own: Served) -> None:

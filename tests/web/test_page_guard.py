@@ -6,10 +6,12 @@ import re
 
 import httpx
 import pytest
+from starlette.requests import Request
 
 from awsgate.login import Identity
 from awsgate.web.page import guard
 from awsgate.web.page.rendering import STATIC
+from awsgate.web.problems import Problem
 from web.paging import HOME, OWN, Browser, signed_in, words_of
 from web.served import READ, VERIFIER, Served, challenge
 
@@ -74,6 +76,16 @@ def test_a_name_that_is_not_the_gateways_is_refused(host: str, shared: Served) -
 
     assert answer.status_code in (400, 421)
     assert "Launch" not in answer.text
+
+
+@pytest.mark.parametrize("hosts", [(), ("localhost", "gate.example.com"), ("[::1",)])
+def test_there_is_one_name_that_can_be_read_or_none(hosts: tuple[str, ...], own: Served) -> None:
+    headers = [(b"host", host.encode()) for host in hosts]
+
+    with pytest.raises(Problem) as caught:
+        guard.check_host(Request({"type": "http", "headers": headers}), own.api)
+
+    assert caught.value.status == 421
 
 
 @pytest.mark.parametrize("host", ["localhost:1", "127.0.0.1:1", "awsgate.internal", "[::1]:1"])
@@ -251,6 +263,20 @@ def test_a_login_of_many_roles_fits_into_cookies(own: Served) -> None:
             browser.cookies[name] = value
 
     assert "alice" in words_of(browser.get("/"))
+
+
+@pytest.mark.parametrize("way", ["password", "provider"])
+def test_sign_ins_are_bounded(way: str, own: Served) -> None:
+    own.api.attempts._per_minute = 1
+    browser, seen = Browser(own), set()
+    for _ in range(12):
+        if way == "password":
+            answer = browser.send("/sign-in/password", "/sign-in", user="lola", password="no")
+        else:
+            answer = browser.get("/sign-in/provider", connector="oidc/okta")
+        seen.add(answer.status_code)
+
+    assert seen == {401 if way == "password" else 303, 429}
 
 
 def test_guessing_logins_is_bounded(own: Served) -> None:

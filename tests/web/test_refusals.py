@@ -39,6 +39,9 @@ LOGINS: dict[str, tuple[Ask, int, str, str]] = {
     "a name with control characters": (token("bad\x1bname"), 403, "bad-name", "oidc/ci"),
     "an identity that has ended": (token("gone"), 401, "expired", "oidc/ci"),
     "what the connector refuses": (token("wrong-nonce"), 401, "replayed", "oidc/ci"),
+    "an identity of another connector": (
+        token("impostor"), 502, "provider-failed", "oidc/ci",
+    ),
     "an issuer that no connector has": (
         token("alice", iss="https://evil.example.com"), 401, "wrong-issuer", "unknown",
     ),
@@ -107,7 +110,7 @@ def test_a_login_is_refused(shared: Served, row: tuple[Ask, int, str, str]) -> N
     assert bool(found and found[-1]["user"]) == (code in named)
 
 
-@pytest.mark.parametrize("who", ["lola", "nora", "wrong-nonce", "access_denied"])
+@pytest.mark.parametrize("who", ["lola", "nora", "wrong-nonce", "access_denied", "impostor"])
 def test_a_browser_brings_the_refusal_to_the_cli(shared: Served, who: str) -> None:
     with shared.client() as http:
         state = httpx.URL(http.post("/v1/login/browser", json=BROWSER).json()["url"]).params[
@@ -117,7 +120,10 @@ def test_a_browser_brings_the_refusal_to_the_cli(shared: Served, who: str) -> No
 
     url = httpx.URL(back.headers["location"])
     assert (back.status_code, url.host, url.port) == (303, "127.0.0.1", 4321)
-    reasons = {"lola": "taken", "nora": "no-role", "wrong-nonce": "replayed"}
+    reasons = {
+        "lola": "taken", "nora": "no-role", "wrong-nonce": "replayed",
+        "impostor": "provider-failed",
+    }  # fmt: skip
     assert url.params["error"] == reasons.get(who, "provider-refused")
     assert url.params["message"]
     assert "code" not in url.params

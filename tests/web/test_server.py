@@ -62,15 +62,33 @@ def test_a_head_without_end_is_refused(shared: Served) -> None:
         try:
             wrapped.sendall(b"GET /v1/ping HTTP/1.1\r\nX: " + b"x" * 100_000)
             answer = wrapped.recv(100)
+        except TimeoutError:
+            pytest.fail("it waits for more")
         except OSError:
             return
     assert answer.startswith(b"HTTP/1.1 400") or answer == b""
 
 
-def test_one_address_has_a_bounded_number_of_connections(
+def test_who_does_not_read_the_answers_is_cut(
     shared: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server, "MAX_OF_OWN_ADDRESSES", 2)
+    monkeypatch.setattr(server, "WRITE_TIMEOUT_S", 0.2)
+    asked, answered = 200, 0  # of answers with all roots of the system: more than buffers take
+    with connected(shared) as wrapped:
+        wrapped.sendall(b"GET /v1/ca HTTP/1.1\r\nHost: x\r\n\r\n" * asked)
+        time.sleep(2)
+        with suppress(OSError):
+            while piece := wrapped.recv(1 << 20):
+                answered += piece.count(b"HTTP/1.1 200")
+
+    assert 0 < answered < asked
+
+
+@pytest.mark.parametrize("bound", ["MAX_OF_OWN_ADDRESSES", "MAX_CONNECTIONS"])
+def test_the_number_of_connections_is_bounded_of_one_address_and_in_all(
+    shared: Served, monkeypatch: pytest.MonkeyPatch, bound: str
+) -> None:
+    monkeypatch.setattr(server, bound, 2)
     with connected(shared) as first, connected(shared):
         with pytest.raises(OSError), connected(shared):  # noqa: PT011 - a reset, or an end
             pass

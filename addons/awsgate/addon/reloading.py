@@ -19,7 +19,7 @@ from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
 from awsgate.grantwatch import GRANTS, GrantWatch
 from awsgate.lockout import rule_of
-from awsgate.locks import BY, Found
+from awsgate.locks import BY, LOCK_ADDED, LOCK_REMOVED, Found
 from awsgate.policy import Lock
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook, in_force
@@ -29,7 +29,6 @@ from awsgate.timestamps import utc_millis
 from awsgate.wiring import Gateway
 
 POLICY_RELOAD, LOCKS_RELOAD = "policy.reload", "locks.reload"
-LOCK_ADDED, LOCK_REMOVED = "lock.add", "lock.remove"
 
 _STAYS = {
     "policy": "the policy in force stays as it was",

@@ -3,9 +3,9 @@
     AssumeRole -> getSigninToken (POST, so that no secret is in a URL) -> login URL
 
 Hosts are AWS's own, from botocore's rules of the service ``signin`` and the app URLs of
-the reference product; regional ones exist in every partition, and the sovereign ones have
-no other. A page to land on is accepted on the partition's console hosts alone: the URL
-that we make carries somebody's session there.
+the reference product; sign-in is at a regional one, which every partition has. A page to
+land on is accepted on the partition's console hosts alone: the URL that we make carries
+somebody's session there.
 
 How long a console session may last is AWS's rule ("Enable custom identity broker access to
 the AWS console"):
@@ -31,7 +31,7 @@ MIN_S = 15 * 60
 MAX_S = 12 * 3600
 MAX_TOKEN_CHARS = 16_384
 
-_REGION_LABEL = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}")
+_REGION_LABEL = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-\d{1,2}", re.ASCII)
 _SERVICE = re.compile(r"[a-z0-9-]{1,40}")
 _TOKEN = re.compile(r"[\x21-\x7e]{16,}")
 
@@ -42,20 +42,17 @@ class Console:
 
     partition: str
     console: str
-    signin: str
-    """Without a region; empty: there are regional ones alone."""
     regional: str
-    """``{region}`` is to be filled in."""
+    """The sign-in; ``{region}`` is to be filled in."""
     home: str
     """A region that has a sign-in host: where one is needed and none is named."""
 
-    def signin_host(self, region: str = "") -> str:
-        """Give the sign-in host of a region; without one, that of no region if there is one."""
-        return self.regional_host(region) if region or not self.signin else self.signin
-
     def regional_host(self, region: str) -> str:
-        """Give a sign-in host with a region: the home's, if none is named."""
-        return self.regional.format(region=region or self.home)
+        """Give a sign-in host with a region: the home's, if none is named.
+
+        A role's keys are sent there. Raises ``ValueError`` for what is no region of the partition.
+        """
+        return self.regional.format(region=_checked_region(self, region) or self.home)
 
 
 CONSOLES = {
@@ -64,28 +61,24 @@ CONSOLES = {
         Console(
             "aws",
             "console.aws.amazon.com",
-            "signin.aws.amazon.com",
             "{region}.signin.aws.amazon.com",
             "us-east-1",
         ),
         Console(
             "aws-us-gov",
             "console.amazonaws-us-gov.com",
-            "signin.amazonaws-us-gov.com",
             "{region}.signin.amazonaws-us-gov.com",
             "us-gov-west-1",
         ),
         Console(
             "aws-cn",
             "console.amazonaws.cn",
-            "signin.amazonaws.cn",
             "{region}.signin.amazonaws.cn",
             "cn-north-1",
         ),
         Console(
             "aws-eusc",
             "console.amazonaws-eusc.eu",
-            "",
             "{region}.signin.amazonaws-eusc.eu",
             "eusc-de-east-1",
         ),
@@ -118,13 +111,18 @@ def is_region_of(region: str, console: Console) -> bool:
     return found is not None and found.id == console.partition
 
 
+def _checked_region(console: Console, region: str) -> str:
+    if region and not is_region_of(region, console):
+        raise ValueError(f"{region!r} is not a region of {console.partition}")
+    return region
+
+
 def destination(console: Console, *, region: str, service: str = "", uri: str = "") -> str:
     """Give the page to land on: of a service, else the app's own, else the console's home.
 
     Raises ``ValueError`` with what is wrong.
     """
-    if region and not is_region_of(region, console):
-        raise ValueError(f"{region!r} is not a region of {console.partition}")
+    _checked_region(console, region)
     if not service:
         return uri or _at(console, region, "/console/home")
     if not _SERVICE.fullmatch(service):

@@ -22,7 +22,6 @@ PENDING_S = 24 * 3600
 """How long an answer may take."""
 DEFAULT_DURATION_S = 3600
 """Of a role, where it is not said; less if its terms are shorter."""
-MIN_DURATION_S = 1
 MAX_TEXT_CHARS = 512
 """Of a reason, the asker's or a reviewer's."""
 
@@ -38,6 +37,10 @@ class State(StrEnum):
     REVOKED = "revoked"
     ENDED = "ended"
     """It was granted, and its time is over."""
+
+
+LIVE = (State.PENDING, State.APPROVED)
+"""In which a request waits for something: an answer, or its end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +166,7 @@ def reviewed(request: AccessRequest, review: Review) -> AccessRequest:
 def revoked(request: AccessRequest, *, by: str, now: int) -> AccessRequest:
     """Give the request, taken back. Raises ``NotNow`` if there is nothing to take back."""
     state = request.state_at(now)
-    if state not in (State.PENDING, State.APPROVED):
+    if state not in LIVE:
         raise NotNow(f"the request {request.id} is {state.value} already")
     until = min(request.until, now) if request.until else 0
     return replace(request, state=State.REVOKED, revoked_by=by, until=until, closed_at=now)

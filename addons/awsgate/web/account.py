@@ -6,7 +6,7 @@ import asyncio
 
 from awsgate.session import Bounds
 from awsgate.web.calls import Call
-from awsgate.web.desk import Asked as Wanted
+from awsgate.web.choosing import Asked as Wanted
 from awsgate.web.shapes import Answer, Credentials, LoggedOut, RoleInfo, Roles, WhoAmI
 
 

@@ -25,9 +25,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from awsgate.asking import CREATE, REVIEW
+from awsgate.consoledesk import EVENT as CONSOLE
+from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
 from awsgate.web import callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 from awsgate.web.openapi import PATH, describe
 from awsgate.web.page.guard import begun_of
 from awsgate.web.page.routes import page_routes
@@ -42,7 +44,7 @@ from awsgate.web.receiving import (
     form_of,
     problem_for,
 )
-from awsgate.web.records import CONSOLE, CREDENTIALS, LOGOUT
+from awsgate.web.records import CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
 from awsgate.web.table import OPERATIONS
 
@@ -52,8 +54,8 @@ _RECORDED = {
     "credentials": CREDENTIALS,
     "console": CONSOLE,
     "logout": LOGOUT,
-    "addLock": "lock.add",  # those that are added, the proxy records
-    "removeLock": "lock.remove",
+    "addLock": LOCK_ADDED,  # those that are added, the proxy records
+    "removeLock": LOCK_REMOVED,
     "createRequest": CREATE,
     "reviewRequest": REVIEW,
     "revokeRequest": "request.revoke",
@@ -216,12 +218,8 @@ async def _recorded(
 ) -> Problem:
     """Record what was refused. Gives the answer, which may have become another one."""
     whose = login[0].login if login else api.desk.known(_token_of(request))
-    try:
-        client = client_of(request)[1]
-        await api.records.refused(_RECORDED[operation.name], problem, client, whose)
-    except Problem as exc:
-        return exc
-    return problem
+    client = client_of(request)[1]
+    return await api.records.refused(_RECORDED[operation.name], problem, client, whose)
 
 
 def _token_of(request: Request) -> str:

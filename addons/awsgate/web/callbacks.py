@@ -15,10 +15,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import urlencode
 
-from awsgate.connect.ways import LoginRefused
 from awsgate.login import Login
 from awsgate.web.calls import PAGE, Browsing, Call, Proved
-from awsgate.web.logins import admit, challenge_of, refuse, refusing
+from awsgate.web.logins import admit, challenge_of, refusing
 from awsgate.web.problems import BUSY, UNKNOWN_LOGIN, Problem
 from awsgate.web.waiting import Full
 
@@ -86,10 +85,7 @@ async def _proved(call: Call, waiting: Browsing, fields: Mapping[str, str]) -> L
     api = call.api
     way = api.connectors.get(api.policy, waiting.connector).has("browser")
     identity = await refusing(call, waiting.connector, way.finish(fields, waiting.memory))
-    if identity.connector != waiting.connector:
-        wrong = LoginRefused("provider-failed", "the connector gave another one's identity")
-        await refuse(call, waiting.connector, wrong)
-    return await admit(call, identity)
+    return await admit(call, waiting.connector, identity)
 
 
 def _back(port: int, query: Mapping[str, str]) -> str:

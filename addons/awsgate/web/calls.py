@@ -17,10 +17,12 @@ from prometheus_client import Metric
 
 from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
+from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
+from awsgate.web.choosing import Caller
 from awsgate.web.connectors import Connectors
-from awsgate.web.desk import Caller, Desk
+from awsgate.web.desk import Desk
 from awsgate.web.records import Records
 from awsgate.web.revoking import Revoking
 from awsgate.web.shapes import Answer, Asked
@@ -34,8 +36,8 @@ DEVICE_LIFE_S, MAX_DEVICES = 1800.0, 10_000
 class LocalWay(Protocol):
     """The gateway's own users: ``connect.local``."""
 
-    async def prove(self, user: str, password: str, totp: str) -> Any:
-        """Give the ``Identity``. Raises ``LoginRefused``."""
+    async def prove(self, user: str, password: str, totp: str) -> Identity:
+        """Give who it is. Raises ``LoginRefused``."""
         ...
 
     async def accept(self, token: str, password: str) -> tuple[str, str]:
@@ -75,7 +77,7 @@ class Proved:
     """A login whose browser is back: the caller fetches it with its verifier."""
 
     challenge: str
-    login: Any = field(repr=False)
+    login: Login = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,9 +38,7 @@ from awsgate.session import (
 )
 from awsgate.standing import policy_of
 from awsgate.web.attempts import MAX_LOGINS, LiveLogins
-from awsgate.web.choosing import Asked as Asked
-from awsgate.web.choosing import Caller as Caller
-from awsgate.web.choosing import choices_of, life_of, pair_meant
+from awsgate.web.choosing import Asked, Caller, choices_of, life_of, pair_meant
 from awsgate.web.problems import NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
@@ -253,7 +251,7 @@ class Desk:
         )
 
     def _lock_on(self, caller: Caller, *, app: str = "", role_arn: str = "") -> Lock | None:
-        books = (*self._revoking.books(), LockBook(caller.policy.locks.values()))
+        books = (self._revoking.read(), LockBook(caller.policy.locks.values()))
         return lock_among(
             books,
             caller.policy,

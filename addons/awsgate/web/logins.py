@@ -20,7 +20,7 @@ import hmac
 import json
 from collections.abc import Awaitable
 from dataclasses import replace
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
 from awsgate.login import LOCAL, Identity, Login
@@ -45,7 +45,7 @@ from awsgate.web.shapes import (
     LoggedIn,
     StillPending,
 )
-from awsgate.web.waiting import Full
+from awsgate.web.waiting import Full, Waiting
 
 UNKNOWN_CONNECTOR_LABEL = "unknown"
 _SLOWER_S = 5  # RFC 8628, 3.5: "the interval MUST be increased by 5 seconds"
@@ -89,7 +89,7 @@ async def code(call: Call) -> Answer:
             "this code is not known: it is good once, for a minute",
             hint="log in again: awsgate login",
         )
-    login: Login = proved.login
+    login = proved.login
     if not hmac.compare_digest(challenge_of(asked.verifier), proved.challenge):
         refused = LoginRefused(
             "wrong-verifier",
@@ -156,7 +156,7 @@ async def poll(call: Call) -> Answer:
     except BaseException:  # who polls hung up, or the connector is out of order for now
         api.devices.put_back(handle, later, ends_at)
         raise
-    return await finish(call, identity)
+    return await finish(call, waiting.connector, identity)
 
 
 async def password(call: Call) -> LoggedIn:
@@ -169,7 +169,7 @@ async def password(call: Call) -> LoggedIn:
     except LoginRefused as exc:
         # Which of them it was is for the audit: it would help only who guesses.
         await refuse(call, LOCAL, exc, told="" if exc.reason == "busy" else WRONG_PASSWORD)
-    return await finish(call, identity)
+    return await finish(call, LOCAL, identity)
 
 
 async def invitation(call: Call) -> Answer:
@@ -206,7 +206,8 @@ async def id_token(call: Call) -> Answer:
             )
         known = found[0]
     way = known.has("id-token")
-    return await finish(call, await refusing(call, known.name, way.prove_id_token(asked.token)))
+    identity = await refusing(call, known.name, way.prove_id_token(asked.token))
+    return await finish(call, known.name, identity)
 
 
 async def certificate(call: Call) -> Answer:
@@ -230,7 +231,7 @@ async def certificate(call: Call) -> Answer:
         identity = identity_of(call.certificate, control)
     except LoginRefused as exc:
         await refuse(call, CERTIFICATE, exc)
-    return await finish(call, identity)
+    return await finish(call, CERTIFICATE, identity)
 
 
 # --- what they have in common ------------------------------------------------------
@@ -255,17 +256,20 @@ async def refuse(
     raise problem
 
 
-async def admit(call: Call, identity: Identity) -> Login:
-    """Make a login of an identity; a no is recorded and becomes the answer."""
+async def admit(call: Call, connector: str, identity: Identity) -> Login:
+    """Make a login of what a connector has proved; a no is recorded and becomes the answer."""
+    if identity.connector != connector:
+        wrong = LoginRefused("provider-failed", "the connector gave another one's identity")
+        await refuse(call, connector, wrong)
     try:
         return await asyncio.to_thread(call.api.desk.admit, identity)
     except LoginRefused as exc:
-        await refuse(call, identity.connector, exc, user=identity.user)
+        await refuse(call, connector, exc, user=identity.user)
 
 
-async def finish(call: Call, identity: Identity) -> LoggedIn:
+async def finish(call: Call, connector: str, identity: Identity) -> LoggedIn:
     """Let an identity in, and give the login."""
-    return await give(call, await admit(call, identity))
+    return await give(call, await admit(call, connector, identity))
 
 
 async def give(call: Call, login: Login) -> LoggedIn:
@@ -284,9 +288,9 @@ async def give(call: Call, login: Login) -> LoggedIn:
     )
 
 
-def _put(waiting: Any, value: Any, *, life_s: float | None = None) -> str:
+def _put[T](waiting: Waiting[T], value: T, *, life_s: float | None = None) -> str:
     try:
-        key: str = waiting.put(value, life_s=life_s)
+        return waiting.put(value, life_s=life_s)
     except Full:
         raise Problem(
             503,
@@ -295,7 +299,6 @@ def _put(waiting: Any, value: Any, *, life_s: float | None = None) -> str:
             hint="try again in some minutes",
             retry_after_s=60,
         ) from None
-    return key
 
 
 def _no_local() -> Problem:

@@ -21,7 +21,7 @@ from awsgate.web.shapes import Answer, LockInfo, Locks, Removed, Status
 STATE, POLICY = "state", "policy"
 
 
-async def locks(call: Call) -> Answer:
+async def locks(call: Call) -> Locks:
     """List the locks of the state folder and of the policy."""
     now = _now(call)
     of_state = await asyncio.to_thread(call.api.revoking.read)
@@ -86,7 +86,7 @@ async def remove_lock(call: Call) -> Answer:
     return Removed(name=name)
 
 
-async def status(call: Call) -> Answer:
+async def status(call: Call) -> Status:
     """Say how the gateway is."""
     api, policy, now = call.api, call.api.policy, _now(call)
     of_state = await asyncio.to_thread(api.revoking.read)

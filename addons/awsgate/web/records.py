@@ -22,7 +22,6 @@ from awsgate.web.desk import Issued
 from awsgate.web.problems import Problem
 
 LOGIN, LOGOUT, CREDENTIALS = "login", "logout", "credentials"
-CONSOLE = "console"
 OK = "ok"
 MAX_REASON_CHARS = 512
 
@@ -136,21 +135,27 @@ class Records:
 
     async def refused(
         self, event: str, problem: Problem, client: str, login: Login | None = None
-    ) -> None:
-        """Record that somebody did not get what they asked for with a login."""
-        await self._write(
-            AuditRecord(
-                event=event,
-                user=login.user if login is not None else "",
-                session=login.id if login is not None else "",
-                client=client,
-                decision="refused",
-                rule=login.facts.connector if login is not None else "",
-                code=problem.code,
-                reason=problem.message,
-                status=problem.status,
-            )
+    ) -> Problem:
+        """Record that somebody did not get what they asked for with a login.
+
+        Gives the answer: the problem, or another one if that cannot be recorded.
+        """
+        record = AuditRecord(
+            event=event,
+            user=login.user if login is not None else "",
+            session=login.id if login is not None else "",
+            client=client,
+            decision="refused",
+            rule=login.facts.connector if login is not None else "",
+            code=problem.code,
+            reason=problem.message,
+            status=problem.status,
         )
+        try:
+            await self._write(record)
+        except Problem as exc:
+            return exc
+        return problem
 
     async def _write(self, record: AuditRecord) -> None:
         # In a thread: another process may hold the lock of the file for a while.

@@ -34,12 +34,8 @@ class Revoking:
         self._unknown: tuple[str, ...] = ()
         self._turn = threading.Lock()
 
-    def books(self) -> tuple[LockBook, ...]:
-        """Give all locks of the folder. Raises ``SetupError`` if it cannot be read."""
-        return (self.read(),)
-
     def read(self) -> LockBook:
-        """Read the folder. Raises ``SetupError`` if it is gone, or not ours alone."""
+        """Give all locks of the folder. Raises ``SetupError`` if it is gone, or not ours alone."""
         with self._turn:
             found = self._store.read()
             kept = [lock for lock in self._book if lock.metadata.name in found.unread]

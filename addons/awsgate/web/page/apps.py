@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -26,6 +27,7 @@ async def apps(site: Site, visit: Visit) -> Response:
     found = await asyncio.to_thread(
         catalogue,
         visit.who,
+        site.api.desk.lasting(visit.who.login),
         site.api.console,
         Terminal(site.api.info.url, site.insight.pin),
         client=visit.call.address,
@@ -38,7 +40,7 @@ async def apps(site: Site, visit: Visit) -> Response:
     return site.shown(visit, "apps.html", launches=True, **values)
 
 
-async def launch(site: Site, visit: Visit) -> Response:
+async def launch(_: Site, visit: Visit) -> Response:
     """Sign the browser in to AWS's console. The URL is in the redirect, and nowhere else."""
     fields = visit.fields
     names = ("app", "role", "service", "region", "destination")
@@ -46,7 +48,7 @@ async def launch(site: Site, visit: Visit) -> Response:
         asked = ConsoleAsked.model_validate({name: fields.get(name, "").strip() for name in names})
     except ValidationError:
         raise bad_request("what is asked for is too long") from None
-    _, found = await signed_in(site.call_with(visit, asked))
+    _wanted, found = await signed_in(replace(visit.call, asked=asked))
     switching = fields.get("switch") == "yes"
     url = found.switching_url if switching else found.url
     return RedirectResponse(url, HTTPStatus.SEE_OTHER)

@@ -13,6 +13,7 @@ from typing import Any
 
 from starlette.responses import Response, StreamingResponse
 
+from awsgate.consoledesk import EVENT as CONSOLE
 from awsgate.errors import Refusal, SetupError
 from awsgate.web.page.rendering import text_of
 from awsgate.web.page.site import Site, Visit
@@ -20,7 +21,7 @@ from awsgate.web.page.tail import Follower, Record, last, of_user
 from awsgate.web.problems import BUSY, Problem
 
 EVENTS = frozenset(
-    {"request", "artefact", "websocket.open", "tunnel.open", "tunnel.refuse", "console"}
+    {"request", "artefact", "websocket.open", "tunnel.open", "tunnel.refuse", CONSOLE}
 )
 SHOWN = 50
 MAX_STREAMS, MAX_STREAMS_OF_ONE = 100, 6
@@ -138,7 +139,7 @@ def row_of(record: Record) -> dict[str, Any]:
 
 
 def _what(record: Record) -> str:
-    if record.get("event") == "console":
+    if record.get("event") == CONSOLE:
         return "console sign-in"
     if str(record.get("event", "")).startswith("tunnel"):
         return f"tunnel to {record.get('host', '')}"

@@ -12,7 +12,7 @@ from awsgate.policy import grantable_roles
 from awsgate.policy.fields import ACCOUNT_LABEL
 from awsgate.policy.meant import short_role
 from awsgate.web.calls import ConsoleWay
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 
 MAX_ROLES = 1000
 NO_CONSOLE = "this app is no console of AWS's"
@@ -76,11 +76,20 @@ class Terminal:
 
 
 def catalogue(
-    who: Caller, console: ConsoleWay | None, terminal: Terminal, *, client: str, search: str = ""
+    who: Caller,
+    lasting: Caller,
+    console: ConsoleWay | None,
+    terminal: Terminal,
+    *,
+    client: str,
+    search: str = "",
 ) -> list[Account]:
-    """Give all that somebody has and that fits a search, sorted. Asks the policy: it blocks."""
+    """Give all that somebody has and that fits a search, sorted. Asks the policy: it blocks.
+
+    ``lasting`` is the same person without what they have for a while: it opens no console.
+    """
     words = search.casefold().split()
-    apps = [app for app in _apps(who, console, terminal, client) if app.fits(words)]
+    apps = [app for app in _apps(who, lasting, console, terminal, client) if app.fits(words)]
     accounts: dict[str, list[AppEntry]] = {}
     for app in apps:
         label = dict(app.labels).get(ACCOUNT_LABEL) or app.roles[0].account
@@ -89,7 +98,7 @@ def catalogue(
 
 
 def _apps(
-    who: Caller, console: ConsoleWay | None, terminal: Terminal, client: str
+    who: Caller, lasting: Caller, console: ConsoleWay | None, terminal: Terminal, client: str
 ) -> Iterator[AppEntry]:
     policy = who.policy
     arns: dict[str, list[str]] = {}
@@ -105,7 +114,7 @@ def _apps(
                     arn,
                     arn.partition("/")[2].rpartition("/")[2] or arn,
                     arn.split(":")[4],
-                    _obstacle(who, console, Wanted(who.login.user, name, arn, client=client)),
+                    _obstacle(lasting, console, Wanted(who.login.user, name, arn, client=client)),
                     terminal.line(name, short),
                 )
             )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
@@ -12,19 +12,19 @@ from typing import Any
 from starlette.responses import RedirectResponse, Response
 
 from awsgate.auditline import parsed
+from awsgate.lockout import LOGOUT_PREFIX
 from awsgate.web import operators
-from awsgate.web.calls import Call
 from awsgate.web.page.figures import read
 from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
 from awsgate.web.page.tail import backwards
-from awsgate.web.problems import Problem, bad_request
-from awsgate.web.shapes import LockAsked, Locks, Status
+from awsgate.web.problems import bad_request
+from awsgate.web.shapes import LockAsked, Target
 
 MAX_PEOPLE = 50
 MAX_LINES = 5000
 SOON_S = 30 * 86400
-TARGETS = ("user", "role", "app", "session", "aws_role_arn")
+TARGETS = tuple(Target.model_fields)
 
 
 @dataclass(slots=True)
@@ -42,14 +42,12 @@ async def overview(site: Site, visit: Visit) -> Response:
     """Show all of it."""
     locks = await operators.locks(visit.call)
     status = await operators.status(visit.call)
-    if not isinstance(locks, Locks) or not isinstance(status, Status):
-        raise TypeError("the API answers something else")
     policy = site.api.policy
     return site.shown(
         visit,
         "gateway.html",
-        locks=[lock for lock in locks.locks if not lock.name.startswith("logout-")],
-        logouts=sum(lock.name.startswith("logout-") for lock in locks.locks),
+        locks=[lock for lock in locks.locks if not lock.name.startswith(LOGOUT_PREFIX)],
+        logouts=sum(lock.name.startswith(LOGOUT_PREFIX) for lock in locks.locks),
         gate=status,
         warnings=policy.warnings,
         faults=tuple(site.insight.faults()),
@@ -64,7 +62,7 @@ async def live(site: Site, _: Visit) -> Response:
     return page("_live.html", **await _live(site))
 
 
-async def add_lock(site: Site, visit: Visit) -> Response:
+async def add_lock(_: Site, visit: Visit) -> Response:
     """Lock somebody out, as POST /v1/locks does."""
     fields = visit.fields
     kind, value = fields.get("kind", ""), fields.get("value", "").strip()
@@ -80,28 +78,15 @@ async def add_lock(site: Site, visit: Visit) -> Response:
         )
     except ValueError:  # pydantic's own is one
         raise bad_request("what is asked for is no lock: too long, or no time") from None
-    await _recorded(site, "lock.add", visit, operators.add_lock(site.call_with(visit, asked)))
+    await operators.add_lock(replace(visit.call, asked=asked))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
 
 
-async def remove_lock(site: Site, visit: Visit) -> Response:
+async def remove_lock(_: Site, visit: Visit) -> Response:
     """Take a lock away, as DELETE /v1/locks/<name> does."""
-    call = visit.call
-    named = Call(
-        *(site.api, call.client, call.address, None, call.caller, call.token, b""),
-        {"name": visit.fields.get("name", "")},
-    )
-    await _recorded(site, "lock.remove", visit, operators.remove_lock(named))
+    name = visit.fields.get("name", "")
+    await operators.remove_lock(replace(visit.call, path={"name": name}))
     return RedirectResponse("/gateway#locks", HTTPStatus.SEE_OTHER)
-
-
-async def _recorded(site: Site, event: str, visit: Visit, doing: Any) -> None:
-    """What is refused has an audit line; what is done, the proxy records."""
-    try:
-        await doing
-    except Problem as exc:
-        await site.api.records.refused(event, exc, visit.call.client, visit.who.login)
-        raise
 
 
 async def _live(site: Site) -> dict[str, Any]:

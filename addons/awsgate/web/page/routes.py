@@ -10,10 +10,12 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from awsgate.consoledesk import EVENT as CONSOLE
+from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
 from awsgate.web.page import apps, calls, overview, signing_in
 from awsgate.web.page.rendering import static
 from awsgate.web.page.site import Needs, Site, Visit
-from awsgate.web.receiving import ANSWER_TIMEOUT_S
+from awsgate.web.receiving import ANSWER_TIMEOUT_S, problem_for
 
 type Handler = Callable[[Site, Visit], Awaitable[Response]]
 
@@ -22,19 +24,21 @@ def page_routes(site: Site) -> list[Route]:
     """Give the routes of the page."""
     streams = calls.Streams()
 
-    def route(path: str, handle: Handler, needs: Needs = "", method: str = "GET") -> Route:
-        return Route(path, _endpoint(site, handle, needs), methods=[method])
+    def route(
+        path: str, handle: Handler, needs: Needs = "", method: str = "GET", *, event: str = ""
+    ) -> Route:
+        return Route(path, _endpoint(site, handle, needs, event), methods=[method])
 
     return [
         route("/", apps.apps, "login"),
-        route("/launch", apps.launch, "login", "POST"),
+        route("/launch", apps.launch, "login", "POST", event=CONSOLE),
         route("/login", signing_in.my_login, "login"),
         route("/calls", calls.calls, "login"),
         route("/calls/stream", partial(_stream, streams=streams), "login"),
         route("/gateway", overview.overview, "admin"),
         route("/gateway/live", overview.live, "admin"),
-        route("/gateway/locks", overview.add_lock, "admin", "POST"),
-        route("/gateway/locks/remove", overview.remove_lock, "admin", "POST"),
+        route("/gateway/locks", overview.add_lock, "admin", "POST", event=LOCK_ADDED),
+        route("/gateway/locks/remove", overview.remove_lock, "admin", "POST", event=LOCK_REMOVED),
         route("/sign-in", signing_in.sign_in),
         route("/sign-in/provider", signing_in.begin),
         route("/sign-in/password", signing_in.password, "", "POST"),
@@ -49,8 +53,10 @@ async def _stream(site: Site, visit: Visit, streams: calls.Streams) -> Response:
 
 
 def _endpoint(
-    site: Site, handle: Handler, needs: Needs
+    site: Site, handle: Handler, needs: Needs, event: str
 ) -> Callable[[Request], Awaitable[Response]]:
+    """``event``: what the handler refuses has an audit line of that name."""
+
     async def answer(request: Request) -> Response:
         visit = None
         try:
@@ -58,7 +64,11 @@ def _endpoint(
                 visit = await site.visit(request, needs)
                 return await handle(site, visit)
         except Exception as exc:  # noqa: BLE001 - whatever it is, a page goes out
-            return await site.failed(request, exc, visit)
+            problem = problem_for(exc)
+            if event and visit is not None and not problem.recorded:
+                client, login = visit.call.client, visit.who.login
+                problem = await site.api.records.refused(event, problem, client, login)
+            return await site.failed(request, problem, visit)
 
     return answer
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from http import HTTPStatus
 
 from pydantic import ValidationError
@@ -62,7 +63,7 @@ async def password(site: Site, visit: Visit) -> Response:
         error = bad_request("name, password or code cannot be right: they are too long")
         return await site.sign_in_page(visit.request, error.status, error=error)
     try:
-        given = await logins.password(site.call_with(visit, asked))
+        given = await logins.password(replace(visit.call, asked=asked))
     except Problem as exc:
         return await site.sign_in_page(visit.request, exc.status, error=exc)
     return site.welcomed(given.login, given.expires_at)

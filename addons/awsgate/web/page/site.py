@@ -16,15 +16,15 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from awsgate.errors import Code, Refusal
-from awsgate.web import open_to_all, operators
+from awsgate.web import open_to_all
 from awsgate.web.callbacks import Landed
 from awsgate.web.calls import Api, Call, Insight
-from awsgate.web.desk import Caller
+from awsgate.web.choosing import Caller
 from awsgate.web.logins import give
 from awsgate.web.page import guard
 from awsgate.web.page.rendering import page
 from awsgate.web.problems import Problem
-from awsgate.web.receiving import check_attempts, client_of, form_of, problem_for
+from awsgate.web.receiving import check_attempts, client_of, form_of
 
 MAX_FORM_BYTES = 16 * 1024
 _LOGIN_ENDED = (Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value)
@@ -137,9 +137,8 @@ class Site:
         guard.keep_visit(answer, visit)
         return answer
 
-    async def failed(self, request: Request, exc: Exception, visit: Visit | None) -> Response:
+    async def failed(self, request: Request, problem: Problem, visit: Visit | None) -> Response:
         """Give the page that says what went wrong, and what to do."""
-        problem = problem_for(exc)
         if problem.code == _NO_LOGIN or problem.code in _LOGIN_ENDED:
             return await self._signed_out(request, problem)
         who = visit.call.caller if visit is not None else None
@@ -179,14 +178,3 @@ class Site:
         answer = RedirectResponse("/", HTTPStatus.SEE_OTHER)
         guard.keep_login(answer, token, life_s=max(0, expires_at - int(self.api.clock())))
         return answer
-
-    def call_with(self, visit: Visit, asked: Any) -> Call:
-        """Give the call of the API that a form stands for."""
-        call = visit.call
-        return Call(
-            self.api, call.client, call.address, asked, call.caller, call.token, b"", call.path
-        )
-
-    def name(self, visit: Visit) -> str:
-        """Give what clients call the gateway."""
-        return operators.name_of(visit.call)
