@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+from hypothesis import settings
+
 # A run in the background (nohup, `&` without job control) inherits an ignored SIGINT, and so
 # would each program a test starts and means to interrupt: it would wait for its end for ever.
 signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -13,3 +15,7 @@ os.environ["AWSGATE_LOGINS"] = str(Path(__file__).parent / "no-logins")
 os.environ["PYTHON_KEYRING_BACKEND"] = "keyring.backends.fail.Keyring"
 for name in ("AWSGATE_GATEWAY", "AWSGATE_CA_PIN", "AWSGATE_ID_TOKEN", "AWSGATE_BOUNDS"):
     os.environ.pop(name, None)
+
+# How long one example takes says how busy this machine is, and nothing of what is tested.
+settings.register_profile("awsgate", deadline=None)
+settings.load_profile("awsgate")
