@@ -131,13 +131,6 @@ def _command(words: Sequence[str]) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def gate(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gate]:
     port = free_port()
     with running_github(GithubWithPages) as github:
