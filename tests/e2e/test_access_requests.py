@@ -180,8 +180,7 @@ def test_asked_approved_used_and_gone_after_its_time(place: Place, aws: Embedded
             time.sleep(0.05)
         assert time.time() >= approved["until"]
         refused = verdict(env, gateway, bundle)
-        assert refused.startswith("AccessDenied ")
-        assert "[awsgate: denied]" in refused or "denied" in refused
+        assert refused.startswith("AccessDenied awsgate denied: alice may not do this: no role of")
         assert said(alice, "show", request)["state"] == "ended"
         assert alice.run("env", "--role", POWER_ROLE).returncode == 1
 
@@ -244,8 +243,13 @@ def test_two_gateways_on_one_database(place: Place, aws: EmbeddedAws) -> None:
             assert verdicts() == ["ok", "ok"]
             time.sleep(max(0.0, ends - time.time()))
             assert all(one.startswith("AccessDenied") for one in verdicts())
-            time.sleep(2.5)
-            ended = [line for g in gateways.values() for line in lines(g, "request.ended")]
-            assert [request in line["reason"] for line in ended] == [True]
+
+            def ended() -> list[bool]:
+                every = [line for g in gateways.values() for line in lines(g, "request.ended")]
+                return [request in line["reason"] for line in every]
+
+            assert until(lambda: ended() != [], within=9)
+            time.sleep(2.5)  # so that the other could say it too
+            assert ended() == [True]
             lines_of = {name: lines(g, "request.create") for name, g in gateways.items()}
             assert {name: len(found) for name, found in lines_of.items()} == {"one": 1, "two": 0}
