@@ -83,7 +83,7 @@ class Imposter:
                 self.end_headers()
                 self.wfile.write(raw)
 
-            do_POST = do_GET  # noqa: N815 - a name of http.server
+            do_POST = do_GET
 
             def log_message(self, *_: object) -> None: ...
 

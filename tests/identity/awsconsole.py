@@ -9,12 +9,10 @@ from __future__ import annotations
 import base64
 import hashlib
 import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -30,6 +28,7 @@ from cryptography.hazmat.primitives.serialization import (
 from cryptography.x509.oid import NameOID
 
 from e2e.signin_server import SigninServer
+from httpserving import QuietHandler, http_server
 
 NAMES = ("*.signin.aws.amazon.com", "*.console.aws.amazon.com", "console.aws.amazon.com")
 
@@ -57,7 +56,7 @@ class AwsConsole:
 def aws_console(signin: SigninServer, folder: Path) -> Iterator[AwsConsole]:
     """Serve it."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             console.headers.append(str(self.headers))
             parts = urlsplit(self.path)
@@ -70,28 +69,15 @@ def aws_console(signin: SigninServer, folder: Path) -> Iterator[AwsConsole]:
                 return
             console.pages.append(f"https://{self.headers['Host']}{self.path}")
             arn = signin.landed[-1][1] if signin.landed else "nobody"
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(f"<!DOCTYPE html><title>console</title><p>You are {arn}".encode())
-
-        def log_message(self, *_: object) -> None:
-            pass
+            page = f"<!DOCTYPE html><title>console</title><p>You are {arn}"
+            self.answer(200, page, "text/html; charset=utf-8")
 
     cert, trusted = _certificate(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(cert)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    console = AwsConsole(signin, server.server_address[1], trusted)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler, context) as url:
+        console = AwsConsole(signin, urlsplit(url).port or 0, trusted)
         yield console
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
 
 
 def _certificate(folder: Path) -> tuple[Path, str]:
