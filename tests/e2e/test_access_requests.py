@@ -18,13 +18,12 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from joserfc.jwk import ECKey
 
 from awsgate.demo.embedded_aws import ACCOUNT, BUCKET, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, free_port
 from e2e.forms import gateway_before
 from e2e.held import until
-from e2e.test_login import ISSUER, Home, Stage, _pin
+from e2e.homes import ISSUER, Home, Stage, pin_of, published_key
 from requestdatabases import BACKENDS, database
 
 POLICY = """\
@@ -89,8 +88,7 @@ class Place:
 
     def __init__(self, folder: Path, database_url: str) -> None:
         self.folder = folder
-        self.key = ECKey.generate_key("P-256", parameters={"kid": "1", "use": "sig"})
-        (folder / "jwks.json").write_text(json.dumps({"keys": [self.key.as_dict(private=False)]}))
+        self.key, self.keys = published_key(folder)
         (folder / "database-url").write_text(f"{database_url}\n")
 
     @contextmanager
@@ -99,10 +97,10 @@ class Place:
         folder.mkdir(exist_ok=True)
         policy = POLICY.format(
             power=POWER_ROLE, read=READ_ONLY_ROLE, account=ACCOUNT, issuer=ISSUER,
-            keys=self.folder / "jwks.json", database=self.folder / "database-url", port=port,
+            keys=self.keys, database=self.folder / "database-url", port=port,
         )  # fmt: skip
         with gateway_before(aws, folder, policy, workers=workers) as running:
-            yield Stage(running, f"https://localhost:{port}", self.key, _pin(running))
+            yield Stage(running, f"https://localhost:{port}", self.key, pin_of(running))
 
     def person(self, stage: Stage, who: str, team: str) -> Home:
         folder = self.folder / f"{who}-at-{stage.url.rpartition(':')[2]}"
