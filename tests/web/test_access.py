@@ -10,7 +10,8 @@ import pytest
 
 from awsgate.audit import AuditLog, AuditUnavailable
 from awsgate.login import LOCAL, Identity
-from web.served import POLICY, READ, WRITE, Served
+from web.believing import POLICY, READ, WRITE
+from web.served import Served
 
 TWO = POLICY.replace(
     "request: {roles: [writer], max_duration: 2h, suggested_reviewers: [olga]}",

@@ -10,7 +10,8 @@ import pytest
 from awsgate.session import open_session
 from awsgate.tunnelpass import open_tunnel_pass
 from awsgate.web import attempts
-from web.served import OTHER, PASSWORD, POLICY, READ, WRITE, Served, id_token
+from web.believing import OTHER, PASSWORD, POLICY, READ, WRITE, id_token
+from web.served import Served
 
 
 def session_of(served: Served, keys: dict[str, Any]) -> Any:

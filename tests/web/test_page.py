@@ -10,8 +10,9 @@ import pytest
 from awsgate.audit import AuditLog, AuditRecord
 from awsgate.web.page import guard
 from consoleway import TOKEN
+from web.believing import PASSWORD, READ, WRITE
 from web.paging import HOME, Browser, signed_in, words_of
-from web.served import PASSWORD, READ, WRITE, Served
+from web.served import Served
 
 
 def test_without_a_login_there_are_the_ways_in(shared: Served) -> None:
