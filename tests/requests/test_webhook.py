@@ -102,10 +102,13 @@ def test_a_server_that_hangs_holds_nobody_up(caplog: pytest.LogCaptureFixture) -
     assert "too many messages wait" in caplog.text
 
 
-def test_nobody_is_told_where_there_is_no_hook() -> None:
-    hook = Webhook(None)
+def test_nobody_is_told_where_there_is_no_hook(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    hook = Webhook(None, transport=httpx.MockTransport(server))
     hook.tell("x")
-    hook.flush(0)
+    hook.flush(5)
+
+    assert (server.got, caplog.records) == ([], [])
 
 
 def test_the_url_may_stand_in_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
