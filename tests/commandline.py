@@ -14,7 +14,7 @@ from awsgate.state import open_state
 
 READ_ONLY = "arn:aws:iam::123456789012:role/ReadOnly"
 POWER = "arn:aws:iam::123456789012:role/Power"
-POLICY = f"""\
+RIGHTS = f"""\
 kind: role
 version: v5
 metadata: {{name: read}}
@@ -33,6 +33,10 @@ version: v3
 metadata: {{name: test, labels: {{aws_account_id: '123456789012'}}}}
 spec: {{uri: https://console.aws.amazon.com/}}
 ---
+"""
+"""What may be granted: two roles, in an app."""
+POLICY = f"""\
+{RIGHTS}\
 kind: user
 version: v2
 metadata: {{name: alice}}

@@ -34,34 +34,16 @@ from awsgate.state import open_state
 from awsgate.web import connectors
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
+from commandline import RIGHTS
 from consoleway import FakeConsole
 
-READ = "arn:aws:iam::123456789012:role/ReadOnly"
-POWER = "arn:aws:iam::123456789012:role/Power"
 PROVIDER = "https://idp.example.com"
 POLICY = f"""\
-kind: role
-version: v5
-metadata: {{name: read}}
-spec:
-  allow: {{app_labels: {{'*': '*'}}, aws_role_arns: ['{READ}']}}
-  options: {{max_session_ttl: 2h}}
----
-kind: role
-version: v5
-metadata: {{name: power}}
-spec:
-  allow: {{app_labels: {{'*': '*'}}, aws_role_arns: ['{POWER}']}}
----
+{RIGHTS}\
 kind: role
 version: v5
 metadata: {{name: admin}}
 spec: {{options: {{gateway_admin: true}}}}
----
-kind: app
-version: v3
-metadata: {{name: test, labels: {{aws_account_id: '123456789012'}}}}
-spec: {{uri: https://console.aws.amazon.com/}}
 ---
 kind: user
 version: v2

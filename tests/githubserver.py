@@ -27,9 +27,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
+
+from httpserving import QuietHandler, http_server
 
 CLIENT_ID = "Iv1.0123456789abcdef"
 CLIENT_SECRET = "secret-of-the-oauth-app-5f0c2d"
@@ -346,7 +347,7 @@ def _team(organization: str, slug: str) -> dict[str, Any]:
     }
 
 
-class _Handler(BaseHTTPRequestHandler):
+class _Handler(QuietHandler):
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     github: Github
@@ -375,10 +376,7 @@ class _Handler(BaseHTTPRequestHandler):
         if answer.status != 204:
             self.wfile.write(content)
 
-    do_GET = do_POST = do_DELETE = _do  # noqa: N815 - names of http.server
-
-    def log_message(self, *_: object) -> None:
-        """Say nothing."""
+    do_GET = do_POST = do_DELETE = _do
 
 
 @contextmanager
@@ -386,14 +384,5 @@ def running_github(kind: type[Github] = Github) -> Iterator[Github]:
     """Run one on a free port of this machine."""
     github = kind()
     handler = type("Handler", (_Handler,), {"github": github})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.daemon_threads = True
-    github.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(handler) as github.url:
         yield github
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import json
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -14,7 +15,6 @@ from cryptography.hazmat.primitives.hashes import SHA1
 from cryptography.hazmat.primitives.twofactor.totp import TOTP
 
 from awsgate.connect.local import LocalUsers
-from awsgate.connect.totp import secret_of_text
 from awsgate.connect.ways import LoginRefused
 
 QUICK = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
@@ -35,9 +35,10 @@ class Clock:
 class Phone:
     """An authenticator app, by another library."""
 
-    def __init__(self, uri: str, clock: Clock) -> None:
+    def __init__(self, uri: str, clock: Callable[[], float]) -> None:
         secret = parse_qs(urlsplit(uri).query)["secret"][0]
-        self._totp = TOTP(secret_of_text(secret), 6, SHA1(), 30)  # noqa: S303 - HMAC
+        key = base64.b32decode(secret + "=" * (-len(secret) % 8))
+        self._totp = TOTP(key, 6, SHA1(), 30)  # noqa: S303 - HMAC
         self._clock = clock
 
     def code(self, off_s: int = 0) -> str:

@@ -11,19 +11,19 @@ import base64
 import hashlib
 import json
 import secrets
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qsl, unquote_plus, urlsplit
 
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+
+from httpserving import QuietHandler, http_server
 
 type PrivateKey = rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey
 
@@ -48,8 +48,8 @@ def rsa_key(name: str, bits: int = 2048) -> rsa.RSAPrivateKey:  # noqa: ARG001 -
     return rsa.generate_private_key(65537, bits)
 
 
-NOW = int(time.time())
-"""One moment for all that a test makes: what is made when tests are collected is old later."""
+NOW = 1_795_428_930
+"""When all of it happens: the issuer's clock, and the connector's."""
 
 
 @dataclass(frozen=True)
@@ -233,10 +233,7 @@ def _is_client(form: dict[str, str], headers: dict[str, str]) -> bool:
 def serving(issuer: Issuer) -> Iterator[Issuer]:
     """Serve ``issuer`` on loopback; its ``url`` is set."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             length = int(self.headers.get("content-length", 0))
             headers = {name.lower(): value for name, value in self.headers.items()}
@@ -252,15 +249,7 @@ def serving(issuer: Issuer) -> Iterator[Issuer]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_POST = do_GET  # noqa: N815 - http.server's name
+        do_POST = do_GET
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    issuer.url = f"http://127.0.0.1:{server.server_port}"
-    try:
+    with http_server(Handler) as issuer.url:
         yield issuer
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -21,7 +21,7 @@ from awsgate.errors import SetupError
 LINES = st.lists(st.sampled_from([b"", b"x", b"y" * 40, b"a\rb", b"z" * 500]), max_size=30)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(LINES, st.booleans(), st.integers(1, 64))
 def test_backwards_is_forwards_turned_round(
     tmp_path_factory: pytest.TempPathFactory, lines: list[bytes], torn: bool, block: int

@@ -25,7 +25,8 @@ from awsgate.controlclient import (
 from awsgate.errors import SetupError
 from awsgate.login import Identity
 from awsgate.servercert import ensure_server_certificate
-from controlserving import POWER, READ, Serving, jwt_of, serving
+from commandline import POWER, READ_ONLY
+from controlserving import Serving, jwt_of, serving
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +84,7 @@ class Imposter:
                 self.end_headers()
                 self.wfile.write(raw)
 
-            do_POST = do_GET  # noqa: N815 - a name of http.server
+            do_POST = do_GET
 
             def log_message(self, *_: object) -> None: ...
 
@@ -185,14 +186,14 @@ def test_a_login_is_good_for_credentials(gateway: Serving) -> None:
     given = client.credentials(app="", role="", ttl_s=600, read_only=True, max_requests=7)
 
     session = gateway.opened(given.access_key_id, given.session_token).session
-    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ)
+    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ_ONLY)
     assert session.expires_at - session.issued_at == 600
     assert session.expires_at == given.expires_at
     assert (session.bounds.read_only, session.bounds.max_requests) == (True, 7)
     assert session.login is not None
     assert session.login.id == answer.id
     assert client.whoami()["user"] == "alice"
-    assert [role["role_arn"] for role in client.roles()] == [READ]
+    assert [role["role_arn"] for role in client.roles()] == [READ_ONLY]
 
 
 def test_no_secret_is_in_a_repr(gateway: Serving) -> None:
@@ -216,7 +217,7 @@ def test_what_is_not_clear_comes_with_choices(gateway: Serving) -> None:
         client.credentials(app="", role="", ttl_s=0, read_only=False, max_requests=0)
 
     assert caught.value.code == "ambiguous"
-    assert sorted(c["role_arn"] for c in caught.value.choices) == sorted([READ, POWER])
+    assert sorted(c["role_arn"] for c in caught.value.choices) == sorted([READ_ONLY, POWER])
 
 
 def test_after_logout_the_login_is_no_good(gateway: Serving) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs
 
 import httpx
@@ -14,6 +12,7 @@ import pytest
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.federation import Federation
+from httpserving import QuietHandler, http_server
 
 KEYS = SigningKeys("ASIACANARYID", "canary-secret", "canary-token")
 HOST = "signin.aws.amazon.com"
@@ -28,7 +27,7 @@ class Server:
         self.seen: list[tuple[str, str, dict[str, str], bytes]] = []
         outer = self
 
-        class Handler(BaseHTTPRequestHandler):
+        class Handler(QuietHandler):
             def do_POST(self) -> None:
                 length = int(self.headers["Content-Length"])
                 fields = {name.lower(): value for name, value in self.headers.items()}
@@ -41,20 +40,14 @@ class Server:
                 self.end_headers()
                 self.wfile.write(content)
 
-            def log_message(self, *_: object) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        self.handler, self.url = Handler, ""
 
 
 @pytest.fixture
 def server() -> Iterator[Server]:
     made = Server()
-    yield made
-    made.server.shutdown()
-    made.server.server_close()
+    with http_server(made.handler) as made.url:
+        yield made
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def may_follow(made: Iterable[tuple[str, str, str]], call: tuple[str, str, str])
     return set(actions.split()) <= done
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MADE)
 def test_awsgate_lets_pass_what_was_done_and_nothing_else(made: list[tuple[str, str, str]]) -> None:
     policy, _ = applied(lesson_of(lines_of(made)))
@@ -70,7 +70,7 @@ def test_awsgate_lets_pass_what_was_done_and_nothing_else(made: list[tuple[str, 
     assert not passes(policy, "s3:GetObject", PLAIN[0], region="ap-south-1")
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(MADE)
 def test_iam_lets_pass_what_was_done_and_nothing_else(made: list[tuple[str, str, str]]) -> None:
     text, _ = iam_policy(aws_grants(lesson_of(lines_of(made))))
@@ -107,7 +107,7 @@ def iam_matches(pattern: str, text: str) -> bool:
 NASTY = "abc*?${}&%\"\\'#: /\u00e9\u2028\x85\x7f\t\n\U0001f600"
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(
     st.text(st.sampled_from(NASTY), min_size=1, max_size=20).map(lambda k: f"arn:aws:s3:::b/{k}")
 )

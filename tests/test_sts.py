@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import logging
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -25,6 +22,7 @@ from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
 from awsgate.errors import Code, Refusal
 from awsgate.policy.handoff import Handoff
 from awsgate.sts import StsAssumer, sts_region
+from httpserving import QuietHandler, http_server
 
 ROLE = "arn:aws:iam::111122223333:role/reader"
 READER = RoleRequest(
@@ -59,31 +57,6 @@ class StubSts:
         self.url = ""
 
 
-@contextmanager
-def serving(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-class QuietHandler(http.server.BaseHTTPRequestHandler):
-    def log_message(self, *_: object) -> None:
-        pass
-
-    def answer(self, status: int, body: str, kind: str = "text/xml") -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body.encode())
-
-
 @pytest.fixture
 def sts() -> Iterator[StubSts]:
     stub = StubSts()
@@ -96,9 +69,9 @@ def sts() -> Iterator[StubSts]:
             )
             stub.authorizations.append(self.headers["Authorization"])
             stub.agents.append(self.headers["User-Agent"])
-            self.answer(stub.status, stub.body)
+            self.answer(stub.status, stub.body, "text/xml")
 
-    with serving(Handler) as stub.url:
+    with http_server(Handler) as stub.url:
         yield stub
 
 
@@ -454,7 +427,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], int]]:
         def handle(self) -> None:
             callers.append(self.client_address)
 
-    with serving(Handler) as url:
+    with http_server(Handler) as url:
         for name in ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy", "ALL_PROXY"):
             monkeypatch.setenv(name, url)
         yield lambda: len(callers)
@@ -513,7 +486,7 @@ def test_the_metadata_service_is_not_asked_through_a_proxy(
             self.answer(200, json.dumps(found) if named else "gateway-role", "text/plain")
 
     monkeypatch.delenv("AWS_EC2_METADATA_DISABLED")
-    with serving(Metadata) as url:
+    with http_server(Metadata) as url:
         monkeypatch.setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", url)
         StsAssumer(sts.url).assume(READER)
 

@@ -11,7 +11,7 @@ from random import Random
 from urllib.parse import quote_from_bytes
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from awsgate.aws import sigv4, uri
@@ -71,7 +71,6 @@ def sha256(body: bytes) -> str:
     return hashlib.sha256(body).hexdigest()
 
 
-@settings(deadline=None)
 @given(METHODS, SERVICES, PATHS, PAIRS, HEADERS, BODIES, SIGNERS, st.booleans())
 def test_what_botocore_signs_is_accepted(
     method: str,
@@ -95,7 +94,6 @@ def test_what_botocore_signs_is_accepted(
     assert not accepts(method + "S", target.encode(), fields, secret=secret, body_sha256=digest)
 
 
-@settings(deadline=None)
 @given(METHODS, SERVICES, PATHS, PAIRS, HEADERS, BODIES, SIGNERS)
 def test_what_we_sign_is_what_botocore_signs(
     method: str,
@@ -138,7 +136,6 @@ CRT_MODES = st.sampled_from(
 )
 
 
-@settings(deadline=None)
 @given(METHODS, CRT_MODES, PATHS, PAIRS, HEADERS, SIGNERS)
 def test_what_the_crt_signs_is_accepted(
     method: str,
@@ -167,7 +164,6 @@ def test_what_the_crt_signs_is_accepted(
     assert not accepts(method, target.encode(), fields, secret=secret + "x", body_sha256="")
 
 
-@settings(deadline=None)
 @given(METHODS, st.sampled_from(["s3", "execute-api"]), PATHS, PAIRS, HEADERS, BODIES, SIGNERS)
 def test_what_we_sign_is_what_the_crt_signs(
     method: str,
@@ -220,7 +216,6 @@ def loosely(text: str, flags: list[bool]) -> str:
     return out
 
 
-@settings(deadline=None)
 @given(SERVICES, PAIRS, st.lists(st.booleans(), min_size=1, max_size=9), st.randoms())
 @example("s3", [("prefix", "a b/é", False), ("a", "", True)], [True], None)
 def test_the_query_may_be_written_in_other_ways_and_another_order(

@@ -361,7 +361,7 @@ def changed_captures(draw: st.DrawFn) -> tuple[Capture, Capture]:
     return capture, replace(capture, fields=fields)
 
 
-@settings(deadline=None, max_examples=1500)
+@settings(max_examples=1500)
 @given(changed_captures())
 def test_a_request_with_one_byte_changed_is_accepted_only_if_it_means_the_same(
     pair: tuple[Capture, Capture],
@@ -376,7 +376,7 @@ def test_a_request_with_one_byte_changed_is_accepted_only_if_it_means_the_same(
     assert after.accepted() == same
 
 
-@settings(deadline=None, max_examples=700)
+@settings(max_examples=700)
 @given(st.data())
 def test_an_authorization_header_with_one_byte_changed_is_accepted_only_if_it_reads_the_same(
     data: st.DataObject,

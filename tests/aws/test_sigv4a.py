@@ -143,7 +143,7 @@ VALUES = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(SEGMENTS, PAIRS, VALUES, st.sampled_from(["s3", "events"]), st.booleans(), st.booleans())
 def test_whatever_the_crt_signs_is_accepted(
     segments: list[str], pairs: list[tuple[str, str]], headers: Text, service: str,
@@ -573,7 +573,7 @@ def test_no_bit_of_a_signature_may_change() -> None:
         assert not answer(flipped.hex())
 
 
-@settings(deadline=None, max_examples=200)
+@settings(max_examples=200)
 @given(st.one_of(st.binary(max_size=80), st.binary(max_size=70).map(lambda b: tlv(SEQUENCE, b))))
 def test_any_bytes_for_a_signature_are_only_refused(der: bytes) -> None:
     assert not answer(der.hex())

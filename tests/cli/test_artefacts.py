@@ -12,7 +12,6 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
@@ -22,6 +21,7 @@ from awsgate.cli.rds_token import region_of
 from awsgate.errors import SetupError
 from awsgate.gatewaycall import caller_from
 from commandline import Run
+from httpserving import QuietHandler, http_server
 
 KEYS = {
     "AWS_ACCESS_KEY_ID": "GATEABCDEFGHIJKLMNOP",
@@ -205,23 +205,13 @@ def test_what_is_not_codecommits_is_left_to_other_helpers(
 
 @contextmanager
 def credentials_endpoint(body: bytes, heard: list[str]) -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             heard.append(f"{self.path} {self.headers.get('Authorization')}")
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            self.answer(200, body)
 
-        def log_message(self, *_: object) -> None: ...
-
-    server = HTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
-    try:
-        yield f"http://127.0.0.1:{server.server_address[1]}/keys"
-    finally:
-        server.shutdown()
-        server.server_close()
+    with http_server(Handler) as url:
+        yield f"{url}/keys"
 
 
 def test_keys_come_from_the_endpoint_of_a_child_of_exec() -> None:

@@ -15,8 +15,8 @@ from awsgate.loginstore import load, record_of
 from awsgate.policy import Policy
 from awsgate.session import OpenedSession, open_session
 from awsgate.state import open_state
-from commandline import Run
-from controlserving import POWER, READ, Serving, at
+from commandline import POWER, READ_ONLY, Run
+from controlserving import Serving, at
 
 PROXY = "http://localhost:8443"
 """What the login says that the proxy is, in ``controlserving``."""
@@ -70,7 +70,7 @@ def test_env_gives_credentials_of_the_gateway_here_for_what_the_one_ahead_allows
 
     session, stored = opened(home, found).session, load(gateway.url)
     assert stored is not None
-    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ)
+    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ_ONLY)
     assert session.login is not None
     assert (session.login.id, session.login.connector) == (stored.id, "gateway/localhost:8443")
     assert session.expires_at <= stored.expires_at

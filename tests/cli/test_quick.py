@@ -74,7 +74,7 @@ WORDS = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None,
+@settings(max_examples=150,
           suppress_health_check=[HealthCheck.function_scoped_fixture])  # fmt: skip
 @given(command=st.sampled_from(sorted(QUICK)), words=WORDS, named=st.booleans())
 def test_what_is_read_quickly_is_what_typer_reads(

@@ -28,9 +28,8 @@ from awsgate.state import open_state
 from awsgate.tunnelpass import open_tunnel_pass
 from awsgate.variables import BOUNDS, undoing
 from commandline import POLICY as LOCAL_POLICY
-from commandline import READ_ONLY as LOCAL_ROLE
-from commandline import Run
-from controlserving import POWER, READ, Serving, at, jwt_of
+from commandline import POWER, READ_ONLY, Run
+from controlserving import Serving, at, jwt_of
 
 GATE = "AWSGATE_GATEWAY"
 
@@ -68,7 +67,7 @@ def test_env_gives_credentials_of_the_gateway_and_the_way_there(
 
     session = session_of(gateway, found)
     assert stored is not None
-    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ)
+    assert (session.user, session.app, session.role_arn) == ("alice", "test", READ_ONLY)
     assert session.login is not None
     assert session.login.id == stored.id
     assert found["HTTPS_PROXY"] == found["https_proxy"] == "http://localhost:8443"
@@ -214,7 +213,7 @@ def test_who_is_asked(
         monkeypatch.setenv(name, meant.get(value, value))
     if local:
         monkeypatch.setenv("AWSGATE_STATE", str(tmp_path / "state"))
-        words = (*words, "--user", "alice", "--role", LOCAL_ROLE)
+        words = (*words, "--user", "alice", "--role", READ_ONLY)
         if not environment:
             monkeypatch.delenv("AWSGATE_STATE")
             words = (*words, "--state", str(tmp_path / "state"))
@@ -357,14 +356,14 @@ def test_inside_read_only_there_is_nothing_else(
 ) -> None:
     be(gateway, "read", "power")
     clean(*at(gateway), "--id-token-file", token)
-    outer = variables(clean, "--read-only", "--role", READ)
+    outer = variables(clean, "--read-only", "--role", READ_ONLY)
     monkeypatch.setenv(BOUNDS, outer[BOUNDS])
 
     inner = variables(clean)
     other = clean("env", "--role", POWER)
 
     session = session_of(gateway, inner)
-    assert (session.role_arn, session.bounds.read_only) == (READ, True)
+    assert (session.role_arn, session.bounds.read_only) == (READ_ONLY, True)
     assert (other.code, other.out) == (1, "")
     assert "there are no others here" in other.err
 
@@ -469,7 +468,7 @@ def test_profiles_call_the_gateway(
     assert (result.code, result.out) == (0, "test-ReadOnly\n")
     assert "export HTTPS_PROXY=http://localhost:8443 " in result.err
     assert f"ca_bundle = {stored.bundle_path}" in text
-    assert f"--app test --role {READ} --gateway {gateway.url}" in text
+    assert f"--app test --role {READ_ONLY} --gateway {gateway.url}" in text
 
 
 @pytest.fixture
@@ -560,7 +559,7 @@ def test_the_gateway_gives_the_way_into_the_console(gateway: Serving, here: Run)
 
     assert result.code == 0, result.err
     assert result.out.startswith("https://eu-west-1.signin.aws.amazon.com/federation?Action=login&")
-    assert f"alice as {READ}, for " in result.err
+    assert f"alice as {READ_ONLY}, for " in result.err
     assert "Issuer=" + quote(f"{gateway.url}/", safe="") in result.out
 
 

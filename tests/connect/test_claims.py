@@ -57,7 +57,7 @@ _JSON: st.SearchStrategy[Any] = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.dictionaries(st.text(), _JSON))
 def test_it_is_total_and_every_value_is_a_text_that_can_be_written(claims: dict[str, Any]) -> None:
     for name, values in flat(claims).items():

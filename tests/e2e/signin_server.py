@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import json
 import secrets
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from httpserving import QuietHandler, http_server
 
 
 @dataclass
@@ -82,7 +82,7 @@ def signin_server(sts_url: str) -> Iterator[SigninServer]:
     """Run one."""
     state = SigninServer(sts_url)
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_POST(self) -> None:
             state.targets.append(self.path)
             body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -103,23 +103,7 @@ def signin_server(sts_url: str) -> Iterator[SigninServer]:
             return self._answer(400, {"error": "no such action"})
 
         def _answer(self, status: int, said: dict[str, Any]) -> None:
-            content = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(status, json.dumps(said))
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    state.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
-    thread.start()
-    try:
+    with http_server(Handler) as state.url:
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

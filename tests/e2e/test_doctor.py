@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import http.server
 import json
 import shlex
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +17,7 @@ import pytest
 
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
+from httpserving import QuietHandler, http_server
 from iamadmin import Admin, administrator
 
 GUARDED = f"arn:aws:iam::{ACCOUNT}:role/Guarded"
@@ -290,15 +289,12 @@ def test_a_call_that_the_policy_of_the_gateway_denies(
 # --- clocks and silence -----------------------------------------------------------
 
 
-class _OffClock(http.server.BaseHTTPRequestHandler):
+class _OffClock(QuietHandler):
     """An STS whose clock is ten minutes ahead."""
 
     def date_time_string(self, timestamp: float | None = None) -> str:
         assert timestamp is None
         return formatdate(time.time() + 600, usegmt=True)
-
-    def log_message(self, *_: object) -> None:
-        pass
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers["Content-Length"]))
@@ -307,21 +303,13 @@ class _OffClock(http.server.BaseHTTPRequestHandler):
             b"SignatureDoesNotMatch</Code><Message>Signature expired: c4nary</Message></Error>"
             b"</ErrorResponse>"
         )
-        self.send_response(403)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        self.answer(403, body, "text/xml")
 
 
 @pytest.fixture
 def off_clock() -> Iterator[str]:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), _OffClock)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with http_server(_OffClock) as url:
+        yield url
 
 
 def test_a_clock_that_is_off(

@@ -263,10 +263,26 @@ def sabotaged(
         },
         **started(trusted),
     )
-    yield Bench(gateway, world, bob_of(gateway), control)
-    gateway.stop()
-    world.close()
-    sts.close()
+    try:
+        yield Bench(gateway, world, bob_of(gateway), control)
+    finally:
+        gateway.stop()
+        world.close()
+        sts.close()
+
+
+@contextmanager
+def sabotaged_worker(folder: Path, *, core: str, saboteur: str) -> Iterator[Bench]:
+    """Run ``awsgate run`` with this core, and a module of ``e2e`` in its worker."""
+    (folder / "site").mkdir()
+    (folder / "site" / "sitecustomize.py").write_text(
+        f'import sys\nif "awsgate.server.worker" in sys.orig_argv:\n    import e2e.{saboteur}\n',
+        "utf-8",
+    )
+    how = {"workers": 1, "extra": ("--core", core)}
+    path = f"{folder / 'site'}:{HERE.parent}"
+    with sabotaged(folder, lambda _: how, PYTHONPATH=path) as running:
+        yield running
 
 
 def by_mitmdump(trusted: Path) -> dict[str, Any]:
@@ -319,20 +335,14 @@ def assert_nothing_rides_along(bench: Bench, off: tuple[str, ...], arrived: int)
     assert bench.world.heads() == [b"POST / HTTP/1.1", b"GET /unstamped HTTP/1.1"][:arrived]
 
 
-def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
-    assert_a_signed_request_arrives(bench)
-
-
-@pytest.mark.parametrize("row", ROWS)
-def test_nothing_arrives_without_a_stamp(bench: Bench, row: str) -> None:
+def assert_nothing_arrives(bench: Bench, row: str) -> None:
     answer = run(bench, row, off=())
 
     assert bench.arrived() == b""
     assert answer is None or answer.status >= 400
 
 
-@pytest.mark.parametrize("row", ROWS)
-def test_each_net_holds_what_it_is_said_to_hold(bench: Bench, row: str) -> None:
+def assert_held_as_said(bench: Bench, row: str) -> None:
     held = []
     for net in NETS:
         run(bench, row, off=tuple(other for other in NETS if other != net))
@@ -340,6 +350,20 @@ def test_each_net_holds_what_it_is_said_to_hold(bench: Bench, row: str) -> None:
             held.append(net)
 
     assert held == ROWS[row][2].split()
+
+
+def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
+    assert_a_signed_request_arrives(bench)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_nothing_arrives_without_a_stamp(bench: Bench, row: str) -> None:
+    assert_nothing_arrives(bench, row)
+
+
+@pytest.mark.parametrize("row", ROWS)
+def test_each_net_holds_what_it_is_said_to_hold(bench: Bench, row: str) -> None:
+    assert_held_as_said(bench, row)
 
 
 @pytest.mark.parametrize("row", ROWS)

@@ -10,22 +10,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from e2e.recording import HERE
 from e2e.test_fail_closed import (
     NETS,
     ROWS,
     Bench,
     assert_a_signed_request_arrives,
+    assert_held_as_said,
+    assert_nothing_arrives,
     assert_nothing_rides_along,
     run,
-    sabotaged,
+    sabotaged_worker,
 )
 
-SITECUSTOMIZE = """\
-import sys
-if "awsgate.server.worker" in sys.orig_argv:
-    import e2e.saboteur_run
-"""
 HALTING = [row for row in ROWS if "halts the chain" in row]
 OTHERS = [row for row in ROWS if row not in HALTING]
 
@@ -33,11 +29,7 @@ OTHERS = [row for row in ROWS if row not in HALTING]
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("lean")
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE, "utf-8")
-    lean = {"workers": 1, "extra": ("--core", "mitmproxy")}
-    path = f"{folder / 'site'}:{HERE.parent}"
-    with sabotaged(folder, lambda _: lean, PYTHONPATH=path) as running:
+    with sabotaged_worker(folder, core="mitmproxy", saboteur="saboteur_run") as running:
         yield running
 
 
@@ -47,21 +39,12 @@ def test_without_sabotage_a_signed_request_arrives(bench: Bench) -> None:
 
 @pytest.mark.parametrize("row", ROWS)
 def test_nothing_arrives_without_a_stamp(bench: Bench, row: str) -> None:
-    answer = run(bench, row, off=())
-
-    assert bench.arrived() == b""
-    assert answer is None or answer.status >= 400
+    assert_nothing_arrives(bench, row)
 
 
 @pytest.mark.parametrize("row", OTHERS)
 def test_each_net_holds_what_it_is_said_to_hold(bench: Bench, row: str) -> None:
-    held = []
-    for net in NETS:
-        run(bench, row, off=tuple(other for other in NETS if other != net))
-        if bench.arrived() == b"":
-            held.append(net)
-
-    assert held == ROWS[row][2].split()
+    assert_held_as_said(bench, row)
 
 
 @pytest.mark.parametrize("row", OTHERS)

@@ -6,29 +6,22 @@ platform signed (a key of the test's own), a gateway before an AWS that checks s
 
 from __future__ import annotations
 
-import base64
-import hmac
 import json
 import re
-import struct
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from joserfc import jwt
-from joserfc.jwk import ECKey
 
 from awsgate.demo.embedded_aws import ACCOUNT, BUCKET, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
-from awsgate.demo.processes import GatewayProcess, clean_env, free_port
+from awsgate.demo.processes import free_port
 from e2e.forms import gateway_before
+from e2e.homes import ISSUER, Home, Stage, pin_of, published_key
+from localusers import Phone
 
-ISSUER = "https://ci.example.com"
 POLICY = """\
 kind: role
 version: v5
@@ -95,95 +88,21 @@ while True:
 """
 
 
-@dataclass
-class Stage:
-    gateway: GatewayProcess
-    url: str
-    key: ECKey
-    pin: str
-
-    def token(self, home: Path, ref: str = "refs/heads/main", **changes: object) -> str:
-        now = int(time.time())
-        claims = {
-            "iss": ISSUER,
-            "aud": "https://gate.example.com",
-            "iat": now,
-            "exp": now + 300,
-            "sub": "repo:acme/app",
-            "repository": "acme/app",
-            "ref": ref,
-            **changes,
-        }
-        path = home / "token.jwt"
-        path.write_text(jwt.encode({"alg": "ES256", "kid": "1"}, claims, self.key))
-        return str(path)
-
-
 @contextmanager
 def stage_in(folder: Path, aws: EmbeddedAws, spec: str = "", workers: int = 0) -> Iterator[Stage]:
-    key = ECKey.generate_key("P-256", parameters={"kid": "1", "use": "sig", "alg": "ES256"})
-    keys = folder / "jwks.json"
-    keys.write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    key, keys = published_key(folder)
     port = free_port()
     policy = POLICY.format(
         power=POWER_ROLE, read=READ_ONLY_ROLE, account=ACCOUNT, issuer=ISSUER, keys=keys, port=port
     )
     with gateway_before(aws, folder, policy + spec, workers=workers) as gateway:
-        yield Stage(gateway, f"https://localhost:{port}", key, _pin(gateway))
+        yield Stage(gateway, f"https://localhost:{port}", key, pin_of(gateway))
 
 
 @pytest.fixture(scope="module")
 def stage(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     with stage_in(tmp_path_factory.mktemp("login"), aws) as stage:
         yield stage
-
-
-def _pin(gateway: GatewayProcess) -> str:
-    """Give what the operator reads to the user."""
-    places = ("--certs", str(gateway.certs), "--policy", str(gateway.policy))
-    shown = subprocess.run(
-        [sys.executable, "-m", "awsgate", "ca", "show", "--json", *places],
-        capture_output=True, check=True,
-    )  # fmt: skip
-    pin: str = json.loads(shown.stdout)["pin"]
-    return pin
-
-
-class Home:
-    """A machine with nothing on it but awsgate."""
-
-    def __init__(self, stage: Stage, folder: Path) -> None:
-        self.stage, self.folder = stage, folder
-        self.environment = clean_env(
-            folder, {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-        )
-
-    def start(self, *words: str, **more: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-m", "awsgate", *words],
-            env={**self.environment, **more},
-            cwd=self.folder,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def run(self, *words: str, **more: str) -> subprocess.CompletedProcess[str]:
-        process = self.start(*words, **more)
-        out, err = process.communicate(timeout=120)
-        return subprocess.CompletedProcess(words, process.returncode, out, err)
-
-    def login(self, **how: object) -> subprocess.CompletedProcess[str]:
-        file = self.stage.token(self.folder, **how)  # type: ignore[arg-type]
-        trust = ("--gateway", self.stage.url, "--ca-pin", self.stage.pin)
-        return self.run("login", *trust, "--id-token-file", file)
-
-    def python(self, code: str, *words: str) -> subprocess.CompletedProcess[str]:
-        return self.run("exec", *words, "--", sys.executable, "-c", code)
-
-    def secrets(self) -> list[Path]:
-        return [p for p in (self.folder / ".config").rglob("*") if p.is_file()]
 
 
 @pytest.fixture
@@ -301,13 +220,14 @@ def test_a_person_takes_up_an_invitation_and_logs_in_with_the_password(home: Hom
     first.stdin.write(f"{json.loads(invited.stdout)['invitation']}\n{password}\n")
     first.stdin.flush()
     uri = next(line.strip() for line in first.stderr if "otpauth://" in line)
-    out, err = first.communicate(f"{code_of(uri, 0)}\n", timeout=60)
+    phone = Phone(uri, time.time)
+    out, err = first.communicate(f"{phone.code()}\n", timeout=60)
     assert (first.returncode, out.split(" at ")[0]) == (0, "bob (local)"), err
 
     called = home.python(WHO)
     # The code of now was used; that of the next half minute is taken as well.
     again = home.start("login", *trust, "--user", "bob")
-    out, err = again.communicate(f"{password}\n{code_of(uri, 1)}\n", timeout=60)
+    out, err = again.communicate(f"{password}\n{phone.code(30)}\n", timeout=60)
     wrong = home.start("login", *trust, "--user", "bob")
     _, why = wrong.communicate(f"{password}\n000000\n", timeout=60)
 
@@ -316,17 +236,6 @@ def test_a_person_takes_up_an_invitation_and_logs_in_with_the_password(home: Hom
     assert wrong.returncode == 1
     assert "[wrong-password]" in why
     assert password not in out + err + why
-
-
-def code_of(uri: str, later: int) -> str:
-    """Give a code as an authenticator app does: RFC 6238, with SHA-1 and six digits."""
-    secret = parse_qs(urlsplit(uri).query)["secret"][0]
-    key = base64.b32decode(secret + "=" * (-len(secret) % 8))
-    counter = struct.pack(">Q", int(time.time()) // 30 + later)
-    digest = hmac.new(key, counter, "sha1").digest()
-    place = digest[-1] & 15
-    number = int.from_bytes(digest[place : place + 4]) & 0x7FFFFFFF
-    return f"{number % 10**6:06d}"
 
 
 def test_the_proxy_itself_may_speak_tls_and_want_to_know_who_opens_tunnels(

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 import pytest
 
 from awsgate.server.core.pool import FRESH_S
-from e2e.recording import HERE
 from e2e.test_fail_closed import (
     NETS,
     QUERY,
@@ -24,15 +23,9 @@ from e2e.test_fail_closed import (
     assert_a_signed_request_arrives,
     assert_nothing_rides_along,
     run,
-    sabotaged,
+    sabotaged_worker,
 )
 from rawclient import secure
-
-SITECUSTOMIZE = """\
-import sys
-if "awsgate.server.worker" in sys.orig_argv:
-    import e2e.saboteur_own
-"""
 
 NO_CHAIN = {row for row in ROWS if "halts the chain" in row or "relays the tunnel" in row}
 UNDECIDED = {row for row, (does, _, _) in ROWS.items() if "raise in http_connect" in does} - {
@@ -45,11 +38,7 @@ HELD_BY_THE_STAMP = [row for row in ROWS if row not in NO_CHAIN | UNDECIDED]
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     folder = tmp_path_factory.mktemp("own")
-    (folder / "site").mkdir()
-    (folder / "site" / "sitecustomize.py").write_text(SITECUSTOMIZE, "utf-8")
-    own = {"workers": 1, "extra": ("--core", "own")}
-    path = f"{folder / 'site'}:{HERE.parent}"
-    with sabotaged(folder, lambda _: own, PYTHONPATH=path) as running:
+    with sabotaged_worker(folder, core="own", saboteur="saboteur_own") as running:
         yield running
 
 

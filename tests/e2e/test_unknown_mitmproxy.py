@@ -37,5 +37,5 @@ def test_the_own_core_does_not_need_them(tmp_path: Path) -> None:
 
     gateway = GatewayProcess(tmp_path, policy=policy, keys=BASE_KEYS, workers=1)
 
-    assert "is not one that awsgate knows" not in gateway.log.read_text("utf-8")
     gateway.stop()
+    assert "is not one that awsgate knows" not in gateway.log.read_text("utf-8")

@@ -7,29 +7,16 @@ STS: TLS with a certificate of the test's, and a page that says as whom one has 
 from __future__ import annotations
 
 import base64
-import hashlib
-import ssl
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    PublicFormat,
-)
-from cryptography.x509.oid import NameOID
-
+from e2e.recording import throwaway_certificate
 from e2e.signin_server import SigninServer
+from httpserving import QuietHandler, http_server
+from identity.gateway import key_digest
 
 NAMES = ("*.signin.aws.amazon.com", "*.console.aws.amazon.com", "console.aws.amazon.com")
 
@@ -57,7 +44,7 @@ class AwsConsole:
 def aws_console(signin: SigninServer, folder: Path) -> Iterator[AwsConsole]:
     """Serve it."""
 
-    class Handler(BaseHTTPRequestHandler):
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             console.headers.append(str(self.headers))
             parts = urlsplit(self.path)
@@ -70,46 +57,11 @@ def aws_console(signin: SigninServer, folder: Path) -> Iterator[AwsConsole]:
                 return
             console.pages.append(f"https://{self.headers['Host']}{self.path}")
             arn = signin.landed[-1][1] if signin.landed else "nobody"
-            self.send_response(200)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.end_headers()
-            self.wfile.write(f"<!DOCTYPE html><title>console</title><p>You are {arn}".encode())
+            page = f"<!DOCTYPE html><title>console</title><p>You are {arn}"
+            self.answer(200, page, "text/html; charset=utf-8")
 
-        def log_message(self, *_: object) -> None:
-            pass
-
-    cert, trusted = _certificate(folder)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(cert)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    console = AwsConsole(signin, server.server_address[1], trusted)
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
+    context, certificate = throwaway_certificate(folder, NAMES)
+    with http_server(Handler, context) as url:
+        trusted = base64.b64encode(key_digest(certificate)).decode()
+        console = AwsConsole(signin, urlsplit(url).port or 0, trusted)
         yield console
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
-def _certificate(folder: Path) -> tuple[Path, str]:
-    key, now = ec.generate_private_key(ec.SECP256R1()), datetime.now(UTC)
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "the console of the tests")])
-    made = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - timedelta(hours=1))
-        .not_valid_after(now + timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.DNSName(one) for one in NAMES]), False)
-        .sign(key, hashes.SHA256())
-    )
-    file = folder / "console.pem"
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    file.write_bytes(private + made.public_bytes(Encoding.PEM))
-    spki = key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    return file, base64.b64encode(hashlib.sha256(spki).digest()).decode()

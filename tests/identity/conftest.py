@@ -9,7 +9,16 @@ from pathlib import Path
 import httpx
 import pytest
 
+from awsgate.demo.embedded_aws import EmbeddedAws
 from identity.browser import Browser, browsing, driver
+
+
+@pytest.fixture(scope="module")
+def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
+    """An AWS of the file's own, with IAM checks on."""
+    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
+    yield running
+    running.stop()
 
 
 @pytest.fixture(scope="session")

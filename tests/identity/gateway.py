@@ -28,6 +28,13 @@ WHOAMI = "import boto3, json\nprint(json.dumps(boto3.client('sts').get_caller_id
 APP = "test"
 
 
+def key_digest(certificate: Path) -> bytes:
+    """Give the digest of a certificate's key, by which pins and browsers know it."""
+    key = x509.load_pem_x509_certificate(certificate.read_bytes()).public_key()
+    spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return hashlib.sha256(spki).digest()
+
+
 @dataclass
 class Gateway:
     """A gateway that runs."""
@@ -44,12 +51,12 @@ class Gateway:
     @property
     def pin(self) -> str:
         """What ``awsgate ca show`` says."""
-        return "sha256:" + self._digest("gateway-root.pem").hex()
+        return "sha256:" + key_digest(self.process.certs / "gateway-root.pem").hex()
 
     @property
     def trusted(self) -> str:
         """The certificate's key, as a browser is told to trust it."""
-        return base64.b64encode(self._digest("gateway.pem")).decode()
+        return base64.b64encode(key_digest(self.process.certs / "gateway.pem")).decode()
 
     def person(self, name: str) -> Person:
         """Give somebody with a home of their own."""
@@ -69,12 +76,6 @@ class Gateway:
             env=clean_env(self.process.home), capture_output=True, text=True, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stderr
-
-    def _digest(self, name: str) -> bytes:
-        text = (self.process.certs / name).read_bytes()
-        key = x509.load_pem_x509_certificate(text).public_key()
-        spki = key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        return hashlib.sha256(spki).digest()
 
 
 @dataclass

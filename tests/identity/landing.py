@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl, urlsplit
+
+from httpserving import QuietHandler, http_server
 
 
 class Landing:
@@ -21,25 +21,13 @@ class Landing:
 def landing() -> Iterator[Landing]:
     """Serve one on loopback."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
+    class Handler(QuietHandler):
         def do_GET(self) -> None:
             parts = urlsplit(self.path)
             if parts.path == "/callback":
                 page.came.append(dict(parse_qsl(parts.query)))
-            self.send_response(200)
-            self.end_headers()
-            self.wfile.write(b"<!DOCTYPE html><title>landed</title><p>landed")
+            self.answer(200, "<!DOCTYPE html><title>landed</title><p>landed", "text/html")
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    page = Landing(f"http://127.0.0.1:{server.server_port}/callback")
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
+    with http_server(Handler) as url:
+        page = Landing(f"{url}/callback")
         yield page
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

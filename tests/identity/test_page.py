@@ -85,13 +85,6 @@ def place(folder: Path, aws: EmbeddedAws, **options: Any) -> Iterator[Place]:
         yield Place(aws, console, idp, control, gateway)
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture(scope="module", params=[0, 1], ids=["mitmdump", "awsgate run"])
 def here(
     request: pytest.FixtureRequest, aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory

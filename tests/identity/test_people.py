@@ -25,6 +25,7 @@ import pytest
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, clean_env, free_port
 from e2e.forms import gateway_before
+from e2e.homes import NO_KEYRING
 from githubserver import CLIENT_ID, CLIENT_SECRET, Github, running_github
 from identity.browser import Browser, browsing
 from identity.githubpages import GithubWithPages
@@ -66,7 +67,6 @@ metadata: {{name: gateway}}
 spec: {{names: [localhost], control: {{listen: '127.0.0.1:{port}'}}}}
 """
 ALICE = "alice@example.com"
-NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 PASSWORD = "correct horse battery"
 WHO = ("exec", "--", sys.executable, "-c",
        "import boto3; print(boto3.client('sts').get_caller_identity()['Arn'])")  # fmt: skip
@@ -118,9 +118,7 @@ class Gate:
                 process.kill()
 
     def env(self, who: str) -> dict[str, str]:
-        return clean_env(
-            self.home(who), {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
-        )
+        return clean_env(self.home(who), NO_KEYRING)
 
     def at(self, *words: str) -> tuple[str, ...]:
         return "login", "--gateway", self.url, "--ca-pin", self.pin, *words
@@ -128,13 +126,6 @@ class Gate:
 
 def _command(words: Sequence[str]) -> list[str]:
     return [sys.executable, "-m", "awsgate", *words]
-
-
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
 
 
 @pytest.fixture(scope="module")

@@ -24,13 +24,6 @@ from samlforge import Said, form, pair, signed
 KEYS = {"private_key": pair("sp").key, "cert": pair("sp").cert}
 
 
-@pytest.fixture(scope="session")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
-
-
 @pytest.fixture(scope="module")
 def both(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
     with gateway_with_saml(tmp_path_factory.mktemp("saml"), aws) as running:

@@ -245,7 +245,7 @@ async def test_an_xmlsec1_that_hangs_is_ended(
 
 
 @given(st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 def test_whatever_is_changed_nobody_becomes_somebody_else(data: st.DataObject) -> None:
     """One cut, one copy or one byte anywhere: it is refused, or says what was signed."""
     text = _signed_once()

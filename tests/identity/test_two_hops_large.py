@@ -203,26 +203,19 @@ def kill(hops: Hops) -> None:
 # --- a whole client, and an AWS that asks its IAM -----------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
-
-
 def test_a_client_does_its_work_and_aws_sees_only_the_role_of_the_jump_host(
-    moto: EmbeddedAws, place: Place, tmp_path: Path
+    aws: EmbeddedAws, place: Place, tmp_path: Path
 ) -> None:
     """The AWS CLI, with nothing but the variables of ``awsgate env`` at the near gateway."""
-    first = len(moto.requests())
-    with two_hops(moto, tmp_path, policy=POLICY, **place.how) as hops:
+    first = len(aws.requests())
+    with two_hops(aws, tmp_path, policy=POLICY, **place.how) as hops:
         env = clean_env(hops.gateway.home, hops.env)
         client: Client = Cli(str(Path(sys.executable).parent / "aws"), env, tmp_path)
         for journey in JOURNEY.values():
             place.inside(lambda journey=journey: journey(client))
         lines = hops.gateway.audit()
 
-    rows = moto.requests()[first:]
+    rows = aws.requests()[first:]
     assumed = [row for row in rows if row["action"] == "AssumeRole"]
     calls = [row for row in rows if row["action"] != "AssumeRole"]
     assert [row["session_name"] for row in assumed] == ["bob"]

@@ -56,7 +56,7 @@ SCOPES = st.tuples(
 )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(SCOPES, CONDITIONS, SCOPES, CONDITIONS)
 def test_what_is_unreachable_allows_nothing(
     scope: Any, conditions: Any, denied: Any, denied_calls: Any

@@ -119,10 +119,13 @@ def test_of_an_answer_the_status_alone_is_read(caplog: pytest.LogCaptureFixture)
     assert (read, caplog.records) == ([], [])
 
 
-def test_nobody_is_told_where_there_is_no_hook() -> None:
-    hook = Webhook(None)
+def test_nobody_is_told_where_there_is_no_hook(caplog: pytest.LogCaptureFixture) -> None:
+    server = Server()
+    hook = Webhook(None, transport=httpx.MockTransport(server))
     hook.tell("x")
-    hook.flush(0)
+    hook.flush(5)
+
+    assert (server.got, caplog.records) == ([], [])
 
 
 def test_the_url_may_stand_in_a_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

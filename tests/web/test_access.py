@@ -10,8 +10,9 @@ import pytest
 
 from awsgate.audit import AuditLog, AuditUnavailable
 from awsgate.login import LOCAL, Identity
+from web.believing import POLICY, READ, WRITE
 from web.paging import signed_in
-from web.served import POLICY, READ, WRITE, Served
+from web.served import Served
 
 TWO = POLICY.replace(
     "request: {roles: [writer], max_duration: 2h, suggested_reviewers: [olga]}",

@@ -12,7 +12,8 @@ from awsgate.tunnelpass import open_tunnel_pass
 from awsgate.web import attempts
 from awsgate.web.choosing import life_of
 from awsgate.web.problems import Problem
-from web.served import OTHER, PASSWORD, POLICY, READ, WRITE, Served, id_token
+from web.believing import OTHER, PASSWORD, POLICY, READ, WRITE, id_token
+from web.served import Served
 
 
 def session_of(served: Served, keys: dict[str, Any]) -> Any:

@@ -25,7 +25,7 @@ from awsgate.requestplace import RequestPlace
 from awsgate.state import open_state
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
-from web.served import POLICY
+from web.believing import POLICY
 
 NOW = dt.datetime.now(dt.UTC)
 HOUR = dt.timedelta(hours=1)

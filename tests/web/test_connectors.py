@@ -18,7 +18,8 @@ from awsgate.policy.connectors import Connector, name_of
 from awsgate.policyfile import load_policy
 from awsgate.web.connectors import Connectors, maker, redirect_url
 from awsgate.web.problems import Problem
-from web.served import POLICY, Served
+from web.believing import POLICY
+from web.served import Served
 
 OWN = "https://gate.example.com:8444"
 

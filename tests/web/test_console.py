@@ -6,7 +6,8 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from consoleway import TOKEN
-from web.served import READ, WRITE, Served
+from web.believing import READ, WRITE
+from web.served import Served
 
 
 def ask(served: Served, who: str, **asked: Any) -> tuple[int, dict[str, Any]]:

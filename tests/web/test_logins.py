@@ -11,7 +11,8 @@ from prometheus_client import generate_latest
 
 from awsgate.audit import AuditRecord
 from awsgate.login import open_login
-from web.served import PASSWORD, VERIFIER, Served, challenge, id_token
+from web.believing import PASSWORD, VERIFIER, challenge, id_token
+from web.served import Served
 
 ASKED = {"connector": "oidc/okta", "challenge": challenge(), "port": 4321}
 

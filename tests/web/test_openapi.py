@@ -11,7 +11,8 @@ import pytest
 
 from awsgate.web import problems
 from awsgate.web.table import OPERATIONS
-from web.served import PASSWORD, VERIFIER, Served, challenge, id_token
+from web.believing import PASSWORD, VERIFIER, challenge, id_token
+from web.served import Served
 
 
 @pytest.fixture(scope="module")

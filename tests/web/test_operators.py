@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from web.served import POLICY, Served
+from web.believing import POLICY
+from web.served import Served
 
 ADMIN = [
     ("GET", "/v1/locks", None),

@@ -11,8 +11,9 @@ from awsgate.audit import AuditLog, AuditRecord
 from awsgate.web.page import calls, guard
 from awsgate.web.problems import Problem
 from consoleway import TOKEN
+from web.believing import PASSWORD, READ, WRITE
 from web.paging import HOME, HOST, Browser, signed_in, words_of
-from web.served import PASSWORD, READ, WRITE, Served
+from web.served import Served
 
 
 def test_without_a_login_there_are_the_ways_in(shared: Served) -> None:

@@ -12,8 +12,9 @@ from awsgate.login import Identity
 from awsgate.web.page import guard
 from awsgate.web.page.rendering import STATIC
 from awsgate.web.problems import Problem
+from web.believing import READ, VERIFIER, challenge
 from web.paging import HOME, OWN, Browser, signed_in, words_of
-from web.served import READ, VERIFIER, Served, challenge
+from web.served import Served
 
 EVIL = "https://evil.example.com"
 FOREIGN = {

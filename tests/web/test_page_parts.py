@@ -16,8 +16,9 @@ from awsgate.web.page.figures import MAX_BARS, bars, read
 from awsgate.web.page.rendering import text_of
 from awsgate.web.page.tail import Follower, Record, last, of_user
 from samlforge import document
+from web.believing import POLICY
 from web.paging import Browser, signed_in, words_of
-from web.served import POLICY, Served
+from web.served import Served
 
 REQUESTS = frozenset({"request"})
 

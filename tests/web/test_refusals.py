@@ -9,7 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
-from web.served import PASSWORD, VERIFIER, Served, Stage, challenge, id_token, served_on
+from web.believing import PASSWORD, VERIFIER, challenge, id_token
+from web.served import Served, Stage, served_on
 
 type Ask = Callable[[Served, httpx.Client], httpx.Response]
 

@@ -94,7 +94,7 @@ class Answering(httpx.AsyncBaseTransport):
         return httpx.Response(status, headers=dict(headers), stream=httpx.ByteStream(body))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(ANSWERS, min_size=1, max_size=5), st.integers(0, 2))
 def test_any_answers_end_a_login(
     answers: list[tuple[int, Mapping[str, str], bytes]], good: int

@@ -20,13 +20,6 @@ POWER, READ = "ExamplePowerAccess", "ExampleReadOnlyAccess"
 
 
 @pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedAws]:
-    running = EmbeddedAws(tmp_path_factory.mktemp("aws"))
-    yield running
-    running.stop()
-
-
-@pytest.fixture(scope="module")
 def control() -> int:
     return free_port()
 
