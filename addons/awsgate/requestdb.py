@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import secrets
 import sqlite3
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -135,6 +136,31 @@ def engine_for(url: URL) -> Engine:
         ) from None
 
 
+def _connected(path: Path) -> sqlite3.Connection:
+    """Connect to a file. Raises ``sqlite3.Error``.
+
+    To write ahead of the log is begun by one who is alone with the file. SQLite does not wait
+    for that as long as it waits for a transaction: whoever comes meanwhile is told "locked".
+    """
+    latest = time.monotonic() + TIMEOUT_S
+    while True:
+        # mode=rw: a file that has gone is not made anew, open to all.
+        connection = sqlite3.connect(
+            f"{path.as_uri()}?mode=rw", uri=True, timeout=TIMEOUT_S, isolation_level=None
+        )
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=FULL")  # else WAL may lose the last in a crash
+        except sqlite3.Error as exc:
+            connection.close()
+            busy = getattr(exc, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_BUSY
+            if not busy or time.monotonic() >= latest:
+                raise
+            time.sleep(0.01)
+        else:
+            return connection
+
+
 def _sqlite(url: URL) -> Engine:
     path = Path(str(url.database))
     try:
@@ -143,17 +169,10 @@ def _sqlite(url: URL) -> Engine:
         raise SetupError(f"cannot open {path}: {exc.strerror}") from exc
     check_private(path)
 
-    def connect() -> sqlite3.Connection:
-        # mode=rw: a file that has gone is not made anew, open to all.
-        connection = sqlite3.connect(
-            f"{path.as_uri()}?mode=rw", uri=True, timeout=TIMEOUT_S, isolation_level=None
-        )
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.execute("PRAGMA synchronous=FULL")  # else WAL may lose the last in a crash
-        return connection
-
     # No pool: a file that was restored from a backup is another file.
-    engine = create_engine(url, poolclass=NullPool, hide_parameters=True, creator=connect)
+    engine = create_engine(
+        url, poolclass=NullPool, hide_parameters=True, creator=lambda: _connected(path)
+    )
 
     @event.listens_for(engine, "begin")
     def _begin(connection: Connection) -> None:
