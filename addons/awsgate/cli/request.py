@@ -218,14 +218,14 @@ def _desk(gateway: str, policy: Path | None, state: Path | None, user: str) -> R
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    cells = [("ID", "USER", "ROLE", "FOR", "STATE", "UNTIL", "REASON")]
+    cells = [("ID", "USER", "WHAT", "FOR", "STATE", "UNTIL", "REASON")]
     for row in rows:
         until = row["until"] or (row["expires_at"] if row["state"] == "pending" else 0)
         cells.append(
             (
                 row["id"],
                 f"{row['user']} ({row['connector']})",
-                row["role"],
+                _what(row),
                 duration_of(row["duration_s"]),
                 row["state"] + (" *" if row["may_review"] else ""),
                 utc_seconds_of(until) if until else "",
@@ -236,11 +236,20 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return columns(cells) + (more if any(row["may_review"] for row in rows) else [])
 
 
+def _what(row: dict[str, Any]) -> str:
+    call = row.get("call")  # a gateway of an older version has none
+    if call is None:
+        return str(row["role"])
+    return f"{', '.join(call['actions'])} on {', '.join(call['resources']) or 'what is not known'}"
+
+
 def _print(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(row, indent=2))
         return
     print(printable(_became(row)))
+    if call := row.get("call"):
+        print(printable(f"as {call['role_arn']}, marked by role/{row['role']}"))
     if row["reason"]:
         print(f"reason: {printable(' '.join(row['reason'].split()))}")
     for one in row["reviews"]:
@@ -251,6 +260,6 @@ def _print(row: dict[str, Any], *, as_json: bool) -> None:
 
 def _became(row: dict[str, Any]) -> str:
     whose = f"{row['user']} ({row['connector']})"
-    what = f"{row['id']}: {row['role']} for {whose}, {duration_of(row['duration_s'])}"
+    what = f"{row['id']}: {_what(row)} for {whose}, {duration_of(row['duration_s'])}"
     until = f" until {utc_seconds_of(row['until'])}" if row["until"] else ""
     return f"{what}: {row['state']}{until}"
