@@ -7,6 +7,7 @@ then asks, and tells the caller the id of the request.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from datetime import datetime
 
@@ -48,6 +49,9 @@ def settled(
     """
     if not decision.needs:
         return decision, None
+    issued = session.issued
+    if issued is not None and issued.role_arn:  # as whom it is done, who approves it must know
+        decision = replace(decision, needs=tuple(_as(issued.role_arn, decision.needs)))
     whose = session.user, connector_of(session)
     found = [grants.asked(*whose, need.call, now.timestamp()) for need in decision.needs]
     approved = next((one for one in found if one is not None and one.state == "approved"), None)
@@ -56,6 +60,10 @@ def settled(
         rule = f"role/{approved.call.role}"
         return replace(passes, rule=rule, approval=approved.request), None
     return passes, replace(decision, asked=next(filter(None, found), None))
+
+
+def _as(role_arn: str, needs: Iterable[Need]) -> Iterator[Need]:
+    return (replace(need, call=replace(need.call, role_arn=role_arn)) for need in needs)
 
 
 def refusal(decision: Decision) -> Refusal:
