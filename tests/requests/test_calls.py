@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -62,13 +63,27 @@ class Desk:
 
 
 @pytest.fixture
-def desk(url: str, tmp_path: Path) -> Desk:
-    return Desk(url, tmp_path)
+def another(url: str, tmp_path: Path) -> Iterator[Callable[[], Desk]]:
+    """Makes desks of gateways, or workers, that share one database."""
+    made: list[Desk] = []
+
+    def make() -> Desk:
+        made.append(Desk(url, tmp_path))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.place.forget()
 
 
-def test_a_call_is_asked_for_once(desk: Desk, url: str, tmp_path: Path) -> None:
+@pytest.fixture
+def desk(another: Callable[[], Desk]) -> Desk:
+    return another()
+
+
+def test_a_call_is_asked_for_once(desk: Desk, another: Callable[[], Desk]) -> None:
     first = desk.ask()
-    other = Desk(url, tmp_path)  # another gateway, or another worker
+    other = another()
 
     assert (first.state, first.until) == ("pending", NOW + PENDING_S)
     assert (desk.ask(), other.ask(), other.known()) == (first, first, first)
@@ -89,8 +104,8 @@ def test_a_call_is_asked_for_once(desk: Desk, url: str, tmp_path: Path) -> None:
     assert "\x00" not in said
 
 
-def test_many_at_once_ask_once(url: str, tmp_path: Path) -> None:
-    desks = [Desk(url, tmp_path) for _ in range(3)]
+def test_many_at_once_ask_once(another: Callable[[], Desk]) -> None:
+    desks = [another() for _ in range(3)]
     found: list[AskedCall] = []
     threads = [
         threading.Thread(target=lambda d=desks[n % 3]: found.append(d.ask())) for n in range(9)
