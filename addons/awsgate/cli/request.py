@@ -225,7 +225,7 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
             (
                 row["id"],
                 f"{row['user']} ({row['connector']})",
-                _what(row),
+                _what(row, most=1),
                 duration_of(row["duration_s"]),
                 row["state"] + (" *" if row["may_review"] else ""),
                 utc_seconds_of(until) if until else "",
@@ -236,11 +236,16 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return columns(cells) + (more if any(row["may_review"] for row in rows) else [])
 
 
-def _what(row: dict[str, Any]) -> str:
+def _what(row: dict[str, Any], *, most: int = 0) -> str:
+    """Give what is asked for; of a call on several resources the first ``most`` (0: all)."""
     call = row.get("call")  # a gateway of an older version has none
     if call is None:
         return str(row["role"])
-    return f"{', '.join(call['actions'])} on {', '.join(call['resources']) or 'what is not known'}"
+    resources = call["resources"]
+    shown = resources[:most] if most else resources
+    more = f" and {len(resources) - len(shown)} more" if len(shown) < len(resources) else ""
+    on = ", ".join(shown) or "resources that are not known"
+    return f"{', '.join(call['actions'])} on {on}{more}"
 
 
 def _print(row: dict[str, Any], *, as_json: bool) -> None:
