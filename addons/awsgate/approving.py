@@ -87,7 +87,7 @@ def told(user: str, asked: AskedCall, rule: str) -> Refusal:
     return Refusal(
         Code.PENDING_APPROVAL,
         f"{user} may not do this yet: {actions} needs an approval, and {asked.request} asks for it",
-        hint=f"awsgate request show {asked.request} tells what became of it; "
-        "send the call again once it is approved",
+        hint=f"awsgate request show {asked.request} --wait waits for the answer; "
+        "then send the call again",
         detail=rule,
     )

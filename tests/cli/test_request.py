@@ -183,6 +183,9 @@ def test_a_call_is_shown_with_its_actions_and_resources(run: Run, state: Path) -
     assert run("request", "roles", "--user", "alice").out.split()[-3:] == ["power", "2h", "ticket"]
     approved = run("request", "approve", request)
     assert (approved.code, "approved until" in approved.out) == (0, True)
+    assert run("request", "show", request, "--wait").code == 0
+    assert run("request", "revoke", request).code == 0
+    assert run("request", "show", request, "--wait").code == 1
 
 
 def test_without_a_gateway_here_nothing_is_made(run: Run, home: Path) -> None:

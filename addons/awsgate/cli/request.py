@@ -36,6 +36,7 @@ app = typer.Typer(
 
 IdArgument = Annotated[str, typer.Argument(help="Id of a request, as in awsgate request ls.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why. The others read it.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the answer; exit 1 if no.")]
 UserOption = Annotated[
     str,
     typer.Option(
@@ -53,9 +54,7 @@ def create(
     duration: Annotated[
         str, typer.Option(help="How long, like 1h. Default: an hour, if the terms let it.")
     ] = "",
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the answer; exit 1 if no.")
-    ] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     user: UserOption = "",
     policy: PolicyOption = None,
@@ -138,6 +137,7 @@ def roles(
 @app.command()
 def show(
     request: IdArgument,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     user: UserOption = "",
     policy: PolicyOption = None,
@@ -146,11 +146,17 @@ def show(
 ) -> None:
     """Show one request.
 
-    Example: awsgate request show ar-0123456789
+    Example: awsgate request show ar-0123456789 --wait
     """
     with saying_no():
-        row = _desk(gateway, policy, state, user).get(request)
+        desk = _desk(gateway, policy, state, user)
+        row = desk.get(request)
+        while wait and row["state"] == "pending":
+            time.sleep(POLL_S)
+            row = desk.get(request)
     _print(row, as_json=as_json)
+    if wait:
+        raise typer.Exit(0 if row["state"] == "approved" else 1)
 
 
 @app.command()
