@@ -30,13 +30,23 @@ from awsgate.policy.accessrequest import (
     revoked,
     same_person,
 )
-from awsgate.policy.approvals import AskedCall, MarkedCall, Need
+from awsgate.policy.approvals import AskedCall, Need
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.requests import Terms, may_review, terms_for
 from awsgate.policy.rules import RoleSpec
 from awsgate.policy.standing import roles_of
 from awsgate.requestplace import RequestPlace
-from awsgate.requestwords import became, how_long, said, slack_text, what, whose
+from awsgate.requestwords import (
+    became,
+    described_call,
+    how_long,
+    in_words,
+    said,
+    slack_text,
+    what,
+    whose,
+)
+from awsgate.requestwords import described_terms as described_terms
 from awsgate.timestamps import utc_seconds_of
 
 CREATE, REVIEW, GRANTED, ENDED = (
@@ -313,28 +323,9 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
         "reviews": [asdict(one) for one in request.reviews],
         "suggested_reviewers": list(request.suggested),
         "own": asker.owns(request),
+        "what": in_words(request),
         "call": described_call(request.call) if request.call is not None else None,
         "may_review": open_to and not any(same_person(asker.user, name) for name in people),
-    }
-
-
-def described_call(call: MarkedCall) -> dict[str, Any]:
-    """Give a call that needs an approval, as the API and ``--json`` have it."""
-    return {
-        "role_arn": call.role_arn,
-        "actions": list(call.actions),
-        "resources": list(call.resources),
-    }
-
-
-def described_terms(role: str, terms: Terms) -> dict[str, Any]:
-    """Give a role that may be asked for, as the API and ``--json`` have it."""
-    return {
-        "role": role,
-        "max_duration_s": terms.max_duration_s,
-        "reason_required": terms.reason_required,
-        "prompt": terms.prompt,
-        "reviewers": list(terms.reviewers),
     }
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from awsgate.policy.accessrequest import AccessRequest, State
+from awsgate.policy.approvals import MarkedCall
+from awsgate.policy.requests import Terms
 from awsgate.timestamps import utc_seconds_of
 
 
 def what(request: AccessRequest) -> str:
-    """Give what is asked for."""
+    """Give what is asked for, as a part of a sentence."""
+    return in_words(request) if request.call is not None else f"the role {request.role}"
+
+
+def in_words(request: AccessRequest) -> str:
+    """Give what is asked for: a role by its name, or a call. It can be shown."""
     if request.call is None:
-        return f"the role {request.role}"
+        return request.role
     text = f"{request.call.text} as {request.call.role_arn}"
     # Names of objects are the caller's own, and must not look like another line.
     return "".join(char if char.isprintable() else "?" for char in text)
@@ -45,3 +54,23 @@ def said(reason: str) -> str:
 def slack_text(text: str) -> str:
     """Give a text in which nothing is a mention, a link or markup of Slack's."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def described_call(call: MarkedCall) -> dict[str, Any]:
+    """Give a call that needs an approval, as the API and ``--json`` have it."""
+    return {
+        "role_arn": call.role_arn,
+        "actions": list(call.actions),
+        "resources": list(call.resources),
+    }
+
+
+def described_terms(role: str, terms: Terms) -> dict[str, Any]:
+    """Give a role that may be asked for, as the API and ``--json`` have it."""
+    return {
+        "role": role,
+        "max_duration_s": terms.max_duration_s,
+        "reason_required": terms.reason_required,
+        "prompt": terms.prompt,
+        "reviewers": list(terms.reviewers),
+    }

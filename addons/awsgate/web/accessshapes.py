@@ -81,6 +81,8 @@ class AccessInfo(Answer):
     revoked_by: str
     reviews: list[ReviewInfo]
     suggested_reviewers: list[str]
+    what: str
+    """What is asked for, in words: the role, or the call. Whoever answers must see it."""
     call: CallInfo | None
     """What is asked for, if it is one call; ``role`` is then the one that marks it."""
     own: bool
