@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 
 from mitmproxy import http
 
@@ -31,6 +31,11 @@ from awsgate.wiring import Gateway
 log = logging.getLogger("awsgate")
 
 Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Give the time, in UTC."""
+    return datetime.now(UTC)
 
 
 def trace_of(flow: http.HTTPFlow) -> Trace | None:

@@ -129,6 +129,11 @@ _WORDS = {
     Code.DENIED: _Words(
         403, "AccessDenied", "AccessDenied", "UnauthorizedOperation", "AccessDeniedException"
     ),
+    # In the words of a denial, which no SDK repeats and none takes for done: an answer takes
+    # minutes. 202 is success to an SDK; 409 is repeated by Terraform, 429 and 503 by all.
+    Code.PENDING_APPROVAL: _Words(
+        403, "AccessDenied", "AccessDenied", "UnauthorizedOperation", "AccessDeniedException"
+    ),
     Code.THROTTLED: _Words(
         503, "SlowDown", "Throttling", "RequestLimitExceeded", "ThrottlingException"
     ),
