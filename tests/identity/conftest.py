@@ -11,6 +11,7 @@ import pytest
 
 from awsgate.demo.embedded_aws import EmbeddedAws
 from identity.browser import Browser, browsing, driver
+from identity.visiting import Place, Window
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +40,16 @@ def opened() -> Iterator[ExitStack]:
     """What a test opens with ``enter_context`` is closed after it."""
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def window(chromedriver: httpx.Client, tmp_path: Path, opened: ExitStack) -> Window:
+    """Open a browser that knows nothing but where AWS's console is."""
+
+    def opening(at: Place) -> Browser:
+        trusted = f"{at.gateway.trusted},{at.console.trusted}"
+        return opened.enter_context(
+            browsing(chromedriver, tmp_path / "browser", trusted=trusted, names=at.console.rules)
+        )
+
+    return opening
