@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 
 import httpx
 import pytest
@@ -44,12 +45,13 @@ def opened() -> Iterator[ExitStack]:
 
 @pytest.fixture
 def window(chromedriver: httpx.Client, tmp_path: Path, opened: ExitStack) -> Window:
-    """Open a browser that knows nothing but where AWS's console is."""
+    """Open browsers that know nothing but where AWS's console is."""
 
     def opening(at: Place) -> Browser:
         trusted = f"{at.gateway.trusted},{at.console.trusted}"
+        folder = mkdtemp(prefix="browser-", dir=tmp_path)
         return opened.enter_context(
-            browsing(chromedriver, tmp_path / "browser", trusted=trusted, names=at.console.rules)
+            browsing(chromedriver, Path(folder), trusted=trusted, names=at.console.rules)
         )
 
     return opening

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ from awsgate.demo.processes import free_port
 from e2e.signin_server import signin_server
 from identity.awsconsole import AwsConsole, aws_console
 from identity.browser import Browser
-from identity.gateway import Gateway
+from identity.gateway import Gateway, Person
 from identity.pagegateway import gateway_with_page
 from identity.provider import Provider, log_in, provider
 from identity.viewing import cookies
@@ -33,12 +33,16 @@ class Place:
 
 
 @contextmanager
-def place(folder: Path, aws: EmbeddedAws, **options: Any) -> Iterator[Place]:
+def place(
+    folder: Path, aws: EmbeddedAws, *, others: Sequence[int] = (), **options: Any
+) -> Iterator[Place]:
+    """Run everything. ``others``: control ports of gateways that the provider knows, too."""
     control = free_port()
+    callbacks = [f"https://127.0.0.1:{port}/v1/callback" for port in (control, *others)]
     with ExitStack() as stack:
         signin = stack.enter_context(signin_server(aws.url))
         console = stack.enter_context(aws_console(signin, folder))
-        idp = stack.enter_context(provider(f"https://127.0.0.1:{control}/v1/callback"))
+        idp = stack.enter_context(provider(*callbacks))
         gateway = stack.enter_context(
             gateway_with_page(folder / "gate", aws, idp, control, signin, **options)
         )
@@ -60,3 +64,15 @@ def login_of(browser: Browser) -> str:
     """Give the login that the browser has; empty: none."""
     kept = {one["name"]: str(one["value"]) for one in cookies(browser)}
     return kept.get("__Host-awsgate", "")
+
+
+def logged_in(browser: Browser, at: Place, who: str) -> Person:
+    """Log in on the command line by a browser that nobody has used; give whoever did."""
+    person = at.gateway.person(who)
+    with person.logging_in("--connector", "oidc/corp", "--no-browser") as login:
+        browser.go(login.url())
+        log_in(browser, who)
+        browser.wait_for("Logged in")
+        code, _, err = login.ended()
+        assert code == 0, err
+    return person
