@@ -87,6 +87,15 @@ setInterval(countDown, 15000);
 const live = document.querySelector("[data-stream]");
 if (live) follow(live);
 
+// --- forms: a double click asks once
+
+const sentAt = new WeakMap();
+
+document.addEventListener("submit", (event) => {
+  if (event.timeStamp - (sentAt.get(event.target) ?? -Infinity) < 2000) event.preventDefault();
+  else sentAt.set(event.target, event.timeStamp);
+});
+
 // --- requests, as they change
 
 const news = document.getElementById("news");
@@ -104,6 +113,9 @@ const tell = (text, on) => {
 
 if (news && window.htmx) {
   tell("Changes show up by themselves.", true);
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden) event.preventDefault(); // nobody looks: the gateway has better to do
+  });
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr } = event.detail;
     if (target.id !== "requests" || xhr.status !== 200) return;
