@@ -13,7 +13,7 @@ from awsgate.web import access
 from awsgate.web.page import attention
 from awsgate.web.page.guard import LOGIN
 from awsgate.web.page.requests import spans
-from web.believing import PASSWORD
+from web.believing import POLICY
 from web.paging import Browser, signed_in, words_of
 from web.served import Served
 
@@ -157,6 +157,22 @@ def test_who_is_no_reviewer_is_told_so_and_who_may_not_see_it_nothing(own: Serve
     assert request not in bob.get("/requests").text
     assert state(own, request) == ("pending", 0)
     assert [one["code"] for one in own.lines(event="request.revoke")] == ["not-found"]
+
+
+def test_an_admin_sees_all_and_may_take_back_but_not_answer(own: Served) -> None:
+    own.take_policy(POLICY.replace("review_requests: {roles: [writer]}", ""))
+    alice, olga = signed_in(own), signed_in(own, "olga")
+    request = ask(alice)
+
+    page = olga.get("/requests")
+    assert "Requests of others alice (oidc/okta) · writer for 10 min pending" in words_of(page)
+    assert "/requests/answer" not in page.text
+    assert "Nothing waits for you" in words_of(page)
+    assert review(olga, request).status_code == 403
+    assert olga.send("/requests/revoke", id=request).status_code == 303
+
+    assert state(own, request) == ("revoked", 0)
+    assert "Taken back by olga" in words_of(alice.get("/requests"))
 
 
 @pytest.mark.parametrize("verdict", ["", "yes", "Approve"])
@@ -352,38 +368,3 @@ def test_a_database_that_is_slow_holds_no_page_up(
         goes_on.set()
 
     assert len(asked) == attention.MAX_UNDER_WAY
-
-
-# --- a login renewed ----------------------------------------------------------------------
-
-
-def test_a_login_is_renewed_where_it_came_from_and_no_longer_than_policy_says(own: Served) -> None:
-    browser = signed_in(own)
-    before = browser.cookies[LOGIN]
-    own.clock.ahead_s += 7 * 3600
-    page = browser.get("/login")
-    assert "Renew with Okta" in words_of(page)
-    assert 'href="/sign-in/provider?connector=oidc/okta"' in page.text
-
-    begun = browser.get("/sign-in/provider", connector="oidc/okta")
-    state_of = httpx.URL(begun.headers["location"]).params["state"]
-    assert browser.cookies[LOGIN] == before
-    browser.get("/v1/callback", {"Sec-Fetch-Site": "cross-site"}, state=state_of, code="alice")
-
-    assert browser.cookies[LOGIN] != before
-    assert "7 h 59 min left" in words_of(browser.get("/login"))
-    own.clock.ahead_s += 3600
-    assert Browser(own).have(before).get("/login").status_code == 401
-    assert browser.get("/login").status_code == 200
-    own.clock.ahead_s += 7 * 3600
-    assert browser.get("/login").status_code == 401
-
-
-def test_a_password_renews_where_passwords_are_typed(own: Served) -> None:
-    browser = Browser(own)
-    browser.send("/sign-in/password", user="lola", password=PASSWORD)
-
-    page = browser.get("/login")
-
-    assert "Renew: sign in again" in words_of(page)
-    assert "/sign-in/provider" not in page.text
