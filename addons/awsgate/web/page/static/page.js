@@ -92,6 +92,7 @@ if (live) follow(live);
 const sentAt = new WeakMap();
 
 document.addEventListener("submit", (event) => {
+  if (event.target.target === "_blank") return; // one form launches many roles
   if (event.timeStamp - (sentAt.get(event.target) ?? -Infinity) < 2000) event.preventDefault();
   else sentAt.set(event.target, event.timeStamp);
 });
