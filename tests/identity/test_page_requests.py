@@ -87,12 +87,12 @@ def events(at: Place) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("workers", [0, 1], ids=["mitmdump", "awsgate run"])
 def test_asked_on_the_command_line_approved_on_the_page_over_restarts(
-    workers: int, aws: EmbeddedAws, tmp_path: Path, window: Window
+    workers: int, aws: EmbeddedAws, tmp_path: Path, window: Window, opened: ExitStack
 ) -> None:
     with place(tmp_path, aws, workers=workers) as at:
         bob = logged_in(window(at), at, "bob")
         assert bob.run("env", "--app", "shop", "--role", POWER_ROLE).returncode == 1
-        request = bob.run(*CREATE).stdout.strip()
+        waits, request = opened.enter_context(asking(bob))
         ann = window(at)
         sign_in(ann, at)
         ann.wait_for(r"Requests\s*,?\s*1")
@@ -103,6 +103,7 @@ def test_asked_on_the_command_line_approved_on_the_page_over_restarts(
 
         at.gateway.restart()
         approve(ann, request)  # on the page of before
+        assert waits.wait(30) == 0
         ends = json.loads(bob.run("request", "show", request, "--json").stdout)["until"]
         env = keys(bob)
         bundle = env["AWS_CA_BUNDLE"]
