@@ -223,6 +223,13 @@ class Asking:
             return []
         return [one for one in self.place.store().newest() if asker.may_see(one)]
 
+    def waiting_for(self, asker: Asker) -> int:
+        """Count the requests that wait for the asker's answer: cheap for who answers none."""
+        if not any(rule.allow.review_requests for rule in asker.rules) or not self.place.is_there():
+            return 0
+        now = self._clock()
+        return sum(waits_for(one, asker, now) for one in self.place.store().pending())
+
     def get(self, asker: Asker, request_id: str) -> AccessRequest:
         """Give one request."""
         known = _ID.fullmatch(request_id) and self.place.is_there()
@@ -302,11 +309,16 @@ class Asking:
         self._tell(slack_text(text))
 
 
+def waits_for(request: AccessRequest, asker: Asker, now: float) -> bool:
+    """True if the asker may answer it now: it is somebody else's, and they have not yet."""
+    if request.state_at(now) is not State.PENDING or not asker.may_review(request):
+        return False
+    people = (request.user, *(one.reviewer for one in request.reviews))
+    return not any(same_person(asker.user, name) for name in people)
+
+
 def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any]:
     """Give a request as the API and ``--json`` have it, for one who sees it."""
-    state = request.state_at(now)
-    people = (request.user, *(one.reviewer for one in request.reviews))
-    open_to = state is State.PENDING and asker.may_review(request)
     return {
         "id": request.id,
         "user": request.user,
@@ -314,7 +326,7 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
         "role": request.role,
         "reason": request.reason,
         "duration_s": request.duration_s,
-        "state": state.value,
+        "state": request.state_at(now).value,
         "asked_at": request.asked_at,
         "expires_at": request.expires_at,
         "decided_at": request.decided_at,
@@ -325,7 +337,7 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
         "own": asker.owns(request),
         "what": in_words(request),
         "call": described_call(request.call) if request.call is not None else None,
-        "may_review": open_to and not any(same_person(asker.user, name) for name in people),
+        "may_review": waits_for(request, asker, now),
     }
 
 

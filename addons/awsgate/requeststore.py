@@ -83,6 +83,11 @@ class RequestStore:
             found = _read(connection, _LIVE) + _read(connection, ~_LIVE, most=MAX_LISTED)
         return sorted(found, key=lambda one: (-one.asked_at, one.id))
 
+    def pending(self) -> list[AccessRequest]:
+        """Give all that wait for an answer."""
+        with self._translated(), self._engine.connect() as connection:
+            return _read(connection, REQUESTS.c.state == State.PENDING)
+
     def grants(self) -> tuple[list[Grant], int]:
         """Give all grants, and when the next request changes by itself; 0: none does."""
         with self._translated(), self._engine.connect() as connection:

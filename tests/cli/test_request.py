@@ -12,6 +12,7 @@ import pytest
 from awsgate.asking import Asker, Asking
 from awsgate.audit import AuditRecord
 from awsgate.cli import requestdesks
+from awsgate.controlclient import GatewayAway
 from awsgate.policy import Policy
 from awsgate.policy.approvals import MarkedCall, Need
 from awsgate.policy.requests import Terms
@@ -215,6 +216,29 @@ def test_waiting_ends_with_the_answer(
 
     assert (found.code, answers) == (1, ["denied"])
     assert "power for alice (local), 1h: denied" in found.err
+
+
+def test_waiting_goes_on_while_the_gateway_is_away(
+    run: Run, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert state.is_dir()
+    get, asked = requestdesks.LocalDesk.get, []
+
+    def away_at_first(desk: requestdesks.LocalDesk, request: str) -> dict[str, Any]:
+        asked.append(request)
+        if len(asked) < 3:
+            raise GatewayAway("no gateway answers")
+        operator = requestdesks.LocalDesk(state.parent / "policy.yaml", state, "")
+        operator.review(request, approve=True, reason="")
+        return get(desk, request)
+
+    monkeypatch.setattr(requestdesks.LocalDesk, "get", away_at_first)
+    monkeypatch.setattr("awsgate.cli.request.time.sleep", lambda _: None)
+
+    found = run(*ASK, "--wait")
+
+    assert (found.code, len(asked)) == (0, 3), found.err
+    assert found.err.count("does not answer now: asking on") == 1
 
 
 def test_credentials_for_less_answer_nothing(

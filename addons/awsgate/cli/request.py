@@ -26,6 +26,7 @@ from awsgate.cli.options import (
 from awsgate.cli.requestdesks import LocalDesk, RemoteDesk, RequestDesk
 from awsgate.cli.terminal import columns, printable
 from awsgate.cli.where import gateway_meant
+from awsgate.controlclient import GatewayAway
 from awsgate.timestamps import utc_seconds_of
 
 POLL_S = 1.0
@@ -75,13 +76,27 @@ def create(
             print(json.dumps(row, indent=2) if as_json else row["id"], flush=True)
         if not wait:
             return
-        while row["state"] == "pending":
-            time.sleep(POLL_S)
-            row = desk.get(row["id"])
+        row = _awaited(desk, row)
     if as_json:
         print(json.dumps(row, indent=2))
     sys.stderr.write(f"awsgate: {printable(_became(row))}\n")
     raise typer.Exit(0 if row["state"] == "approved" else 1)
+
+
+def _awaited(desk: RequestDesk, row: dict[str, Any]) -> dict[str, Any]:
+    """Give the request once it waits no more. It waits on while its gateway is restarted."""
+    told = False
+    while row["state"] == "pending":
+        time.sleep(POLL_S)
+        try:
+            row = desk.get(row["id"])
+        except GatewayAway:
+            if time.time() >= row["expires_at"]:
+                raise
+            if not told:
+                sys.stderr.write("awsgate: the gateway does not answer now: asking on\n")
+            told = True
+    return row
 
 
 @app.command()
@@ -151,9 +166,8 @@ def show(
     with saying_no():
         desk = _desk(gateway, policy, state, user)
         row = desk.get(request)
-        while wait and row["state"] == "pending":
-            time.sleep(POLL_S)
-            row = desk.get(request)
+        if wait:
+            row = _awaited(desk, row)
     _print(row, as_json=as_json)
     if wait:
         raise typer.Exit(0 if row["state"] == "approved" else 1)

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awsgate.asking import CREATE, REVIEW
 from awsgate.consoledesk import EVENT as CONSOLE
 from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
-from awsgate.web import callbacks, samlmetadata
+from awsgate.web import access, callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.choosing import Caller
 from awsgate.web.openapi import PATH, describe
@@ -58,7 +58,7 @@ _RECORDED = {
     "removeLock": LOCK_REMOVED,
     "createRequest": CREATE,
     "reviewRequest": REVIEW,
-    "revokeRequest": "request.revoke",
+    "revokeRequest": access.REVOKE,
 }
 _HEADERS = (
     (b"cache-control", b"no-store"),
