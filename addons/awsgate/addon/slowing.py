@@ -7,6 +7,7 @@ and shows its user nothing of it; it only comes later. Whoever is refused is kno
 all who share an address with somebody who guesses are served as before.
 
 One connection carries one request after the other, so a guess a second is what it can do.
+A CONNECT without any password is no guess: some clients ask so first, to be challenged.
 """
 
 from __future__ import annotations
