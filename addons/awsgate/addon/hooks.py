@@ -66,6 +66,7 @@ class Hooks:
             entropy=secrets.token_bytes,
             cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
             through=self.ahead.through,
+            slow=self.answers.slowing.hold,
         )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
@@ -309,8 +310,7 @@ class Hooks:
         except Unapproved as no:
             pending = self.approvals.refuse(no, trace)
         except Exception as exc:  # noqa: BLE001 - fail closed: anything at all is a refusal
-            self.answers.refuse(flow, trace, exc)
-            return None
+            return self.answers.turn_away(flow, trace, exc)
         finally:
             trace.overhead_s += perf_counter() - began
         return None if pending is None else self._guarded_later(flow, trace, pending)
