@@ -147,7 +147,7 @@ def test_no_lock_says_where_packages_come_from(name: str) -> None:
 
 @pytest.mark.parametrize(
     "line",
-    ["left-pad", "left-pad>=1", "left-pad @ file:///x", "left-pad==1 --index-url=x", "-e ."],
+    ["left-pad", "left-pad>=1", "left-pad @ file:///x", "left-pad==1 --pre", "-e ."],
 )
 def test_what_is_not_pinned_by_version_and_hash_is_no_entry(
     lockfile: ModuleType, tmp_path: Path, line: str
