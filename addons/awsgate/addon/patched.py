@@ -34,6 +34,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
+from awsgate.addon.patched_words import unquoted
 from awsgate.addon.speaker import seat
 from awsgate.errors import GateError
 
@@ -232,7 +233,7 @@ def bound_request_head(stock: Method) -> Method:
             yield commands.CloseConnection(self.conn)
             self.state = self.done
             return
-        yield from stock(self, event)
+        yield from unquoted(stock(self, event))
 
     return read_headers
 
