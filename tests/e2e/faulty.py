@@ -73,6 +73,8 @@ class Bench:
 
     gateway: GatewayProcess
     faulty: Faulty
+    heads: list[bytes]
+    """Of the requests that arrived."""
 
     def keys(self, name: str = "Good", who: str = "alice") -> SigningKeys:
         return mint_keys(
@@ -132,7 +134,7 @@ def bench_with(
             upstream=script.url,
             workers=workers,
         )
-        yield Bench(running, faulty)
+        yield Bench(running, faulty, script.heads)
     finally:
         if running is not None:
             running.stop()

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import monotonic
 
 from mitmproxy.utils import asyncio_utils
 
 from awsgate.policy.settings import Limits
+from awsgate.server.nameless import nameless, path_of
 from awsgate.servercert import ServerCertificate, context_of
 from awsgate.tlsmemory import keep_small, let_go
 
@@ -192,18 +190,11 @@ def certificate_file(certificate: ServerCertificate) -> int:
     A worker that starts later must serve the certificate that the others serve, whatever
     stands in the folder by then.
     """
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("awsgate-tls", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:  # 0600, and already without a name
-            handle = os.dup(file.fileno())
     key, chain = certificate.key.read_bytes(), certificate.cert.read_bytes()
-    os.write(handle, key.rstrip(b"\n") + b"\n" + chain)
-    return handle
+    return nameless(key.rstrip(b"\n") + b"\n" + chain)
 
 
 def handed_context(handle: int) -> ssl.SSLContext:
     """Give the server's side of TLS with what ``certificate_file`` made."""
-    os.lseek(handle, 0, os.SEEK_SET)  # on some systems what is opened is the same open file
-    path = Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd") / str(handle)
+    path = path_of(handle)
     return context_of(path, path)
