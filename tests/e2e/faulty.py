@@ -115,7 +115,7 @@ def bench_with(
     script = faulty.script()
     server = script.start()
     policy = folder / "policy"
-    policy.mkdir()
+    policy.mkdir(exist_ok=True)
     settings = f"{{sts: {{endpoint_url: '{script.url}'}}{spec and ', ' + spec}}}"
     documents = [
         role("all", arn("Good"), *map(arn, roles)),
@@ -125,6 +125,7 @@ def bench_with(
         gateway(settings),
     ]
     (policy / "policy.yaml").write_text("---\n".join(documents), "utf-8")
+    (folder / "gateway.log").unlink(missing_ok=True)  # of a start before: it says "listening"
     running = None
     try:
         running = GatewayProcess(
