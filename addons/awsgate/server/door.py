@@ -51,7 +51,8 @@ PLAIN_HTTP, NOT_TLS, TIMEOUT, CLOSED, HANDSHAKE = (
 class Door:
     """Takes connections until it is closed, and gives those with TLS to a protocol each.
 
-    ``limits`` gives those in force, ``held`` how many connections the front holds.
+    ``limits`` gives those in force, ``held`` how many connections the front holds, and
+    ``make_room`` closes some that do nothing, if there are any.
     """
 
     def __init__(
@@ -61,14 +62,17 @@ class Door:
         *,
         limits: Callable[[], Limits],
         held: Callable[[], int],
+        make_room: Callable[[], bool],
         on_failure: Callable[[str], None],
     ) -> None:
         self._context, self._front = context, front
         self._limits, self._held, self._on_failure = limits, held, on_failure
+        self._make_room = make_room
         keep_small()
         self.sockets: Sequence[socket.socket] = ()
         self._taking: list[asyncio.Task[None]] = []
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], None] = {}
+        """In the order in which they came."""
 
     def open(self, sockets: Sequence[socket.socket]) -> None:
         """Take connections of these sockets, one at a time: other workers share them."""
@@ -94,17 +98,25 @@ class Door:
                 await asyncio.sleep(_PAUSE_S if exc.errno in _NO_FILES else _MOMENT_S)
                 continue
             limits = self._limits()
-            if len(self._greeting) + self._held() >= limits.max_connections:
+            many = len(self._greeting) + self._held() >= limits.max_connections
+            if many and not self._has_room():
                 sock.close()
                 await asyncio.sleep(0)
                 continue
             task = asyncio_utils.create_task(
                 self._greet(sock, limits.head_timeout_s), name="awsgate TLS", keep_ref=False
             )
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._greeting[task] = None
+            task.add_done_callback(lambda done: self._greeting.pop(done, None))
             # Else what waits would be taken without a breath: by one worker, all of it.
             await asyncio.sleep(0)
+
+    def _has_room(self) -> bool:
+        """Have one give way that does nothing, or has not come to TLS for longest."""
+        if self._greeting and len(self._greeting) >= self._held():
+            next(iter(self._greeting)).cancel()
+            return True
+        return self._make_room()
 
     async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
         end = monotonic() + timeout_s
@@ -115,6 +127,9 @@ class Door:
             why = TIMEOUT
         except OSError:
             why = CLOSED
+        except asyncio.CancelledError:  # it gives way
+            sock.close()
+            raise
         if not why:
             # From here on it is the transport's, and closed by that.
             why = await self._hand_over(sock, max(end - monotonic(), 0.1))
