@@ -53,6 +53,7 @@ class Scripted:
         class Server(ThreadingTCPServer):
             daemon_threads = True
             block_on_close = False
+            request_queue_size = 1024
 
         server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
