@@ -12,18 +12,19 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
 
 from awsgate.demo.processes import free_port
 from e2e.faulty import RETRYABLE, WAYS, Bench, Fault, bench_with, on_path, reset
 from e2e.recording import wait_until
-from e2e.serving import Memory
+from e2e.serving import Memory, workers_of
 from rawclient import Answer, Call, secure
 from refused import error_of
 
-DEAD = "dead.s3.us-east-1.amazonaws.com"
+DEAD, HOLE, MUTE = (f"{name}.s3.us-east-1.amazonaws.com" for name in ("dead", "hole", "mute"))
+CONNECT_S = 1.0
 MIB = 1 << 20
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n"
 
@@ -92,11 +93,36 @@ def call_of(name: str) -> Call:
 def bench(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Bench]:
-    spec = f"upstreams: [{{hosts: ['{DEAD}'], url: 'http://127.0.0.1:{free_port()}'}}]"
     folder = tmp_path_factory.mktemp(request.param)
-    with bench_with(folder, workers=WAYS[request.param], spec=spec) as made:
+    with ExitStack() as opened:
+        urls = {
+            DEAD: f"http://127.0.0.1:{free_port()}",
+            HOLE: f"http://127.0.0.1:{opened.enter_context(_hole())}",
+            MUTE: f"https://127.0.0.1:{opened.enter_context(_mute())}",
+        }
+        listed = ", ".join(f"{{hosts: ['{host}'], url: '{url}'}}" for host, url in urls.items())
+        spec = f"upstreams: [{listed}], limits: {{connect_timeout_s: {CONNECT_S}}}"
+        made = opened.enter_context(bench_with(folder, workers=WAYS[request.param], spec=spec))
         assert made.ask(call_of("first"), made.keys()).status == 200
         yield made
+
+
+@contextmanager
+def _hole() -> Iterator[int]:
+    """Listen, and take nobody: once its queue is full, no SYN is answered. Gives the port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as listener, ExitStack() as opened:
+        for _ in range(4):
+            waiting = opened.enter_context(socket.socket())
+            waiting.setblocking(False)
+            waiting.connect_ex(listener.getsockname())
+        yield listener.getsockname()[1]
+
+
+@contextmanager
+def _mute() -> Iterator[int]:
+    """Take connections, and say nothing on them: no TLS begins. Gives the port."""
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
+        yield listener.getsockname()[1]
 
 
 def _told(bench: Bench, call: Call, answer: Answer) -> None:
@@ -137,6 +163,20 @@ def test_a_server_that_refuses_the_connection(bench: Bench) -> None:
     call = Call("s3", DEAD, "GET", "/refused")
 
     _told(bench, call, bench.ask(call, bench.keys()))
+    _next_one_works(bench, "refused")
+
+
+@pytest.mark.parametrize("host", [HOLE, MUTE], ids=["no connection", "no TLS"])
+def test_a_server_that_takes_no_connection_is_not_waited_for(bench: Bench, host: str) -> None:
+    if host == MUTE and not workers_of(bench.gateway):
+        pytest.skip("mitmproxy waits for TLS as for an answer")
+    call = Call("s3", host, "GET", f"/{host}")
+    began = time.monotonic()
+
+    answer = bench.ask(call, bench.keys())
+
+    assert CONNECT_S * 0.9 <= time.monotonic() - began < CONNECT_S + 8
+    _told(bench, call, answer)
     _next_one_works(bench, "refused")
 
 

@@ -152,6 +152,9 @@ class Client(Near):
         async def wait() -> None:
             try:
                 await work
+            except asyncio.CancelledError:
+                self.abort()  # else it would wait for ever: no clock looks at who waits
+                raise
             except Exception as exc:  # noqa: BLE001 - as above
                 self._crashed(exc)
             self._waiting = False
