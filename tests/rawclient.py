@@ -167,8 +167,9 @@ class Wire:
     def _chunks(self) -> tuple[bytes, bool]:
         body = b""
         while True:
-            line = self._until(b"\r\n")
-            if not line:
+            try:
+                line = self._until(b"\r\n")
+            except ConnectionError:
                 return body, False
             size = int(line, 16)
             body += self._exactly(size + 2)[:size]

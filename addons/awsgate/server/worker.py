@@ -141,6 +141,7 @@ async def _serve(orders: Orders) -> None:
             protocol,
             limits=master.limits,
             held=lambda: len(front.connections),
+            make_room=master.bounds.make_room,
             on_failure=gate.no_tls,
         )
 
