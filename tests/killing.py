@@ -95,22 +95,30 @@ class Kept:
         """Kill one while it makes what is not there yet."""
         writer = self._start()
         time.sleep(after_s)
-        writer.kill()
-        writer.communicate()
+        self._kill(writer)
 
     def kill_one(self, chance: random.Random) -> None:
         """Start one, let it write for a while, kill it."""
         writer = self._start()
         assert writer.stdout is not None
-        with writer.stdout:
-            assert writer.stdout.readline() == "begun\n"
-            time.sleep(chance.random() * 0.4)
-            writer.send_signal(signal.SIGKILL)
-            for line in writer.stdout:
-                kind, _, number = line.strip().partition(" ")
-                self.said[kind] += 1
-                self._next = max(self._next, int(number) + 2)
+        assert writer.stdout.readline() == "begun\n"
+        time.sleep(chance.random() * 0.4)
+        self._kill(writer)
+
+    def _kill(self, writer: subprocess.Popen[str]) -> None:
+        """Kill it, and note what it had said by then."""
+        writer.send_signal(signal.SIGKILL)
+        assert writer.stdout is not None
+        with writer.stdout:  # not communicate(): what was read ahead would be lost
+            said = writer.stdout.read()
         writer.wait()
+        for line in said.splitlines():
+            kind, _, number = line.partition(" ")
+            if number:
+                self.said[kind] += 1
+                self._next = max(self._next, int(number))
+        # The last thing may be done and not said: nobody takes its number.
+        self._next += 2
 
     def faults(self, kills: int) -> list[str]:
         """Say what is lost or half there after so many kills."""

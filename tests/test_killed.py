@@ -29,4 +29,4 @@ def test_a_start_that_was_killed_does_not_hinder_the_next(tmp_path: Path) -> Non
         kept.kill_start(chance.random() * 0.05)
         kept.kill_one(chance)
 
-        assert kept.faults(1) == []
+        assert kept.faults(2) == []

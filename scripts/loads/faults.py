@@ -80,6 +80,6 @@ def kills(folder: Path, report: Report, share: float) -> None:
         begun = Kept(folder / f"start{number}")
         begun.kill_start(chance.random() * 0.1)
         begun.kill_one(chance)
-        for fault in begun.faults(1):
+        for fault in begun.faults(2):
             report.lose(f"after a start that was killed: {fault}")
     report.note(f"{many} first starts killed")
