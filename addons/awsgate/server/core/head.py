@@ -92,7 +92,9 @@ def end_of_head(data: bytearray, start: int = 0) -> int:
     with LF alone: another reader might take it for the end.
     """
     found = data.find(b"\r\n\r\n", max(0, start - 3))
-    if found < 0 and _BARE_LF.search(data, max(0, start - 1)) is not None:
+    # Also where the end is there: what is refused may not depend on how it was sent.
+    end = found if found >= 0 else len(data)
+    if _BARE_LF.search(data, max(0, start - 1), end) is not None:
         raise Unreadable("a line that does not end with CRLF")
     return found
 

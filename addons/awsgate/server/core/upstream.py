@@ -7,6 +7,7 @@ answer is complete, if the server lets it live.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 import logging
 import ssl
 from collections.abc import Callable
@@ -124,7 +125,8 @@ class Upstream(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if self.tls is None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the server has reset it: connection_lost follows
+                self._transport.write_eof()
         else:
             self.close()
 
