@@ -4,6 +4,9 @@
 that a client's stream may be taken for: where two servers could part ways it ends. What is
 wrong with a request but leaves no doubt where it ends makes it ``bad``: it may not go on,
 what follows it may. Nothing here is the gateway's: it is what the gateway is judged by.
+
+A ``lenient`` reading takes what RFC 9112 lets a server take (2.2, 3): lines that end with
+LF alone, and a request line whose words are parted by any white space.
 """
 
 from __future__ import annotations
@@ -64,10 +67,10 @@ class Read:
         return b"close" in tokens or (self.version != b"HTTP/1.1" and b"keep-alive" not in tokens)
 
 
-def readings(stream: bytes) -> list[list[Read]]:
-    """Give the ways to take a client's stream: lines end with CRLF, or with LF as well."""
+def readings(stream: bytes, *, lenient: bool) -> list[list[Read]]:
+    """Give the ways to take a client's stream: the strict one, and the ``lenient``."""
     found = []
-    for bare_lf in (False, True):
+    for bare_lf in (False, True) if lenient else (False,):
         one: list[Read] = []
         at = 0
         try:
@@ -103,7 +106,7 @@ def _read(data: bytes, at: int, *, bare_lf: bool, forgiving: bool = True) -> Rea
         blank = re.compile(rb"(?:\r?\n)*" if bare_lf else rb"(?:\r\n)*").match(data, at)
         at = blank.end() if blank is not None else at
     lines, at = _head_lines(data, at, bare_lf=bare_lf)
-    method, target, version, bad = _request_line(lines[0])
+    method, target, version, bad = (_loose_line if bare_lf else _request_line)(lines[0])
     fields, worse = _fields(lines[1:])
     bad = bad or worse or _host_fault(fields)
     head = Read(method, target, version, fields, bad=bad)
@@ -147,6 +150,15 @@ def _request_line(line: bytes) -> tuple[bytes, bytes, bytes, str]:
     return method, target, version, bad
 
 
+def _loose_line(line: bytes) -> tuple[bytes, bytes, bytes, str]:
+    parts = line.split()
+    if len(parts) != 3 or not _VERSION.fullmatch(parts[2]):
+        raise NoReadingError("the request line is none")
+    method, target, version = parts
+    good = _TOKEN.fullmatch(method) and _TARGET.fullmatch(target) and version[:7] == b"HTTP/1."
+    return method, target, version, "" if good else "a request line with odd words"
+
+
 def _fields(lines: list[bytes]) -> tuple[Fields, str]:
     found: list[tuple[bytes, bytes]] = []
     bad = ""
@@ -175,8 +187,6 @@ def _host_fault(fields: Fields) -> str:
 
 def _forwarded_fault(head: Read) -> str:
     names = {name.lower() for name, _ in head.fields}
-    if head.version != b"HTTP/1.1":
-        return "forwarded as another version"
     if names & HOP_BY_HOP:
         return f"forwarded with {sorted(names & HOP_BY_HOP)}"
     if not head.target.startswith(b"/"):

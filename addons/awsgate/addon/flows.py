@@ -113,6 +113,18 @@ def headers_of(fields: tuple[tuple[bytes, bytes], ...]) -> http.Headers:
     return headers
 
 
+def close_as_asked(flow: http.HTTPFlow, headers: Headers) -> None:
+    """Have the connection end with this answer, if the client said so (RFC 9112, 9.6).
+
+    mitmproxy looks for it in the request, and it is not in the one that goes to AWS.
+    """
+    said = headers.get(b"connection")
+    if said and flow.response is not None:
+        tokens = b",".join(said).lower().split(b",")
+        if b"close" in [token.strip() for token in tokens]:
+            flow.response.headers["connection"] = "close"
+
+
 def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
     """Answer the request with a fault of our own."""
     flow.request.stream = False
