@@ -64,7 +64,8 @@ class Read:
         """No request may follow on this connection."""
         said = b",".join(self.values(b"connection")).lower()
         tokens = {token.strip() for token in said.split(b",")}
-        return b"close" in tokens or (self.version != b"HTTP/1.1" and b"keep-alive" not in tokens)
+        old = self.version in (b"HTTP/1.0", b"HTTP/0.9")
+        return b"close" in tokens or (old and b"keep-alive" not in tokens)
 
 
 def readings(stream: bytes, *, lenient: bool) -> list[list[Read]]:
@@ -113,7 +114,7 @@ def _read(data: bytes, at: int, *, bare_lf: bool, forgiving: bool = True) -> Rea
     if not forgiving:
         bad = bad or _forwarded_fault(head)
     length, worse = _body_length(head)
-    body, at = _body(data, at, length, head, forgiving=forgiving)
+    body, at = _body(data, at, length, head, forgiving=forgiving, bare_lf=bare_lf)
     return Read(method, target, version, fields, body, at, bad or worse)
 
 
@@ -211,7 +212,9 @@ def _body_length(head: Read) -> tuple[int, str]:
     return int(lengths[0]), ""
 
 
-def _body(data: bytes, at: int, length: int, head: Read, *, forgiving: bool) -> tuple[bytes, int]:
+def _body(
+    data: bytes, at: int, length: int, head: Read, *, forgiving: bool, bare_lf: bool
+) -> tuple[bytes, int]:
     if length >= 0:
         if len(data) - at < length:
             raise Unfinished(head)
@@ -229,6 +232,8 @@ def _body(data: bytes, at: int, length: int, head: Read, *, forgiving: bool) -> 
             raise NoReadingError("a chunk that is longer than its size")
         at += size + 2
     while True:
+        if bare_lf and data[at : at + 1] == b"\n":
+            return bytes(content), at + 1
         line, at = _line(data, at, head)
         if not line:
             return bytes(content), at

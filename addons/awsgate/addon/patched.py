@@ -220,27 +220,46 @@ def _answer_failure(stream: HttpStream) -> Commands:
 
 
 def bound_request_head(stock: Method) -> Method:
-    """A head that never ends is answered with 431 before it fills the memory."""
+    """A head that never ends is answered with 431 before it fills the memory.
+
+    One with a control character at the end of a value is answered with 400: mitmproxy takes
+    it away, so the gate would not see it, and ``Transfer-Encoding: chunked\\x0b`` is none to
+    the next reader.
+    """
 
     @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
         limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
+        data = bytes(self.buf)
+        found = _HEAD_END.search(data)
         # Twice the limit: the gate itself answers a head between one and two times
         # the limit in the call's protocol; this is for the one that never ends.
-        if limit and len(self.buf) > 2 * limit and _HEAD_END.search(bytes(self.buf)) is None:
-            yield commands.SendData(self.conn, _TOO_LARGE)
-            yield commands.CloseConnection(self.conn)
-            self.state = self.done
+        if limit and len(data) > 2 * limit and found is None:
+            answer = _TOO_LARGE
+        elif found is not None and _TAKEN_AWAY.search(data, 0, found.end()) is not None:
+            answer = _MALFORMED
+        else:
+            yield from stock(self, event)
             return
-        yield from stock(self, event)
+        yield commands.SendData(self.conn, answer)
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
 
     return read_headers
 
 
 _HEAD_END = re.compile(rb"\n\r?\n")
+# VT, FF and CR: ``bytes.strip`` takes them for blanks, and no grammar of HTTP does.
+_TAKEN_AWAY = re.compile(
+    rb":[ \t]*[\x0b\x0c\r](?!\n)|[\x0b\x0c\r][ \t\x0b\x0c\r]*\r\n|[\x0b\x0c][ \t\x0b\x0c]*\n"
+)
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
+)
+_MALFORMED = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
     b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
 )
 
