@@ -7,8 +7,9 @@ import random
 import sys
 from pathlib import Path
 
-from fuzz import parsers
+from fuzz import throwing
 from fuzz.campaign import fire, replay
+from fuzz.parsers import TARGETS
 from fuzz.running import WAYS
 
 KEEP = Path(__file__).resolve().parents[2] / ".fuzz"
@@ -21,7 +22,7 @@ def main() -> int:
         return 0 if replay(options.replay, options.way or "") else 1
     seed = random.SystemRandom().randrange(1 << 32) if options.seed is None else options.seed
     if options.parsers:
-        return 0 if parsers.fire(seed, options.minutes or 1.0, options.target, KEEP) else 1
+        return 0 if throwing.fire(seed, options.minutes or 1.0, options.target, KEEP) else 1
     cases = options.cases or (0 if options.minutes else 20_000)
     held = [
         fire(way, seed=seed, cases=cases, minutes=options.minutes, first=options.first, keep=KEEP)
@@ -43,7 +44,7 @@ def _options() -> argparse.Namespace:
     made.add_argument("--way", choices=WAYS, help="(default: all of them)")
     made.add_argument("--replay", type=Path, metavar="FILE", help="send a kept case again")
     made.add_argument("--parsers", action="store_true", help="the parsers, without a gateway")
-    made.add_argument("--target", choices=sorted(parsers.TARGETS), help="one parser alone")
+    made.add_argument("--target", choices=sorted(TARGETS), help="one parser alone")
     return made.parse_args()
 
 

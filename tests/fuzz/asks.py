@@ -164,8 +164,8 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
     signer = made(credentials, ask.service, "us-east-1")
     signer.add_auth(request)
     fields = [(name, value) for name, value in request.headers.items()]
-    names = dict((n.lower(), v) for n, v in fields)["authorization"]
-    names = names.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    authorization = {n.lower(): v for n, v in fields}["authorization"]
+    names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
     signed = Signed(
         mark,
         ask.method.encode(),

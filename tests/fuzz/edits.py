@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from awsgate.aws.sigv4 import SigningKeys
 from fuzz.asks import Case, Edit, Message, Piece, Signed, sign
@@ -41,7 +42,7 @@ def build(case: Case, prefix: str, keys: SigningKeys) -> Built:
     signed: dict[str, Signed] = {}
     data = b"".join(_piece(piece, prefix, keys, signed) for piece in case.pieces)
     cuts = sorted({round(at * len(data)) for at in case.splits} | {0, len(data)})
-    return Built(data, signed, [data[a:b] for a, b in zip(cuts, cuts[1:], strict=False)])
+    return Built(data, signed, [data[a:b] for a, b in pairwise(cuts)])
 
 
 def _piece(piece: Piece, prefix: str, keys: SigningKeys, signed: dict[str, Signed]) -> bytes:
@@ -64,9 +65,7 @@ def serialised(message: Message, edits: Sequence[Edit], *, chunked: bool) -> byt
     ends: list[tuple[float, str]] = []
     for name, *words in edits:
         if name == "start":
-            start = words[0].format(
-                method=message.method, target=message.target, host=message.host
-            )
+            start = words[0].format(method=message.method, target=message.target, host=message.host)
         elif name == "line":
             lines.insert(_at(words[0], len(lines)), ["", words[1]])
         elif name in ("value", "name", "drop", "move"):
@@ -127,5 +126,3 @@ def _chunked(body: bytes, sizes: Sequence[str], end: str) -> bytes:
         if data:
             made += form.format(len(data)).encode("latin-1") + b"\r\n" + data + b"\r\n"
     return bytes(made) + b"0\r\n" + end.encode("latin-1")
-
-

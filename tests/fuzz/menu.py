@@ -1,3 +1,4 @@
+# ruff: noqa: E501 - lists, closely set
 """What may be wrong with a request: every row of it once did harm to some proxy.
 
 Lists of texts, chosen from by ``generate``. ``{n}`` is the length of the body, ``{x}``
@@ -67,6 +68,15 @@ HOSTS = (
     "[{value}]", "https://{value}", "{value}/", "{value}%2e", "{value}\0", ".{value}", "x.{value}", "",
     "\xff{value}", "{value}#", "{value}\tx", *OTHERS,
 )  # fmt: skip
+NAMES = (
+    "Authorization", "X-Amz-Date", "X-Amz-Content-SHA256", "X-Forwarded-Host", "Content-Type",
+    "X-Amz-Security-Token",
+)  # fmt: skip
+VALUES = (
+    "{value} ", "{value},{value}", "{value}\0", "\t{value}", "{value}x", "", "{value}\r\n ",
+    "UNSIGNED-PAYLOAD", "STREAMING-UNSIGNED-PAYLOAD-TRAILER", "{value}\r", "\xff{value}",
+    "STREAMING-AWS4-HMAC-SHA256-PAYLOAD", *HOSTS[:6],
+)  # fmt: skip
 STARTS = (
     "{method} {target} HTTP/1.0", "{method} {target} HTTP/0.9", "{method} {target} HTTP/2.0",
     "{method} {target} HTTP/1.10", "{method} {target} http/1.1", "{method} {target} HTTP/1.1 ",
@@ -101,7 +111,21 @@ LAST = (
     "x-amz-checksum-crc32: AAAAAA==\r\n\r\n", "\0\r\n",
 )  # fmt: skip
 
-EOLS = ("\n", "\r", "\r\r\n", "\n\r", "\r\n\r\n", "\r\n ", "\n\n", " \r\n", "\0\r\n", "", "\x0b", "\x85", "\u00a0\r\n")
+EOLS = (
+    "\n",
+    "\r",
+    "\r\r\n",
+    "\n\r",
+    "\r\n\r\n",
+    "\r\n ",
+    "\n\n",
+    " \r\n",
+    "\0\r\n",
+    "",
+    "\x0b",
+    "\x85",
+    "\u00a0\r\n",
+)
 ODD = (
     "\r", "\n", "\r\n", "\0", " ", "\t", ":", ";", ",", "\xff", "0", "9", "f", "\r\n\r\n", "0\r\n\r\n",
     "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "GET / HTTP/1.1\r\n\r\n", "HTTP/1.0", "%2f",

@@ -1,21 +1,13 @@
-"""The parsers of what strangers send, each as ``target(data)``: it returns, or raises what is
-documented, and what it gives holds together. An ``AssertionError``, or anything else, is a find.
+# ruff: noqa: PT017 - what an error says is part of what holds
+"""The parsers of what strangers send, each as ``target(data)``.
 
-``fire`` runs them with atheris, which follows the code that an input reaches, where that is
-installed; else with inputs made at random from ``CORPUS``.
+It returns, or the parser raises what it documents, and what it gives holds together. An
+``AssertionError``, or anything else, is a find. ``throwing`` runs them.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib.util
-import random
-import subprocess
-import sys
-import time
-import zlib
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from tempfile import mkdtemp
@@ -30,7 +22,6 @@ from awsgate.server.core.framing import Broken, Chunks
 from awsgate.server.core.head import Unreadable, read_request, write_request
 from awsgate.session import GatewayCredentials, mint, open_session
 from awsgate.tunnelpass import read_basic
-from chunksigner import Chain
 from fuzz.reading import readings
 
 NOW = 1_790_000_000
@@ -108,7 +99,9 @@ def request_head(data: bytes) -> None:
 def signed_chunks(data: bytes) -> None:
     def resigner() -> chunked.ChunkResigner:
         theirs, ours = (
-            chunked.ChunkSigner(sigv4.signing_key(s, STAMP[:8], "us-east-1", "s3"), STAMP, SCOPE, seed)
+            chunked.ChunkSigner(
+                sigv4.signing_key(s, STAMP[:8], "us-east-1", "s3"), STAMP, SCOPE, seed
+            )
             for s, seed in ((SECRET, "a" * 64), (OURS, "b" * 64))
         )
         return chunked.ChunkResigner(theirs, ours, trailer=False, decoded_length=None)
@@ -128,7 +121,10 @@ def event_stream(data: bytes) -> None:
 
 
 def _same_in_any_pieces(make: Callable[[], object], data: bytes) -> None:
-    whole, parts = _resigned(make, [data]), _resigned(make, [data[i : i + 1] for i in range(len(data))])
+    whole, parts = (
+        _resigned(make, [data]),
+        _resigned(make, [data[i : i + 1] for i in range(len(data))]),
+    )
     assert len(whole[0]) <= len(data)
     assert whole[1] == parts[1]
     # In one piece, what was proved before the fault is held back with it.
@@ -174,7 +170,7 @@ def forwarded_host(data: bytes) -> None:
 
 
 @cache
-def _session() -> tuple[SessionKeys, GatewayCredentials]:
+def session() -> tuple[SessionKeys, GatewayCredentials]:
     keys = SessionKeys(b"k" * 32)
     made = mint(
         keys, user="bob", app="test", role_arn="arn:aws:iam::123456789012:role/r",
@@ -184,7 +180,7 @@ def _session() -> tuple[SessionKeys, GatewayCredentials]:
 
 
 def session_token(data: bytes) -> None:
-    keys, made = _session()
+    keys, made = session()
     token = data.decode("latin-1")
     try:
         opened = open_session(keys, access_key_id=made.access_key_id, session_token=token, now=NOW)
@@ -231,163 +227,3 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "proxy-authorization": proxy_authorization,
     "policy-yaml": policy_yaml,
 }
-
-
-def _signed_body() -> bytes:
-    chain = Chain(SECRET, STAMP, "us-east-1", "a" * 64)
-    return b"".join(chain.chunk(data) for data in (b"hello", b"x" * 70, b"")) + b"\r\n"
-
-
-def _frames() -> bytes:
-    signer = eventframes.EventSigner(SECRET, "us-east-1", "transcribe", "a" * 64)
-    made, previous = b"", "a" * 64
-    for payload in (b"audio", b""):
-        when = datetime.fromtimestamp(NOW, UTC)
-        date = b"\x05:date\x08" + (NOW * 1000).to_bytes(8, "big")
-        digest = sigv4.EMPTY_SHA256 if not payload else _sha256(payload)
-        signature = signer.sign(previous, when, date, digest)
-        previous = signature.hex()
-        headers = date + b"\x10:chunk-signature\x06\x00\x20" + signature
-        made += _frame(headers, payload)
-    return made
-
-
-def _sha256(data: bytes) -> str:
-
-
-    return hashlib.sha256(data).hexdigest()
-
-
-def _frame(headers: bytes, payload: bytes) -> bytes:
-
-
-    total = 16 + len(headers) + len(payload)
-    prelude = total.to_bytes(4, "big") + len(headers).to_bytes(4, "big")
-    prelude += zlib.crc32(prelude).to_bytes(4, "big")
-    body = prelude + headers + payload
-    return body + zlib.crc32(body).to_bytes(4, "big")
-
-
-_AUTH = (
-    b"AWS4-HMAC-SHA256 Credential=GATEABC/20260921/us-east-1/s3/aws4_request, "
-    b"SignedHeaders=host;x-amz-date, Signature=" + b"0a" * 32
-)
-_URL = (
-    b"X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential=GATEABC%2F20260921%2Fus-east-1%2Fs3%2F"
-    b"aws4_request&X-Amz-Date=20260921T141320Z&X-Amz-Expires=60&X-Amz-SignedHeaders=host"
-    b"&X-Amz-Security-Token=t&x=y&X-Amz-Signature=" + b"0a" * 32
-)
-_POLICY = b"""kind: user
-version: v2
-metadata: {name: alice}
-spec: {roles: [r]}
----
-kind: role
-version: v5
-metadata: {name: r}
-spec:
-  allow: &a
-    app_labels: {'*': '*'}
-    aws_role_arns: ['arn:aws:iam::123456789012:role/r']
-"""
-
-
-@cache
-def corpus(name: str) -> list[bytes]:
-    """Give inputs to begin with, good ones among them."""
-    return {
-        "authorization": [_AUTH, _AUTH.replace(b", ", b","), b"AWS4-HMAC-SHA256 x", b"Basic eDp5"],
-        "presigned-url": [_URL, _URL.replace(b"X-Amz-Date", b"x-amz-date"), b"a=b", b"%58-Amz-Date="],
-        "chunk-framing": [b"5\r\nhello\r\n0\r\n\r\n", b"5;a=b\r\nhello\r\n0\r\nX: 1\r\n\r\n", b"0x5\r\n",
-                          b"fffffffffffffffff\r\n", b"0\r\n\r\nGET /"],
-        "request-head": [b"GET /a?b HTTP/1.1\r\nHost: h", b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nA:\r\n b",
-                         b"POST http://h/ HTTP/1.1\r\nTransfer-Encoding: gzip, chunked"],
-        "signed-chunks": [_signed_body(), b"5;chunk-signature=" + b"0a" * 32 + b"\r\nhello\r\n"],
-        "event-stream": [_frames(), _frame(b"", b""), bytes(16)],
-        "host": [b"b.s3.us-east-1.amazonaws.com", b"S3.AMAZONAWS.COM.", b"127.1", b"0x7f000001",
-                 "ｓ3.amazonaws.com".encode(), b"a..b", b"xn--a.com"],
-        "forwarded-host": [b"s3.amazonaws.com", b"s3.amazonaws.com:443", b"S3.amazonaws.com.", b"a,b.c"],
-        "session-token": [_session()[1].session_token.encode(), b"", b"AV"],
-        "proxy-authorization": [b"Basic R0FURTpwYXNz", b"basic  eDp5", b"Bearer x"],
-        "policy-yaml": [_POLICY, b"a: &a [*a]", b"{", b"- !!python/object:os.system x", b"\xef\xbb\xbf---\n"],
-    }[name]  # fmt: skip
-
-
-def mutated(chance: random.Random, data: bytes) -> bytes:
-    """Give the input with a few bytes put in, taken out or changed."""
-    made = bytearray(data)
-    for _ in range(chance.randint(1, 4)):
-        at = chance.randint(0, len(made))
-        kind = chance.random()
-        if kind < 0.4:
-            made[at:at] = chance.choice(_ODD)
-        elif kind < 0.6:
-            del made[at : at + chance.randint(1, 8)]
-        elif kind < 0.7:
-            end = chance.randint(at, len(made))
-            made[at:at] = made[at:end]
-        elif at < len(made):
-            made[at] = chance.randrange(256)
-    return bytes(made[:100_000])
-
-
-_ODD = (b"\r\n", b"\n", b"\r", b"\0", b" ", b"\t", b",", b";", b"=", b":", b"/", b"%", b"&", b"-", b"+",
-        b"_", b"0", b"f", b"A", b".", b"\xff", b"\xc3\xa9", b"'", b'"', b"*", b"!", b"{", b"[", b"9" * 20)  # fmt: skip
-
-
-def fire(seed: int, minutes: float, only: str | None, keep: Path) -> bool:
-    """Run the targets one after the other, each for so long. False if one found something."""
-    followed = importlib.util.find_spec("atheris") is not None
-    print(f"parsers: seed {seed}, {'atheris' if followed else 'at random'}, {minutes} min each")
-    keep.mkdir(parents=True, exist_ok=True)
-    held = True
-    for name in [only] if only else TARGETS:
-        if followed:
-            held &= _follow(name, seed, minutes, keep)
-        else:
-            held &= _throw(name, seed, minutes, keep)
-    return held
-
-
-def _follow(name: str, seed: int, minutes: float, keep: Path) -> bool:
-    """Run atheris in a process of its own: it ends the one that it runs in."""
-    inputs = Path(mkdtemp(prefix="awsgate-fuzz-"))
-    for number, data in enumerate(corpus(name)):
-        (inputs / str(number)).write_bytes(data)
-    words = [f"-max_total_time={max(1, int(minutes * 60))}", f"-seed={seed % (1 << 31) or 1}",
-             f"-artifact_prefix={keep}/{name}-", "-max_len=8192", "-verbosity=0",
-             "-print_final_stats=1", str(inputs)]  # fmt: skip
-    command = [sys.executable, "-m", "fuzz.following", name, *words]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    runs = [line.split()[-1] for line in done.stderr.splitlines() if "executed_units" in line]
-    print(f"{name}: {runs[-1] if runs else '?'} inputs" + ("" if done.returncode == 0 else ", FAILED"))
-    if done.returncode:
-        print("\n".join(done.stderr.splitlines()[-25:]))
-    return done.returncode == 0
-
-
-def _throw(name: str, seed: int, minutes: float, keep: Path) -> bool:
-    ends, count = time.monotonic() + minutes * 60, 0
-    for data in _inputs(name, seed):
-        count += 1
-        try:
-            TARGETS[name](data)
-        except Exception as exc:  # noqa: BLE001 - whatever it is, it is a find
-            (keep / f"{name}-{seed}").write_bytes(data)
-            print(f"{name}: FAILED with {type(exc).__name__}; kept in {keep / f'{name}-{seed}'}")
-            return False
-        if time.monotonic() > ends:
-            break
-    print(f"{name}: {count} inputs")
-    return True
-
-
-def _inputs(name: str, seed: int) -> Iterator[bytes]:
-    chance = random.Random(f"{seed}:{name}")
-    pool = list(corpus(name))
-    yield from pool
-    while True:
-        made = mutated(chance, chance.choice(pool))
-        if chance.random() < 0.02 and len(pool) < 500:
-            pool.append(made)
-        yield made

@@ -53,7 +53,9 @@ class Figures:
         self.clean += case.is_clean
         self.requests += len(outcome.built.signed)
         self.arrived += len(whole)
-        self.foiled += sum(refused_for_its_hash(r) for r in whole if r.values(b"x-amz-content-sha256"))
+        self.foiled += sum(
+            refused_for_its_hash(r) for r in whole if r.values(b"x-amz-content-sha256")
+        )
         self.cut += sum(not a.whole for a in outcome.arrived)
         self.refused += sum(status >= 400 for status in outcome.statuses)
         self.closed += not outcome.answered
@@ -176,5 +178,3 @@ def world(folder: Path, way: str) -> Iterator[World]:
     finally:
         gateway.stop()
         upstream.close()
-
-

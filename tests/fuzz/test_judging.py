@@ -159,7 +159,18 @@ def test_the_cases_hold_what_they_are_to_hold() -> None:
     kinds = {edit[0] for n in range(400) for p in case_of(5, n).pieces for edit in p.edits}
     read = [readings(build(case_of(5, n), "z1", CLIENT).data, lenient=True) for n in range(200)]
 
-    assert kinds == {"line", "value", "start", "eol", "chunks", "bytes", "cut", "drop", "move", "name"}
+    assert kinds == {
+        "line",
+        "value",
+        "start",
+        "eol",
+        "chunks",
+        "bytes",
+        "cut",
+        "drop",
+        "move",
+        "name",
+    }
     assert sum(len(strict) for strict, _ in read) > 200
     assert sum(any(r.bad for r in strict) for strict, _ in read) > 20
 

@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fuzz.parsers import TARGETS, corpus, mutated
+from fuzz import parsers
+from fuzz.corpora import corpus, mutated
+from fuzz.parsers import TARGETS
 
 
 @pytest.mark.parametrize("name", TARGETS)
@@ -38,12 +40,10 @@ def test_any_bytes_hold(name: str) -> None:
 
 def test_the_targets_take_good_input_apart() -> None:
     """Else they would hold because nothing gets through."""
-    from fuzz import parsers
-
     assert parsers._read_chunks(b"5\r\nhello\r\n0\r\n\r\n", [b"5\r\nhello\r\n0\r\n\r\n"]) == (
         b"hello", True, b"",
     )  # fmt: skip
-    keys, made = parsers._session()
+    keys, made = parsers.session()
     opened = parsers.open_session(
         keys, access_key_id=made.access_key_id, session_token=made.session_token, now=parsers.NOW
     )
@@ -52,12 +52,10 @@ def test_the_targets_take_good_input_apart() -> None:
 
 @pytest.mark.parametrize("name", ["signed-chunks", "event-stream"])
 def test_a_body_that_is_signed_goes_on(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from fuzz import parsers
-
     seen = []
     real = parsers._resigned
 
-    def noted(*args):  # type: ignore[no-untyped-def]  # noqa: ANN002, ANN202
+    def noted(*args):  # type: ignore[no-untyped-def]
         seen.append(real(*args))
         return seen[-1]
 

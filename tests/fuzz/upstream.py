@@ -71,7 +71,7 @@ class Upstream:
         with self._lock:
             self._arrived.append(arrival)
 
-    def _serve(self, sock) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _serve(self, sock) -> None:  # type: ignore[no-untyped-def]
         data = b""
         with suppress(OSError):
             while more := sock.recv(65536):
@@ -84,7 +84,7 @@ class Upstream:
         if data:
             self._keep(_broken_off(data))
 
-    def _requests(self, sock, data: bytes) -> bytes:  # type: ignore[no-untyped-def]  # noqa: ANN001
+    def _requests(self, sock, data: bytes) -> bytes:  # type: ignore[no-untyped-def]
         while data:
             try:
                 request = read_strictly(data)

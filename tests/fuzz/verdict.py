@@ -1,12 +1,11 @@
 """Whether what arrived is what the client was authorised for: the rules of this suite.
 
-    1  every byte that arrived has one strict reading
-    2  every request is signed by the role, for its Host and all of its x-amz-*
-    3  it is one that the client signed: method, path, query, host, signed headers, body
-    4  it stands in the client's stream as a request, under one reading of the whole;
-       in order, and as often as it was sent
-    5  no key or token of the client's is in it
-    6  an answer goes to the client whose request it answers, in order
+1  every byte that arrived has one strict reading
+2  every request is signed by the role, for its Host and all of its x-amz-*
+3  it is one that the client signed: method, path, query, host, signed headers, body
+4  it is a request of the client's stream, in its order, under one reading of the whole
+5  no key or token of the client's is in it
+6  an answer goes to the client whose request it answers, in order
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from strictaws import fault_of
 _ANSWERED = re.compile(rb"(?i)etag: <(z[0-9]+-[0-9]+)>")
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ")
 UNSIGNED = "UNSIGNED-PAYLOAD"
+_ONE = frozenset({"host", "authorization", "content-length", "content-type", "transfer-encoding"})
 
 
 @dataclass
@@ -71,7 +71,7 @@ def _of_arrival(arrival: Arrival, built: Built, keys: SigningKeys) -> list[str]:
     found = []
     fields = [(n.decode("latin-1"), v.decode("latin-1")) for n, v in request.fields]
     target = request.target.decode("latin-1")
-    if fault := fault_of(request.method.decode("latin-1"), target, fields):
+    if fault := fault_of(request.method.decode("latin-1"), target, _once(fields)):
         found.append(f"its signature by the role: {fault}")
     found += _differences(request, signed)
     if arrival.whole and not refused_for_its_hash(request) and not _same_body(request, signed):
@@ -80,6 +80,22 @@ def _of_arrival(arrival: Arrival, built: Built, keys: SigningKeys) -> list[str]:
     if any(word.encode() in blob for word in (keys.access_key_id, keys.session_token)):
         found.append("credentials of the gateway's were sent on")
     return [f"{arrival.mark}: {word}" for word in found]
+
+
+def _once(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Give the fields without repetitions of those that say nothing to AWS.
+
+    Lists may be written in several lines (RFC 9110, 5.3); what is signed may not differ, and
+    that is looked at apart.
+    """
+    kept: dict[str, tuple[str, str]] = {}
+    more = []
+    for name, value in fields:
+        lower = name.lower()
+        if lower in kept and (lower in _ONE or lower.startswith("x-amz-")):
+            more.append((name, value))
+        kept.setdefault(lower, (name, value))
+    return [*kept.values(), *more]
 
 
 def _differences(request: Read, signed: Signed) -> list[str]:

@@ -223,7 +223,7 @@ def bound_request_head(stock: Method) -> Method:
     """A head that never ends is answered with 431 before it fills the memory.
 
     One with a control character at the end of a value is answered with 400: mitmproxy takes
-    it away, so the gate would not see it, and ``Transfer-Encoding: chunked\\x0b`` is none to
+    it away, so the gate would not see it, and "chunked" with a VT behind it is no coding to
     the next reader.
     """
 

@@ -74,7 +74,9 @@ NO_HEADS = {
 }
 
 
-@pytest.mark.parametrize("raw", [b"GET / HTTP/1.1\r\nX: a\nb\r\n\r\n", b"GET / HTTP/1.1\nX: a\r\n\r\n"])
+@pytest.mark.parametrize(
+    "raw", [b"GET / HTTP/1.1\r\nX: a\nb\r\n\r\n", b"GET / HTTP/1.1\nX: a\r\n\r\n"]
+)
 def test_a_bare_line_feed_is_no_end_of_a_line_however_the_head_arrives(raw: bytes) -> None:
     for cut in range(raw.index(b"\n") + 1, len(raw) + 1):
         if b"\n" not in raw[:cut].replace(b"\r\n", b""):

@@ -7,10 +7,10 @@ answer is complete, if the server lets it live.
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol, cast
 
