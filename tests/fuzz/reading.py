@@ -243,7 +243,7 @@ def _body(
 
 def _chunk_size(line: bytes, *, forgiving: bool) -> int:
     matched = _CHUNK_SIZE.fullmatch(line)
-    if matched is None or len(matched[1]) > 16:
+    if matched is None or len(matched[1].lstrip(b"0")) > 16:
         raise NoReadingError("a chunk size that is none")
     if not forgiving and matched[1] != line:
         raise NoReadingError("a chunk size with something after it")
