@@ -24,6 +24,12 @@ HOSTS = {
     "lambda": "lambda.us-east-1.amazonaws.com",
     "sqs": "sqs.us-east-1.amazonaws.com",
 }
+SIBLINGS = {
+    "s3": "other-bucket.s3.us-east-1.amazonaws.com",
+    "lambda": "lambda.us-east-1.api.aws",
+    "sqs": "sqs.us-east-1.api.aws",
+}
+"""Other hosts for which the same scope is good."""
 LOCAL = "localhost:8080"
 """What stands in Host where an endpoint URL was set."""
 
@@ -50,12 +56,14 @@ class Ask:
     """In origin form: ``host`` has Host name AWS too, ``forwarded`` X-Forwarded-Host alone."""
     origin: bool = False
     close: bool = False
+    sibling: bool = False
+    """It is for the other host of its service."""
     holds: Piece | None = None
     """Its body ends with this piece."""
 
     @property
     def host(self) -> str:
-        return HOSTS[self.service]
+        return (SIBLINGS if self.sibling else HOSTS)[self.service]
 
 
 @dataclass(frozen=True)
@@ -86,7 +94,7 @@ class Case:
         return all(p.ask is not None and not p.edits and self._fits(p.ask) for p in self.pieces)
 
     def _fits(self, ask: Ask) -> bool:
-        to_the_tunnel = not self.tunnel or ask.service == self.tunnel
+        to_the_tunnel = not self.tunnel or ask.host == HOSTS[self.tunnel]
         return to_the_tunnel and not (ask.chunked and not ask.body and ask.holds is None)
 
     def to_json(self) -> str:

@@ -40,7 +40,12 @@ class Built:
 def build(case: Case, prefix: str, keys: SigningKeys) -> Built:
     """Make the bytes of a case. ``prefix`` makes its marks its own."""
     signed: dict[str, Signed] = {}
-    data = b"".join(_piece(piece, prefix, keys, signed) for piece in case.pieces)
+    made: list[tuple[Piece, bytes]] = []
+    for piece in case.pieces:
+        # What is sent twice is the same bytes twice, not signed again a second later.
+        known = next((each for twin, each in made if twin == piece), None)
+        made.append((piece, known or _piece(piece, prefix, keys, signed)))
+    data = b"".join(each for _, each in made)
     cuts = sorted({round(at * len(data)) for at in case.splits} | {0, len(data)})
     return Built(data, signed, [data[a:b] for a, b in pairwise(cuts)])
 

@@ -6,7 +6,7 @@ import random
 from dataclasses import replace
 
 from fuzz import menu
-from fuzz.asks import HOSTS, Ask, Case, Edit, Piece
+from fuzz.asks import HOSTS, SIBLINGS, Ask, Case, Edit, Piece
 
 _SEND_BODY = ("PUT", "POST")
 
@@ -68,6 +68,7 @@ def _ask(chance: random.Random, tunnel: str, number: int, *, clean: bool, deep: 
         unsigned_body=unsigned,
         origin=not tunnel,
         named_by=chance.choice(("host", "forwarded")),
+        sibling=not clean and chance.random() < 0.06,
     )
     if service == "sqs":
         return replace(ask, body=_form(chance), chunked=chance.random() < 0.2)
@@ -100,14 +101,16 @@ def _edit(chance: random.Random, ask: Ask) -> Edit:
         (20, 22, 8, 14, 10, 14, 14, 6, 5, 2),
     )[0]
     if kind == "line":
-        return ["line", at, chance.choice(menu.LINES).replace("{host}", ask.host)]
+        line = chance.choice(menu.LINES).replace("{other}", SIBLINGS[ask.service])
+        return ["line", at, line.replace("{host}", ask.host)]
     if kind == "framing":
         return _framing(chance, at)
     if kind == "value":
         return ["value", chance.choice(menu.NAMES), chance.choice(menu.VALUES)]
     if kind == "host":
         name = chance.choice(("Host", "Host", "X-Forwarded-Host"))
-        return ["value", name, chance.choice(menu.HOSTS)]
+        value = chance.choice((*menu.HOSTS, SIBLINGS[ask.service], SIBLINGS[ask.service]))
+        return ["value", name, value]
     if kind == "start":
         return ["start", chance.choice(menu.STARTS)]
     if kind == "eol":

@@ -40,6 +40,8 @@ LINES = (
     "X-Forwarded-Host: {host}, iam.amazonaws.com", "X-Forwarded-Host: https://{host}",
     "X-Forwarded-Host: {host}/", "X-Forwarded-Host: {host}:443", "X-Forwarded-Host: {host}:8443",
     "X-Forwarded-Host: {host}.", "X-Forwarded-Host: user@{host}", "X-Forwarded-Host: {host}?x",
+    "X-Forwarded-Host: {other}", "x-forwarded-host: {other}", "Host: {other}", "Host: {other}:443",
+    "Connection: x-amz-meta-a, content-language", "Connection: close, x-amz-meta-a",
     "X_Forwarded_Host: iam.amazonaws.com", "X-Original-Host: evil.example.com",
     "X-Host: evil.example.com", "Forwarded: host=evil.example.com", "X-Forwarded-Proto: http",
     "X-Original-URL: /evil", "X-Rewrite-URL: /evil", "X-HTTP-Method-Override: DELETE",
@@ -103,7 +105,7 @@ SIZES = (
     "{:x}", "{:X}", "000{:x}", "+{:x}", "-{:x}", "0x{:x}", " {:x}", "{:x} ", "{:x}\t", "{:x};a=b",
     "{:x};a=\"b\r\n\"", "{:x} ; a", "{:x};\n", "{:x}\n", "{:x}\r", "{:x}_0", "{:x}g", "{:x}.0", "{:x}\0",
     "{:x};" + "a" * 5000, "1{:016x}", "0000000000000000000{:x}", "f" * 16, "", "{:x},", "{:d}h", "ffffffff",
-    "{:x}\x0b", "\xb2", "{:x};a\nX: y", "\t{:x}",
+    "1", "3", "ff", "7fffffff", "{:x}\x0b", "\xb2", "{:x};a\nX: y", "\t{:x}",
 )  # fmt: skip
 LAST = (
     "\r\n", "", "\n", "\r", "X-Trailer: 1\r\n\r\n", "Host: evil.example.com\r\n\r\n", "\r\r\n",

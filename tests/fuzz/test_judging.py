@@ -69,6 +69,7 @@ SPOILT = {
     "credentials of the gateway": [
         arrival(by_the_role("/z7-2", b"", ("X-Old", CLIENT.session_token)), "z7-2")
     ],
+    "was not signed": [arrival(by_the_role("/z7-2", b"", ("X-Amz-Acl", "public-read")), "z7-2")],
     "only ['z7-0'] arrived": [arrival(FIRST, "z7-0")],
 }
 

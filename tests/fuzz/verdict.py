@@ -25,6 +25,7 @@ from strictaws import fault_of
 
 _ANSWERED = re.compile(rb"(?i)etag: <(z[0-9]+-[0-9]+)>")
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ")
+_OURS = frozenset({b"x-amz-date", b"x-amz-security-token", b"x-amz-content-sha256"})
 UNSIGNED = "UNSIGNED-PAYLOAD"
 _ONE = frozenset({"host", "authorization", "content-length", "content-type", "transfer-encoding"})
 
@@ -110,6 +111,10 @@ def _differences(request: Read, signed: Signed) -> list[str]:
     for name, value in signed.headers:
         if [_squeezed(v) for v in request.values(name)] != [_squeezed(value)]:
             found.append(f"header {name.decode()} is not as it was signed")
+    known = {name for name, _ in signed.headers} | _OURS
+    more = {n.lower() for n, _ in request.fields if n.lower().startswith(b"x-amz-")} - known
+    if more:
+        found.append(f"{sorted(more)} is there, and was not signed")
     declared = request.values(b"x-amz-content-sha256")
     if [v.decode("latin-1") for v in declared] != [signed.payload]:
         found.append("another payload hash")
