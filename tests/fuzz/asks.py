@@ -53,7 +53,8 @@ class Ask:
     unsigned_body: bool = False
     """UNSIGNED-PAYLOAD; S3 alone."""
     named_by: str = "host"
-    """In origin form: ``host`` has Host name AWS too, ``forwarded`` X-Forwarded-Host alone."""
+    """In origin form: ``host`` has Host name AWS too, ``beside`` likewise, with an
+    X-Forwarded-Host that is not signed; ``forwarded`` has that alone."""
     origin: bool = False
     close: bool = False
     sibling: bool = False
@@ -159,7 +160,7 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
     request.headers["Host"] = host
     for name, value in ask.headers:
         request.headers[name] = value
-    if ask.origin:
+    if ask.origin and ask.named_by != "beside":
         request.headers["X-Forwarded-Host"] = ask.host
     if ask.service == "sqs":
         request.headers["Content-Type"] = "application/x-www-form-urlencoded"
@@ -186,6 +187,8 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
         ),
         signer.payload(request),
     )
+    if ask.origin and ask.named_by == "beside":
+        fields.append(("X-Forwarded-Host", ask.host))
     if ask.chunked:
         fields.append(("Transfer-Encoding", "chunked"))
     elif body or ask.method in ("PUT", "POST"):

@@ -67,7 +67,7 @@ def _ask(chance: random.Random, tunnel: str, number: int, *, clean: bool, deep: 
         headers=chance.choice(((), (), (("X-Amz-Meta-A", "b c"),), (("Content-Language", "en"),))),
         unsigned_body=unsigned,
         origin=not tunnel,
-        named_by=chance.choice(("host", "forwarded")),
+        named_by=chance.choice(("host", "beside", "forwarded")),
         sibling=not clean and chance.random() < 0.06,
     )
     if service == "sqs":
@@ -109,8 +109,8 @@ def _edit(chance: random.Random, ask: Ask) -> Edit:
         return ["value", chance.choice(menu.NAMES), chance.choice(menu.VALUES)]
     if kind == "host":
         name = chance.choice(("Host", "Host", "X-Forwarded-Host"))
-        value = chance.choice((*menu.HOSTS, SIBLINGS[ask.service], SIBLINGS[ask.service]))
-        return ["value", name, value]
+        other = chance.random() < 0.3
+        return ["value", name, SIBLINGS[ask.service] if other else chance.choice(menu.HOSTS)]
     if kind == "start":
         return ["start", chance.choice(menu.STARTS)]
     if kind == "eol":

@@ -62,6 +62,9 @@ SPOILT = {
     "its signature by the role": [arrival(FIRST.replace(b"/z7-0 ", b"/z7-0?x "), "z7-0")],
     "another path or query": [arrival(by_the_role("/z7-0?acl", b"hello", method="PUT"), "z7-0")],
     "another method": [arrival(by_the_role("/z7-2", b"", method="DELETE"), "z7-2")],
+    "another host than CONNECT's": [
+        arrival(by_the_role("/z7-2", host="other.s3.amazonaws.com"), "z7-2")
+    ],
     "another host": [arrival(by_the_role("/z7-2", host="other.s3.amazonaws.com"), "z7-2")],
     "has no reading with": [arrival(by_the_role("/z7-0", b"HELLO", method="PUT"), "z7-0")],
     "has no reading with ['z7-2', 'z7-0']": [arrival(SECOND, "z7-2"), arrival(FIRST, "z7-0")],

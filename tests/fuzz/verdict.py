@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from awsgate.aws.sigv4 import SigningKeys
-from fuzz.asks import Case, Signed
+from fuzz.asks import HOSTS, Case, Signed
 from fuzz.edits import Built
 from fuzz.reading import Read, readings
 from fuzz.upstream import Arrival
@@ -51,6 +51,10 @@ def violations(case: Case, outcome: Outcome, keys: SigningKeys, *, lenient: bool
     """
     found = [word for each in outcome.arrived for word in _of_arrival(each, outcome.built, keys)]
     whole = [a for a in outcome.arrived if a.request is not None and a.whole]
+    if case.tunnel:
+        host = HOSTS[case.tunnel].encode()
+        strays = [a.mark for a in whole if a.request and a.request.values(b"host") != [host]]
+        found += [f"{mark}: to another host than CONNECT's" for mark in strays]
     read = readings(outcome.built.data, lenient=lenient)
     if not found and not any(_explains(reading, whole) for reading in read):
         found.append(f"the stream has no reading with {[a.mark for a in whole]} as its requests")
