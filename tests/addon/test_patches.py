@@ -422,6 +422,39 @@ def test_a_head_that_ends_is_the_gates_to_judge(size: int, body: bytes) -> None:
     assert status(wire) == 403
 
 
+HIDDEN = [b"X-A: b\x0b", b"X-A:\x0bb", b"X-A: \x0c b", b"X-A: b\r", b"X-A: \rb", b"X-A: b\x0c \t",
+          b"X-A: b\r\r", b"X-A: b\r \x0b"]  # fmt: skip
+
+
+@pytest.mark.usefixtures("stock")
+@pytest.mark.parametrize("line", HIDDEN)
+def test_stock_takes_control_characters_away(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert wire.flows[0].request.headers["x-a"] == "b"
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("line", HIDDEN)
+def test_a_control_character_at_the_end_of_a_value_is_malformed(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert status(wire) == 400
+    assert wire.client_is_closed
+    assert wire.fired == []
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("line", [b"X-A:", b"X-A: ", b"X-A: b\x0bc", b"X-A:\tb\t", b"X-A: b\rc"])
+def test_what_the_gate_can_see_is_the_gates_to_judge(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert status(wire) == 403
+
+
 # --- guard_upstream_head --------------------------------------------------------
 
 

@@ -102,6 +102,7 @@ class Answers:
             query_mode=wants_query_errors(headers),
         )
         flows.respond(flow, fault)
+        flows.close_as_asked(flow, trace.review.headers)
         flow.metadata[tripwire.REWRITTEN] = True
 
     def too_large(self) -> Refusal:
@@ -132,6 +133,7 @@ class Answers:
         trace.access_key_id = keys.access_key_id
         trace.note = f"artefact {order.kind}, good until {made.expires}"
         flows.respond(flow, answer_json(made.answer, trace.request_id))
+        flows.close_as_asked(flow, trace.review.headers)
 
     # --- AWS's answers ----------------------------------------------------------
 

@@ -254,6 +254,8 @@ class Hooks:
         self.ahead.note(flow, trace)
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
+        if not self.answers.relays(flow):
+            flows.close_as_asked(flow, trace.review.headers)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Record a request that was answered, once its answer may go."""
