@@ -147,3 +147,41 @@ def test_the_readme_leads_to_every_page() -> None:
 
 def test_every_patch_is_listed_in_the_architecture() -> None:
     assert [name for name in KNOWN if f"`{name}`" not in ARCHITECTURE] == []
+
+
+def test_the_layout_has_a_place_for_every_module() -> None:
+    layout = ARCHITECTURE.partition("\n## Layout\n")[2].partition("\n## ")[0]
+    named = set(re.findall(r"`([a-z_]+)/?`", layout))
+    package = ROOT / "addons/awsgate"
+    there = {path.stem for path in package.glob("[a-z]*.py")}
+    there |= {path.parent.name for path in package.glob("*/__init__.py")}
+
+    assert {"gate", "policy"} <= there
+    assert there - named == set()
+
+
+def test_three_commands_on_the_first_screen_of_the_readme_lead_to_the_page() -> None:
+    screen = "\n".join(README.splitlines()[:60])
+    part = screen.partition("\n## The page\n")[2]
+    (listen,) = re.findall(r"`control: \{listen: (\S+)\}`", part)
+    (block,) = re.findall(r"```console\n(.*?)```", part, re.DOTALL)
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+
+    assert lines == [
+        "$ awsgate demo --start",
+        "$ awsgate users add alice",
+        f"$ open https://{listen}/",
+    ]
+
+
+def test_every_script_is_in_contributing() -> None:
+    text = (ROOT / "CONTRIBUTING.md").read_text("utf-8")
+    scripts = [path for path in (ROOT / "scripts").iterdir() if path.is_file() and is_run(path)]
+
+    assert len(scripts) > 15
+    assert [path.name for path in scripts if f"scripts/{path.name}" not in text] == []
+
+
+def is_run(path: Path) -> bool:
+    """True if contributors call it: it is a program of its own, or the last step of a change."""
+    return path.stat().st_mode & 0o100 != 0
