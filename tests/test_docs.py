@@ -91,6 +91,23 @@ def test_every_command_and_option_is_in_the_readme() -> None:
     assert [name for name in OPTIONS if f"`{name}`" not in README] == []
 
 
+def test_every_command_that_a_hint_names_is_there() -> None:
+    commands = get_command(application()).commands  # type: ignore[attr-defined]
+    named = {
+        name
+        for module in (ROOT / "addons/awsgate").rglob("*.py")
+        for node in ast.walk(ast.parse(module.read_text("utf-8")))
+        if isinstance(node, ast.keyword) and node.arg in {"hint", "hints"}
+        for part in ast.walk(node.value)
+        if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        for name in re.findall(r"awsgate ([a-z][a-z-]*)", part.value)
+    }
+
+    assert {"env", "login", "lock"} <= named
+    prose = {"and", "as", "may", "of", "sets", "was"}  # "in a folder that awsgate may write"
+    assert named - set(commands) - prose == set()
+
+
 def test_what_botocore_says_of_ended_credentials_is_in_the_docs(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_failure_is_told_without_a_word_of_the_answer(
         federation.token(HOST, KEYS, None)
 
     assert caught.value.code is Code.UPSTREAM_FAILED
+    assert ("try again" in caught.value.hint) == (status in {200, 500})
     assert "canary" not in f"{caught.value.message} {caught.value.hint} {caught.value!r}"
     assert len(server.seen) == 1
 

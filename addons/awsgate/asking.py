@@ -139,7 +139,7 @@ class Asking:
             raise NotDone(
                 NOT_REQUESTABLE,
                 f"{asker.user} may not ask for {role[:255]!r}",
-                hint=f"there are {some}" if some else "the policy lets this user ask for no role",
+                hint=f"to ask for: {some}" if some else "the policy lets this user ask for no role",
             )
         if role in asker.policy.users[asker.user].spec.roles:
             raise NotDone(EXISTS, f"{asker.user} has the role {role} already")
@@ -391,4 +391,5 @@ def _bounded(text: str) -> str:
 
 
 def _none(request_id: str) -> NotDone:
-    return NotDone(NO_SUCH, f"there is no request {request_id[:64]!r} that you may see")
+    text = f"there is no request {request_id[:64]!r} that you may see"
+    return NotDone(NO_SUCH, text, hint="awsgate request ls has those that there are")

@@ -38,6 +38,8 @@ class Federation:
             status, body = self._post(host, signin.token_form(keys, signin_s))
         except httpx.HTTPError as exc:
             raise _failed(f"{host} cannot be reached ({type(exc).__name__})") from None
+        if status >= 500:
+            raise _failed(f"{host} answered {status}")
         if status != 200:
             raise _failed(
                 f"{host} answered {status}",

@@ -84,7 +84,7 @@ def denied(review: Review, decision: Decision) -> Refusal:
     if decision.needs:
         return approving.refusal(decision)
     call, what = review.call, ""
-    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
+    _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may have"))
     if call is not None and decision.about_call:
         what = call.actions[0] if call.actions else call.name
     if what:

@@ -197,7 +197,7 @@ def _refusal(no: ControlError, stored: Stored) -> Refusal:
     return Refusal(
         code,
         f"the gateway at {stored.gateway} says no: {said or no.code}",
-        hint=hint or "awsgate roles shows what you may ask for",
+        hint=hint or "awsgate env shows the roles you may have",
         status=403,
         detail=_words(no.code),
     )

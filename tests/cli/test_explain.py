@@ -117,7 +117,7 @@ def test_all_pairs_are_shown_and_the_best_in_full(run: Run) -> None:
     denied = "no rule allows this call: aws_access_levels of role/reader"
     assert result.code == 0
     assert result.out.startswith(
-        "bob may ask for 3 pairs of app and role:\n"
+        "bob may have 3 pairs of app and role:\n"
         f"  denied   prod  {READ_ONLY}  {denied}\n"
         f"  allowed  test  {POWER}  role/power\n"
         f"  denied   test  {READ_ONLY}  {denied}\n"
@@ -178,7 +178,7 @@ def test_names_that_are_not_there_are_said(run: Run) -> None:
         (("--user", "alise", "--app", "test", "--role", "ReadOnly"), "did you mean 'alice'"),
         (("--user", "alise"), "denied: the policy has no user 'alise' (alice, bob): did"),
         (("--user", "alice", "--app", "tset", "--role", READ_ONLY), "did you mean 'test'"),
-        (("--user", "alice", "--role", "Nobody"), "alice may ask for no role that is meant here"),
+        (("--user", "alice", "--role", "Nobody"), "alice may have no role that is meant here"),
     ):
         result = run("explain", "--action", "s3:GetObject", *arguments)
 

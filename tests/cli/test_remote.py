@@ -135,7 +135,7 @@ def test_what_is_not_clear_is_shown_to_choose_from(
 NO = {
     "another role": (("--role", POWER), "alice may have no role"),
     "another app": (("--app", "prod"), "prod"),
-    "a longer life": (("--ttl", "11h"), "alice may have this role for 7200 seconds at most"),
+    "a longer life": (("--ttl", "11h"), "alice may have this role for 2h at most"),
     "another user": (("--user", "bob"), "is that of alice, not bob"),
 }
 

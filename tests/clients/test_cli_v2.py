@@ -21,7 +21,7 @@ from journey import (
 )
 
 WORDS = "awsgate denied: alice may not do this: "
-HINT = "(hint: awsgate env shows the roles you may ask for)"
+HINT = "(hint: awsgate env shows the roles you may have)"
 
 DENIED = {
     "query": ("taken away", ["sts", "get-caller-identity"], "AccessDenied"),

@@ -58,5 +58,5 @@ def test_the_sdk_raises_its_usual_error_with_our_words_after_one_request(
     assert done.returncode == 1
     assert "StatusCode: 403" in done.stderr
     assert "api error AccessDenied: awsgate denied: alice may not do this: " in done.stderr
-    assert "(hint: awsgate env shows the roles you may ask for)" in done.stderr
+    assert "(hint: awsgate env shows the roles you may have)" in done.stderr
     assert [line["code"] for line in gateway.audit()[before:]] == ["denied"]

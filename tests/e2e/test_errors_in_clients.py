@@ -25,10 +25,10 @@ from journey import TENANT_API, variables_for_a_role_taken_away
 
 DENIED = (
     "awsgate denied: alice may not do this: no role of the user allows an endpoint that other "
-    "tenants can own (hint: awsgate env shows the roles you may ask for)"
+    "tenants can own (hint: awsgate env shows the roles you may have)"
 )
 FORMER = "awsgate denied: alice may not do this: "
-ROLES_HINT = "(hint: awsgate env shows the roles you may ask for)"
+ROLES_HINT = "(hint: awsgate env shows the roles you may have)"
 EXPIRED = "awsgate session-expired: the gateway session of alice ended "
 EXPIRED_HINT = "(hint: get new credentials (awsgate env))"
 BAD_SIGNATURE = (

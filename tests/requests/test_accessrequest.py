@@ -105,7 +105,7 @@ def test_how_long(row: tuple[int, int, int]) -> None:
 
 def test_the_terms_are_kept_to() -> None:
     terms = Terms(((1, 1),), 60, reason_required=True, prompt="which ticket")
-    for reason, duration_s, why in (("x", 61, "60 seconds at most"), (" ", 60, "which ticket")):
+    for reason, duration_s, why in (("x", 61, "1m at most"), (" ", 60, "which ticket")):
         with pytest.raises(NotNow, match=why):
             asked(
                 *("x", "a", "local", "r"),

@@ -185,7 +185,7 @@ def test_a_login_that_has_just_ended_gives_no_session_of_no_time(own: Served) ->
     desk = own.api.desk
     caller = desk.caller(desk.admit(own.fakes["oidc/okta"].identity("alice")))
 
-    with pytest.raises(Problem, match="for 0 seconds at most") as caught:
+    with pytest.raises(Problem, match="for 0s at most") as caught:
         life_of(caller, "main", READ, 0, caller.login.expires_at)
 
     assert caught.value.status == 403

@@ -152,7 +152,7 @@ class Tunnelling:
             raise Refusal(
                 Code.DENIED,
                 f"{caller.user} may not be {caller.proved.role_arn} any more",
-                hint="awsgate env shows the roles you may ask for",
+                hint="awsgate env shows the roles you may have",
             )
 
     async def _by_ticket(self, flow: http.HTTPFlow, route: Route) -> None:

@@ -202,7 +202,10 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
         signed_in = desk.sign_in(rules, wanted)
     except Refusal as exc:
         record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, exc))
-        raise No(exc.message, hints=[exc.hint] if exc.hint else []) from None
+        # Here it is the operator who asks, and what is missing is for them to know.
+        missing = exc.code is Code.ROLE_UNAVAILABLE and exc.detail
+        hint = exc.detail if missing else exc.hint
+        raise No(exc.message, hints=[hint] if hint else []) from None
     record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, signed_in))
     return signed_in
 

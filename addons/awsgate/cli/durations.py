@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 
 from awsgate.cli.checking import bad_parameter
+from awsgate.timestamps import duration_of as duration_of
 
 _FORM = re.compile(r"(?=.)(?:([0-9]{1,4})d)?(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,8})s)?")
 
@@ -32,9 +33,3 @@ def seconds_of(text: str, *, bare: bool = False) -> int:
         number = "a number of seconds, or " if bare else ""
         raise bad_parameter(f"{text!r} is not {number}a duration like 30m, 8h or 2d")
     return found
-
-
-def duration_of(seconds: int) -> str:
-    """Write seconds as ``seconds_of`` reads them."""
-    parts = ((seconds // 3600, "h"), (seconds // 60 % 60, "m"), (seconds % 60, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)

@@ -188,7 +188,7 @@ def _as_text(policy: Policy, question: Question, answers: list[Answer]) -> Itera
         return
     best = min(answers, key=lambda answer: answer.distance)
     if len(answers) > 1:
-        yield f"{question.user} may ask for {len(answers)} pairs of app and role:"
+        yield f"{question.user} may have {len(answers)} pairs of app and role:"
         width = max(len(answer.app) for answer in answers)
         for answer in answers:
             said = "allowed" if answer.allowed else "denied "
@@ -260,7 +260,7 @@ def _no_answer(policy: Policy, question: Question) -> Iterator[str]:
     if user is None:
         yield f"denied: {unknown_name(policy, question.user, '')}"
         return
-    yield f"denied: {question.user} may ask for no role that is meant here"
+    yield f"denied: {question.user} may have no role that is meant here"
     yield f"  roles of the policy: {', '.join(user.spec.roles) or 'none'}"
     yield "  a role that only a pattern allows is not listed: name it with --app and --role"
 

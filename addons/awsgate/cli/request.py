@@ -32,7 +32,9 @@ from awsgate.timestamps import utc_seconds_of
 POLL_S = 1.0
 
 app = typer.Typer(
-    name="request", help="Ask for a role for a while, or answer who asks.", no_args_is_help=True
+    name="request",
+    help="Ask for a role for a while; answer who asks, also for calls.",
+    no_args_is_help=True,
 )
 
 IdArgument = Annotated[str, typer.Argument(help="Id of a request, as in awsgate request ls.")]
@@ -286,5 +288,7 @@ def _print(row: dict[str, Any], *, as_json: bool) -> None:
 def _became(row: dict[str, Any]) -> str:
     whose = f"{row['user']} ({row['connector']})"
     what = f"{row['id']}: {_what(row)} for {whose}, {duration_of(row['duration_s'])}"
-    until = f" until {utc_seconds_of(row['until'])}" if row["until"] else ""
+    # Of what is over, it is the moment when that came.
+    word = "until" if row["state"] == "approved" else "at"
+    until = f" {word} {utc_seconds_of(row['until'])}" if row["until"] else ""
     return f"{what}: {row['state']}{until}"

@@ -18,6 +18,7 @@ from awsgate.policy.approvals import AskedCall, MarkedCall, Need
 from awsgate.policy.fields import same_name
 from awsgate.policy.grants import Grant
 from awsgate.policy.requests import Terms, Thresholds, outcome
+from awsgate.timestamps import duration_of
 
 PENDING_S = 24 * 3600
 """How long an answer may take."""
@@ -140,7 +141,7 @@ def asked(
     """Give a new request. ``duration_s`` 0: what is usual. Raises ``NotNow`` with what is wrong."""
     most = terms.max_duration_s
     if duration_s > most:
-        raise NotNow(f"{role} may be asked for {most} seconds at most")
+        raise NotNow(f"{role} may be asked for {duration_of(most)} at most")
     if terms.reason_required and not reason.strip():
         prompt = f": {terms.prompt}" if terms.prompt else ""
         raise NotNow(f"{role} needs a reason{prompt}")

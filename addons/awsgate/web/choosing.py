@@ -12,6 +12,7 @@ from awsgate.policy.decide import ALLOWED
 from awsgate.policy.fields import ACCOUNT_LABEL
 from awsgate.policy.meant import pairs_meant, short_role, unknown_name
 from awsgate.session import Bounds
+from awsgate.timestamps import duration_of
 from awsgate.web.problems import AMBIGUOUS, Problem
 
 MAX_CHOICES = 100
@@ -115,7 +116,7 @@ def life_of(caller: Caller, app: str, role_arn: str, ttl_s: int, now: int) -> in
         raise Problem(
             403,
             Code.DENIED.value,
-            f"{login.user} may have this role for {limit.seconds} seconds at most",
+            f"{login.user} may have this role for {duration_of(limit.seconds) or '0s'} at most",
             hint=limit.because,
         )
     return ttl_s or min(policy.gateway.session.default_ttl_s, limit.seconds)
