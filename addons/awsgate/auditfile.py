@@ -158,7 +158,8 @@ def opened_log(path: Path) -> Iterator[list[LogFile]]:
         if not files:
             raise SetupError(
                 f"no audit log at {path}",
-                hint="it is in the gateway's state folder: name that with --state, or the files",
+                hint="the gateway makes it at its first start (awsgate run), in its state folder: "
+                "name that with --state, or the files",
             )
         yield sorted(
             _distinct(files), key=lambda f: (f.path == path, os.fstat(f.file.fileno()).st_mtime_ns)

@@ -7,7 +7,7 @@ from typing import Any
 from awsgate.policy.accessrequest import AccessRequest, State
 from awsgate.policy.approvals import MarkedCall
 from awsgate.policy.requests import Terms
-from awsgate.timestamps import utc_seconds_of
+from awsgate.timestamps import duration_of, utc_seconds_of
 
 
 def what(request: AccessRequest) -> str:
@@ -31,10 +31,7 @@ def whose(request: AccessRequest) -> str:
 
 def how_long(request: AccessRequest) -> str:
     """Give the time it is asked for."""
-    minutes, seconds = divmod(request.duration_s, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
+    return duration_of(request.duration_s)
 
 
 def became(request: AccessRequest) -> str:

@@ -190,10 +190,10 @@ class StsAssumer:
             try:
                 self._base(profile).check()
             except Refusal as exc:
-                found.append(_in_words(exc.detail))
+                found.append(in_words(exc.detail))
             except BotoCoreError as exc:
                 self._forget(profile)
-                found.append(_in_words(_no_credentials(profile, exc).detail))
+                found.append(in_words(_no_credentials(profile, exc).detail))
         return found
 
     def method(self, profile: str) -> str:
@@ -363,7 +363,7 @@ def _incomplete(request: RoleRequest) -> Refusal:
     )
 
 
-def _in_words(detail: str) -> str:
+def in_words(detail: str) -> str:
     """Leave out the class of the exception: people need what comes after it."""
     return re.sub(r"^[A-Za-z]+: ", "", detail)
 

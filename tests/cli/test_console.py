@@ -24,5 +24,5 @@ def test_without_aws_credentials_the_operator_is_told_what_to_set(
     found = run("console", "--user", "alice", "--app", "test", "--role", "ReadOnly", "--print")
 
     assert (found.code, found.out) == (1, "")
-    assert "no: awsgate has no AWS credentials of its own\nawsgate: hint: " in found.err
+    assert "no: awsgate has no AWS credentials of its own\nawsgate: hint: botocore's " in found.err
     assert "set AWS_PROFILE for the gateway" in found.err

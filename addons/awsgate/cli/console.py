@@ -191,6 +191,7 @@ def _check_locks(rules: Policy, state: Path, wanted: Wanted) -> None:
 
 def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
     """Do it and record it, whatever becomes of it. Raises ``No``."""
+    from awsgate.sts import in_words
     from awsgate.wiring import Settings, console_desk
 
     settings = Settings(policy=at, state=state, certs=certs_folder(None))
@@ -203,8 +204,8 @@ def _sign_in(rules: Policy, at: Path, state: Path, wanted: Wanted) -> SignedIn:
     except Refusal as exc:
         record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, exc))
         # Here it is the operator who asks, and what is missing is for them to know.
-        missing = exc.code is Code.ROLE_UNAVAILABLE and exc.detail
-        hint = exc.detail if missing else exc.hint
+        missing = in_words(exc.detail) if exc.code is Code.ROLE_UNAVAILABLE else ""
+        hint = missing or exc.hint
         raise No(exc.message, hints=[hint] if hint else []) from None
     record_here(open_state(state).audit_path, rules.gateway, record_of(wanted, signed_in))
     return signed_in
