@@ -24,8 +24,8 @@ from awsgate.policy.accessrequest import (
 )
 from awsgate.policy.grants import Grant
 from awsgate.policy.requests import Terms
-from awsgate.requestdb import MIGRATIONS, sqlite_url
-from awsgate.requeststore import RequestStore
+from awsgate.requestdb import MIGRATIONS, engine_for, parsed, sqlite_url
+from awsgate.requeststore import KEPT_S, RequestStore
 
 NOW = 1_800_000_000
 TWO = Terms(((2, 1),), 7200, reason_required=False, reviewers=("bob",))
@@ -299,3 +299,33 @@ def test_a_long_list_is_read_in_slices(store: RequestStore) -> None:
         add(store, request)
 
     assert [r.id for r in store.newest()] == ["ar-2", "ar-1", "ar-0"]
+
+
+def test_what_is_long_over_is_forgotten_with_its_answers_and_nothing_else(
+    store: RequestStore, url: str
+) -> None:
+    for request_id in ("ar-1", "ar-2", "ar-3"):
+        add(store, one(request_id))
+    store.change("ar-1", lambda r: reviewed(r, replace(yes("bob"), approved=False)), lambda _: None)
+    review(store, "bob", "ar-2")  # one of two: it still waits
+    after = NOW + KEPT_S
+    add(store, one("ar-4", now=after))
+    assert store.get("ar-1") is not None
+    add(store, one("ar-5", now=after + 1))
+
+    assert store.get("ar-1") is None
+    assert [r.id for r in store.newest()] == ["ar-5", "ar-4", "ar-2", "ar-3"]
+    with engine_for(parsed(url)).connect() as connection:
+        left = connection.execute(text("SELECT request FROM awsgate_reviews")).scalars().all()
+    assert left == ["ar-2"]
+
+
+def test_what_one_user_of_one_connector_made_is_counted(store: RequestStore) -> None:
+    add(store, one("ar-1"))
+    add(store, one("ar-2", now=NOW + 10))
+    add(store, one("ar-3", "bob"))
+    store.change("ar-1", lambda r: revoked(r, by="alice", now=NOW), lambda _: None)
+
+    assert store.made_since("alice", "oidc/okta", NOW - 1) == 2
+    assert store.made_since("alice", "oidc/okta", NOW) == 1
+    assert store.made_since("alice", "local", NOW - 1) == 0
