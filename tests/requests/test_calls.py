@@ -95,11 +95,11 @@ def test_a_call_is_asked_for_once(desk: Desk, another: Callable[[], Desk]) -> No
         CREATE, "alice", "10.0.0.1", "role/dev",
     )  # fmt: skip
     assert line.reason.startswith(
-        f"{first.request}: asked for s3:DeleteObject on arn:aws:s3:::b/St"
+        f'{first.request}: asked for s3:DeleteObject on "arn:aws:s3:::b/St'
     )
     assert other.lines == []
     (_, said) = desk.told
-    assert said.startswith("alice (oidc/okta) asks for an approval of s3:DeleteObject on arn:aws:")
+    assert said.startswith('alice (oidc/okta) asks for an approval of s3:DeleteObject on "arn:aws:')
     assert said.endswith(f"for 10m\nawsgate request approve {first.request}")
     assert "\x00" not in said
 

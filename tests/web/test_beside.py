@@ -69,17 +69,17 @@ def test_one_user_takes_not_all_of_it_and_what_has_ended_makes_room() -> None:
         some = Beside("test")
         free = threading.Event()
         held = [
-            asyncio.create_task(some.run("eve", lambda: free.wait(60)))
+            asyncio.ensure_future(some.run("eve", lambda: free.wait(60)))
             for _ in range(beside.MAX_OF_ONE)
         ]
         await asyncio.sleep(0)
         with pytest.raises(Problem) as no:
             await some.run("eve", lambda: "too many")
-        other = asyncio.create_task(some.run("alice", lambda: "alice's"))
+        other = asyncio.ensure_future(some.run("alice", lambda: "alice's"))
         await asyncio.sleep(0)
         held.pop().cancel()  # she hangs up before it began
         await asyncio.sleep(0)
-        again = asyncio.create_task(some.run("eve", lambda: "again"))
+        again = asyncio.ensure_future(some.run("eve", lambda: "again"))
         await asyncio.sleep(0)
         free.set()
         await asyncio.gather(*held)

@@ -29,7 +29,7 @@ class Beside:
         self._turn = threading.Lock()
 
     async def run[T](self, user: str, work: Callable[[], T]) -> T:
-        """Give what ``work`` gives. Raises ``Problem`` if too many wait, or too many of one user."""
+        """Give what ``work`` gives. Raises ``Problem`` if too many wait, of all or of one user."""
         with self._turn:
             if self._of.total() >= MAX_WAITING or self._of[user] >= MAX_OF_ONE:
                 raise Problem(

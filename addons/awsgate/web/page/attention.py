@@ -27,7 +27,7 @@ class Attention:
         """Give the number; 0 if it is not known in time."""
         if len(self._under_way) >= MAX_UNDER_WAY:
             return 0
-        counting = asyncio.create_task(self._counted(call))
+        counting = asyncio.create_task(self._counted(call))  # noqa: TID251 - the set keeps it
         self._under_way.add(counting)
         counting.add_done_callback(self._under_way.discard)
         # Not wait_for: its thread goes on when nobody waits for it, and counts until it ends.
