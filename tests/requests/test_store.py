@@ -7,9 +7,10 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from awsgate.errors import SetupError
@@ -329,3 +330,27 @@ def test_what_one_user_of_one_connector_made_is_counted(store: RequestStore) -> 
     assert store.made_since("alice", "oidc/okta", NOW - 1) == 2
     assert store.made_since("alice", "oidc/okta", NOW) == 1
     assert store.made_since("alice", "local", NOW - 1) == 0
+
+
+def test_a_server_that_is_gone_without_a_word_is_given_up_in_seconds() -> None:
+    psycopg = pytest.importorskip("psycopg")
+    engine = engine_for(parsed("postgresql://somebody@192.0.2.1/requests?tcp_user_timeout=0"))
+    told: dict[str, object] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, _args: object, named: Any) -> None:
+        told.update({k: v for k, v in named.items() if k != "context"})  # psycopg's own
+        raise psycopg.OperationalError("that is enough")
+
+    with pytest.raises(OperationalError, match="enough"):
+        engine.connect()
+
+    # libpq itself reads them: an option that it does not know ends in an error.
+    read = psycopg.conninfo.conninfo_to_dict(psycopg.conninfo.make_conninfo("", **told))
+    keepalive_s = sum(
+        int(read[f"keepalives_{name}"]) * times
+        for name, times in (("idle", 1), ("interval", int(read["keepalives_count"])))
+    )
+    assert 0 < int(read["tcp_user_timeout"]) <= 10_000
+    assert 0 < keepalive_s <= 15
+    assert 0 < int(read["connect_timeout"]) <= 10
