@@ -175,6 +175,7 @@ def test_what_was_read_before_a_grant_was_taken_back_does_not_stay(
     place.refresh()
 
     assert (readings, len(place.book)) == ([1, 0], 0)
+    place.forget(), other.forget()
 
 
 def test_who_waits_for_a_database_that_hangs_waits_once(

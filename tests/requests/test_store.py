@@ -316,8 +316,10 @@ def test_what_is_long_over_is_forgotten_with_its_answers_and_nothing_else(
 
     assert store.get("ar-1") is None
     assert [r.id for r in store.newest()] == ["ar-5", "ar-4", "ar-2", "ar-3"]
-    with engine_for(parsed(url)).connect() as connection:
+    engine = engine_for(parsed(url))
+    with engine.connect() as connection:
         left = connection.execute(text("SELECT request FROM awsgate_reviews")).scalars().all()
+    engine.dispose()
     assert left == ["ar-2"]
 
 
