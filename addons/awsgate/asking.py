@@ -13,7 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from awsgate.audit import AuditRecord
 from awsgate.policy import Policy
@@ -35,6 +35,9 @@ from awsgate.policy.grants import GrantBook
 from awsgate.policy.requests import Terms, may_review, terms_for
 from awsgate.policy.rules import RoleSpec
 from awsgate.policy.standing import roles_of
+from awsgate.requestlines import CREATE as CREATE
+from awsgate.requestlines import ENDED, GRANTED, line
+from awsgate.requestlines import REVIEW as REVIEW
 from awsgate.requestplace import RequestPlace
 from awsgate.requestwords import (
     became,
@@ -49,15 +52,15 @@ from awsgate.requestwords import (
 from awsgate.requestwords import described_terms as described_terms
 from awsgate.timestamps import utc_seconds_of
 
-CREATE, REVIEW, GRANTED, ENDED = (
-    "request.create",
-    "request.review",
-    "request.granted",
-    "request.ended",
-)
+if TYPE_CHECKING:
+    from awsgate.requeststore import RequestStore
+
 _ID = re.compile(r"ar-[0-9a-f]{10}")
 MAX_OPEN = 20
 """Requests of one user that wait or are granted."""
+DAY_S, MAX_A_DAY = 24 * 3600, 500
+"""Requests of one user within a day, whatever became of them: else who asks and takes back
+without end fills the database, and everybody's lists."""
 
 
 class NotDone(Exception):
@@ -169,7 +172,9 @@ class Asking:
         def note(_: AccessRequest) -> None:
             self._write(CREATE, asker, request, f"asked for {how_long(request)}{said(reason)}")
 
-        self.place.store().add(request, check, note)
+        store = self.place.store()
+        _check_day(asker, store, now)
+        store.add(request, check, note)
         self._count("created")
         self._say(
             f"{request.user} ({request.connector}) asks for the role {role} for "
@@ -190,6 +195,7 @@ class Asking:
 
         if (found := known()) is not None:
             return found
+        _check_day(asker, store, now)
         new_id = f"ar-{secrets.token_hex(5)}"
         request = asked_for(new_id, asker.user, asker.connector, need, now=now)
 
@@ -341,26 +347,6 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
     }
 
 
-def line(
-    kind: str, request: AccessRequest, text: str, *, user: str, client: str = "", session: str = ""
-) -> AuditRecord:
-    """Give an audit line about a request; when it was written is left to the writer."""
-    return AuditRecord(
-        event=kind,
-        user=user,
-        session=session,
-        client=client,
-        decision="allowed",
-        rule=f"role/{request.role}",
-        reason=f"{request.id}: {text}",
-    )
-
-
-def ended_line(request: AccessRequest) -> AuditRecord:
-    """Give the audit line of a request that has ended by itself."""
-    return line(ENDED, request, request.state.value, user=request.user)
-
-
 def _of(request: AccessRequest) -> Asker:
     """Give the asker of a request, for the audit."""
     return Asker(request.user, request.connector, _NOBODY)
@@ -375,6 +361,15 @@ def _check_few(asker: Asker, mine: list[AccessRequest]) -> None:
             TOO_MANY,
             f"{asker.user} has {len(mine)} requests open",
             hint="awsgate request ls shows them, awsgate request revoke takes one back",
+        )
+
+
+def _check_day(asker: Asker, store: RequestStore, now: int) -> None:
+    if store.made_since(asker.user, asker.connector, now - DAY_S) >= MAX_A_DAY:
+        raise NotDone(
+            TOO_MANY,
+            f"{asker.user} has made {MAX_A_DAY} requests within a day",
+            hint="what is open goes on; ask again tomorrow",
         )
 
 

@@ -139,6 +139,12 @@ def engine_for(url: URL) -> Engine:
             connect_args={
                 "connect_timeout": TIMEOUT_S,
                 "options": f"-c statement_timeout={TIMEOUT_S}s -c lock_timeout={TIMEOUT_S}s",
+                # A server that is gone without a word says nothing of a timeout: TCP itself
+                # would wait a quarter of an hour, and whoever follows the grants with it.
+                "tcp_user_timeout": TIMEOUT_S * 1000,
+                "keepalives_idle": TIMEOUT_S,
+                "keepalives_interval": 2,
+                "keepalives_count": 3,
             },
         )
     except ModuleNotFoundError:

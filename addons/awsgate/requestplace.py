@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from awsgate.requeststore import RequestStore
 
 FILE_NAME = "requests.db"
+SLOW_S, REST_S = 1.0, 2.0
+"""A database that needs longer to fail than the first is not asked again for the second: else
+all who wait for it would wait one after the other."""
+_READINGS = 3
 
 
 class RequestPlace:
@@ -42,6 +46,8 @@ class RequestPlace:
         self._lock, self._clock = threading.Lock(), clock
         self._opened: RequestStore | None = None
         self._was_there = False
+        self._failed: tuple[float, SetupError] | None = None
+        """Until when it is not asked again, and why."""
         self.book = NO_GRANTS
         """What is granted, as this process knows."""
         if reads:
@@ -65,8 +71,16 @@ class RequestPlace:
 
         with self._lock:
             if self._opened is None:
-                url = secret_text(self._url) or sqlite_url(self._file.absolute())
-                self._opened = RequestStore(url)
+                if self._failed is not None and time.monotonic() < self._failed[0]:
+                    raise SetupError(self._failed[1].message, hint=self._failed[1].hint)
+                began = time.monotonic()
+                try:
+                    url = secret_text(self._url) or sqlite_url(self._file.absolute())
+                    self._opened = RequestStore(url)
+                except SetupError as exc:
+                    now = time.monotonic()
+                    self._failed = (now + REST_S, exc) if now - began >= SLOW_S else None
+                    raise
                 self._was_there = True
             return self._opened
 
@@ -94,11 +108,21 @@ class RequestPlace:
         return GrantBook(found, asked), deadline
 
     def refresh(self) -> None:
-        """Take what is granted now; what was, stays, if the database does not answer."""
+        """Take what is granted now; what was, stays, if the database does not answer.
+
+        Others take it too, meanwhile: what was read before a change never stays after it.
+        """
         try:
-            self.book = self.grants()[0]
+            for _ in range(_READINGS):
+                before = self._version()
+                self.book = self.grants()[0]
+                if self._version() == before:
+                    return
         except SetupError:
             return  # the watch says it
+
+    def _version(self) -> object:
+        return self.store().version() if self.is_there() else None
 
 
 def _exists(path: Path) -> bool:

@@ -35,6 +35,8 @@ from awsgate.requestdb import (
 )
 
 MAX_LISTED = 500
+KEPT_S = 90 * 24 * 3600
+"""How long a request that is over is kept; the audit has its lines for as long as it is kept."""
 _LOCK = 0x61777367  # "awsg": of PostgreSQL's advisory locks, the one for changes of the schema
 _LIVE = REQUESTS.c.state.in_(LIVE)
 
@@ -108,6 +110,13 @@ class RequestStore:
             found = _read(connection, where)
         return [call for one in found if (call := one.asked_call()) is not None]
 
+    def made_since(self, user: str, connector: str, since: int) -> int:
+        """Count the requests that somebody has made since then, whatever became of them."""
+        whose = and_(REQUESTS.c.user_name == user, REQUESTS.c.connector == connector)
+        query = select(func.count()).where(REQUESTS.c.asked_at > since).where(whose)
+        with self._translated(), self._engine.connect() as connection:
+            return int(connection.execute(query).scalar_one())
+
     def add(
         self,
         request: AccessRequest,
@@ -117,11 +126,13 @@ class RequestStore:
         """Keep a new request.
 
         ``check`` sees all that wait or are granted of this user, and raises what keeps the
-        new one out. ``note`` is called last: if it raises, nothing has happened.
+        new one out. ``note`` is called last: if it raises, nothing has happened. What is long
+        over is forgotten.
         """
         with self._translated(), self._changing() as connection:
             check(_read(connection, _LIVE & (REQUESTS.c.user_name == request.user)))
             connection.execute(REQUESTS.insert().values(**_row(request)))
+            _forget(connection, request.asked_at - KEPT_S)
             note(request)
 
     def change(
@@ -257,6 +268,13 @@ def _read(
     rows = connection.execute(query.limit(most) if most else query).all()
     of = _reviews_of(connection, [row.id for row in rows]) if reviews else {}
     return [_request(row, of.get(row.id, ())) for row in rows]
+
+
+def _forget(connection: Connection, before: int) -> None:
+    old = and_(REQUESTS.c.asked_at < before, ~_LIVE)
+    of_old = REVIEWS.c.request.in_(select(REQUESTS.c.id).where(old))
+    connection.execute(REVIEWS.delete().where(of_old))
+    connection.execute(REQUESTS.delete().where(old))
 
 
 def _reviews_of(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[Review, ...]]:

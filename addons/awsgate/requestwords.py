@@ -19,9 +19,7 @@ def in_words(request: AccessRequest) -> str:
     """Give what is asked for: a role by its name, or a call. It can be shown."""
     if request.call is None:
         return request.role
-    text = f"{request.call.text} as {request.call.role_arn}"
-    # Names of objects are the caller's own, and must not look like another line.
-    return "".join(char if char.isprintable() else "?" for char in text)
+    return f"{request.call.text} as {request.call.role_arn}"
 
 
 def whose(request: AccessRequest) -> str:

@@ -178,11 +178,11 @@ def test_a_call_is_shown_with_its_actions_and_resources(run: Run, state: Path) -
     table, shown = run("request", "ls").out, run("request", "show", request).out
 
     (row,) = rows(run)
-    assert row["what"].startswith(f"iam:DeleteUser on {arns[0]}, arn:")
-    assert row["what"].endswith(f"mal?[2J as {POWER}")
+    assert row["what"].startswith(f'iam:DeleteUser on {arns[0]}, "arn:')
+    assert row["what"].endswith(rf'mal\u001b[2J" as {POWER}')
     assert f"iam:DeleteUser on {arns[0]} and 1 more  10m  pending *" in table
     first, second, *_ = shown.splitlines()
-    assert first.startswith(f"{request}: iam:DeleteUser on {arns[0]}, arn:aws:iam::")
+    assert first.startswith(f'{request}: iam:DeleteUser on {arns[0]}, "arn:aws:iam::')
     assert first.endswith("for alice (local), 10m: pending")
     assert second == f"as {POWER}, marked by role/power"
     assert "\x1b" not in table + shown

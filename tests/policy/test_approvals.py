@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -20,6 +21,7 @@ from awsgate.policy.approvals import (
     MarkedCall,
     is_marked,
     need_of,
+    shown,
 )
 from awsgate.policy.decide import NEEDS_APPROVAL
 from awsgate.policy.explain import explain
@@ -277,3 +279,37 @@ def test_what_is_allowed_at_once_has_no_action_that_a_mark_fits(
     spec = policy.roles["r0"].spec.allow.approvals
     assert is_marked(spec, call) == (not actions or bool(hit))
     assert (need_of(spec, call, role="r0", role_arn=ARN) is None) == (not hit)
+
+
+@pytest.mark.parametrize(
+    ("key", "read"),
+    [
+        ("a/b-c_1.txt", "arn:aws:s3:::b/a/b-c_1.txt"),
+        ("Übung/☃", "arn:aws:s3:::b/Übung/☃"),
+        ("x as arn:aws:iam::1:role/Reader", '"arn:aws:s3:::b/x as arn:aws:iam::1:role/Reader"'),
+        ("x,arn:aws:s3:::other/y", '"arn:aws:s3:::b/x,arn:aws:s3:::other/y"'),
+        ('x" for 5m', r'"arn:aws:s3:::b/x\" for 5m"'),
+        ("x\n\x7f\u202e", r'"arn:aws:s3:::b/x\n\u007f\u202e"'),
+        ("\u05d0", r'"arn:aws:s3:::b/\u05d0"'),
+    ],
+)
+def test_the_name_of_an_object_is_read_for_nothing_else(key: str, read: str) -> None:
+    assert shown(f"arn:aws:s3:::b/{key}") == read
+
+
+@given(st.lists(st.text('ab, "\\\n\x7f\u05d0\u2028', min_size=1), min_size=1, max_size=3))
+def test_two_calls_are_never_shown_alike(names: list[str]) -> None:
+    arns = tuple(f"arn:aws:s3:::{name}" for name in names)
+    text = MarkedCall("dev", "arn:aws:iam::1:role/Dev", ("s3:PutObject",), arns).text
+
+    assert text.isprintable()
+    on, found, decoder = text.removeprefix("s3:PutObject on "), [], json.JSONDecoder()
+    while on:
+        if on.startswith('"'):
+            one, end = decoder.raw_decode(on)
+        else:
+            one = on.partition(", ")[0]
+            end = len(one)
+        found.append(one)
+        on = on[end:].removeprefix(", ")
+    assert tuple(found) == arns

@@ -12,6 +12,7 @@ from sqlalchemy import Connection, text
 
 from awsgate.asking import CREATE, MAX_OPEN, TOO_MANY, Asker, Asking, NotDone
 from awsgate.audit import AuditRecord
+from awsgate.auditline import resource_list
 from awsgate.policy import Policy
 from awsgate.policy.accessrequest import DENIED_S, PENDING_S, State, asked
 from awsgate.policy.approvals import AskedCall, MarkedCall, Need
@@ -95,11 +96,13 @@ def test_a_call_is_asked_for_once(desk: Desk, another: Callable[[], Desk]) -> No
         CREATE, "alice", "10.0.0.1", "role/dev",
     )  # fmt: skip
     assert line.reason.startswith(
-        f"{first.request}: asked for s3:DeleteObject on arn:aws:s3:::b/St"
+        f'{first.request}: asked for s3:DeleteObject on "arn:aws:s3:::b/St'
     )
+    assert (line.role_arn, line.action) == (CALL.role_arn, " ".join(CALL.actions))
+    assert resource_list(line.resource) == (CALL.resources, True)
     assert other.lines == []
     (_, said) = desk.told
-    assert said.startswith("alice (oidc/okta) asks for an approval of s3:DeleteObject on arn:aws:")
+    assert said.startswith('alice (oidc/okta) asks for an approval of s3:DeleteObject on "arn:aws:')
     assert said.endswith(f"for 10m\nawsgate request approve {first.request}")
     assert "\x00" not in said
 

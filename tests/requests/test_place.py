@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from awsgate.errors import SetupError
 from awsgate.grantwatch import GrantWatch
 from awsgate.policy.accessrequest import Review as Verdict
 from awsgate.policy.accessrequest import State, asked, reviewed, revoked
+from awsgate.policy.grants import GrantBook
 from awsgate.policy.requests import Terms
 from awsgate.policy.settings import RequestsSpec
 from awsgate.requestplace import RequestPlace
@@ -49,6 +52,8 @@ def spec(url: str) -> RequestsSpec:
 def test_who_has_no_requests_pays_nothing(tmp_path: Path) -> None:
     code = f"""
 import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from awsgate.grantwatch import GrantWatch
 from awsgate.requestplace import RequestPlace
@@ -149,3 +154,53 @@ def test_what_was_taken_back_is_gone(tmp_path: Path, spec: RequestsSpec) -> None
 
     assert len(place.book) == 0
     place.forget()
+
+
+def test_what_was_read_before_a_grant_was_taken_back_does_not_stay(
+    tmp_path: Path, spec: RequestsSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place, other = RequestPlace(tmp_path, spec), RequestPlace(tmp_path, spec)
+    grant(other, duration_s=3600)
+    read, readings = place.grants, list[int]()
+
+    def interrupted() -> tuple[GrantBook, int]:
+        found = read()
+        readings.append(len(found[0]))
+        if len(readings) == 1:  # it is taken back, and heard of, before this is taken
+            other.store().change("ar-1", lambda r: revoked(r, by="bob", now=NOW), lambda _: None)
+            place.book = read()[0]
+        return found
+
+    monkeypatch.setattr(place, "grants", interrupted)
+    place.refresh()
+
+    assert (readings, len(place.book)) == ([1, 0], 0)
+    place.forget(), other.forget()
+
+
+def test_who_waits_for_a_database_that_hangs_waits_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("awsgate.requestplace.SLOW_S", 0.05)
+    tried: list[int] = []
+
+    def hang(_: str) -> None:
+        tried.append(1)
+        time.sleep(0.1)
+        raise SetupError("the database of access requests does not answer: timeout")
+
+    monkeypatch.setattr("awsgate.requeststore.RequestStore", hang)
+    place = RequestPlace(tmp_path, RequestsSpec(database_url=SecretStr("postgresql://nobody/x")))
+
+    def ask(_: int) -> str:
+        with pytest.raises(SetupError) as no:
+            place.store()
+        return no.value.message
+
+    with ThreadPoolExecutor(8) as crowd:
+        said = set(crowd.map(ask, range(8)))
+
+    assert (len(tried), len(said)) == (1, 1)
+    monkeypatch.setattr("awsgate.requestplace.time.monotonic", lambda: float(2**40))
+    ask(0)
+    assert len(tried) == 2, "after a rest it is asked again"

@@ -7,9 +7,10 @@ import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, make_url, text
+from sqlalchemy import Connection, event, make_url, text
 from sqlalchemy.exc import OperationalError
 
 from awsgate.errors import SetupError
@@ -24,8 +25,8 @@ from awsgate.policy.accessrequest import (
 )
 from awsgate.policy.grants import Grant
 from awsgate.policy.requests import Terms
-from awsgate.requestdb import MIGRATIONS, sqlite_url
-from awsgate.requeststore import RequestStore
+from awsgate.requestdb import MIGRATIONS, engine_for, parsed, sqlite_url
+from awsgate.requeststore import KEPT_S, RequestStore
 
 NOW = 1_800_000_000
 TWO = Terms(((2, 1),), 7200, reason_required=False, reviewers=("bob",))
@@ -299,3 +300,59 @@ def test_a_long_list_is_read_in_slices(store: RequestStore) -> None:
         add(store, request)
 
     assert [r.id for r in store.newest()] == ["ar-2", "ar-1", "ar-0"]
+
+
+def test_what_is_long_over_is_forgotten_with_its_answers_and_nothing_else(
+    store: RequestStore, url: str
+) -> None:
+    for request_id in ("ar-1", "ar-2", "ar-3"):
+        add(store, one(request_id))
+    store.change("ar-1", lambda r: reviewed(r, replace(yes("bob"), approved=False)), lambda _: None)
+    review(store, "bob", "ar-2")  # one of two: it still waits
+    after = NOW + KEPT_S
+    add(store, one("ar-4", now=after))
+    assert store.get("ar-1") is not None
+    add(store, one("ar-5", now=after + 1))
+
+    assert store.get("ar-1") is None
+    assert [r.id for r in store.newest()] == ["ar-5", "ar-4", "ar-2", "ar-3"]
+    engine = engine_for(parsed(url))
+    with engine.connect() as connection:
+        left = connection.execute(text("SELECT request FROM awsgate_reviews")).scalars().all()
+    engine.dispose()
+    assert left == ["ar-2"]
+
+
+def test_what_one_user_of_one_connector_made_is_counted(store: RequestStore) -> None:
+    add(store, one("ar-1"))
+    add(store, one("ar-2", now=NOW + 10))
+    add(store, one("ar-3", "bob"))
+    store.change("ar-1", lambda r: revoked(r, by="alice", now=NOW), lambda _: None)
+
+    assert store.made_since("alice", "oidc/okta", NOW - 1) == 2
+    assert store.made_since("alice", "oidc/okta", NOW) == 1
+    assert store.made_since("alice", "local", NOW - 1) == 0
+
+
+def test_a_server_that_is_gone_without_a_word_is_given_up_in_seconds() -> None:
+    psycopg = pytest.importorskip("psycopg")
+    engine = engine_for(parsed("postgresql://somebody@192.0.2.1/requests?tcp_user_timeout=0"))
+    told: dict[str, object] = {}
+
+    @event.listens_for(engine, "do_connect")
+    def _connect(_dialect: object, _record: object, _args: object, named: Any) -> None:
+        told.update({k: v for k, v in named.items() if k != "context"})  # psycopg's own
+        raise psycopg.OperationalError("that is enough")
+
+    with pytest.raises(OperationalError, match="enough"):
+        engine.connect()
+
+    # libpq itself reads them: an option that it does not know ends in an error.
+    read = psycopg.conninfo.conninfo_to_dict(psycopg.conninfo.make_conninfo("", **told))
+    keepalive_s = sum(
+        int(read[f"keepalives_{name}"]) * times
+        for name, times in (("idle", 1), ("interval", int(read["keepalives_count"])))
+    )
+    assert 0 < int(read["tcp_user_timeout"]) <= 10_000
+    assert 0 < keepalive_s <= 15
+    assert 0 < int(read["connect_timeout"]) <= 10

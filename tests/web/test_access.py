@@ -8,8 +8,11 @@ from contextlib import ExitStack
 import httpx
 import pytest
 
+from awsgate.asking import Asker, NotDone
 from awsgate.audit import AuditLog, AuditUnavailable
 from awsgate.login import LOCAL, Identity
+from awsgate.policy.approvals import MarkedCall, Need
+from awsgate.policy.requests import Terms
 from web.believing import POLICY, READ, WRITE
 from web.paging import signed_in
 from web.served import Served
@@ -250,6 +253,26 @@ def test_one_asks_once_and_not_without_end(
     answers = [people.ask("alice", role=f"r{n}") for n in range(3)]
 
     assert [one.status_code for one in answers] == [201, 201, 429]
+
+
+def test_who_asks_and_takes_back_without_end_is_stopped_for_a_day(
+    own: Served, people: People, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("awsgate.asking.MAX_A_DAY", 3)
+    for _ in range(3):
+        asked = people.ask("alice").json()["id"]
+        assert people["alice"].post(f"/v1/requests/{asked}/revoke", json={}).status_code == 200
+    assert codes(people.ask("alice")) == [(429, "too-many")]
+    need = Need(
+        MarkedCall("writer", WRITE, ("iam:DeleteUser",), ()),
+        Terms(((1, 1),), 600, reason_required=False),
+    )
+    with pytest.raises(NotDone, match="within a day"):
+        own.api.asking.ask_for_call(Asker("alice", "oidc/okta", own.policy[0]), need)
+
+    assert people.ask("bob", role="ops").status_code != 429, "others ask all the same"
+    monkeypatch.setattr("awsgate.asking.DAY_S", -1)
+    assert people.ask("alice").status_code == 201, "the next day"
 
 
 def test_it_takes_as_many_as_the_rule_says(own: Served, people: People) -> None:

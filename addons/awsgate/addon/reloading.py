@@ -14,7 +14,6 @@ from contextlib import suppress
 from awsgate.addon.hooks import Hooks
 from awsgate.addon.record import MAX_REASON_CHARS
 from awsgate.announcement import counted
-from awsgate.asking import ended_line
 from awsgate.audit import AuditRecord
 from awsgate.errors import SetupError
 from awsgate.grantwatch import GRANTS, GrantWatch
@@ -24,6 +23,7 @@ from awsgate.policy import Lock
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.locks import LockBook, in_force
 from awsgate.policywatch import Outcome, Reading, Source, policy_source
+from awsgate.requestlines import ended_line
 from awsgate.session import session_name_for
 from awsgate.timestamps import utc_millis
 from awsgate.wiring import Gateway

@@ -27,6 +27,7 @@ from awsgate.cli.requestdesks import LocalDesk, RemoteDesk, RequestDesk
 from awsgate.cli.terminal import columns, printable
 from awsgate.cli.where import gateway_meant
 from awsgate.controlclient import GatewayAway
+from awsgate.policy.approvals import shown
 from awsgate.timestamps import utc_seconds_of
 
 POLL_S = 1.0
@@ -264,9 +265,9 @@ def _what(row: dict[str, Any], *, most: int = 0) -> str:
     if call is None:
         return str(row["role"])
     resources = call["resources"]
-    shown = resources[:most] if most else resources
-    more = f" and {len(resources) - len(shown)} more" if len(shown) < len(resources) else ""
-    on = ", ".join(shown) or "resources that are not known"
+    some = resources[:most] if most else resources
+    more = f" and {len(resources) - len(some)} more" if len(some) < len(resources) else ""
+    on = ", ".join(map(shown, some)) or "resources that are not known"
     return f"{', '.join(call['actions'])} on {on}{more}"
 
 

@@ -16,9 +16,12 @@ these actions, on these resources, as this role, by this user.
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
+from unicodedata import bidirectional
 
 from pydantic import Field
 
@@ -33,6 +36,8 @@ DEFAULT_APPROVAL_S = 3600
 MAX_RESOURCES = 20
 MAX_CHARS = 4096
 """Of all that a reviewer has to read: more can be put to nobody."""
+_QUOTED = re.compile(r'[\s,"]')
+_TURNING = frozenset({"R", "AL", "AN"})
 
 
 class Mark(Model):
@@ -60,8 +65,8 @@ class MarkedCall:
 
     @property
     def text(self) -> str:
-        """Give it in words. Names of resources are the caller's own."""
-        on = ", ".join(self.resources) or "resources that are not known"
+        """Give it in words, which say nothing else: names of resources are the caller's own."""
+        on = ", ".join(map(shown, self.resources)) or "resources that are not known"
         return f"{', '.join(self.actions)} on {on}"
 
 
@@ -88,6 +93,19 @@ class AskedCall:
     by: str = ""
     """Of a denied one: who said no, and why."""
     reason: str = ""
+
+
+def shown(resource: str) -> str:
+    """Give a resource as it is read for one: quoted, if its name could be taken for more.
+
+    The key of an object may hold another ARN, a role, a time. Letters that are written from
+    the right would move what stands beside them: they are escaped, as control characters are.
+    """
+    turns = not _TURNING.isdisjoint(map(bidirectional, resource))
+    if resource.isprintable() and not turns and _QUOTED.search(resource) is None:
+        return resource
+    quoted = json.dumps(resource, ensure_ascii=turns or not resource.isprintable())
+    return quoted.replace("\x7f", "\\u007f")  # which JSON lets stand
 
 
 def is_marked(marks: Iterable[Mark], call: Call) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 
 from awsgate import asking
@@ -40,7 +39,7 @@ async def requestable(call: Call) -> RequestableRoles:
 async def listed(call: Call) -> AccessRequests:
     """List the requests that the caller may see."""
     asker = _asker(call)
-    found = await asyncio.to_thread(call.api.asking.all_for, asker)
+    found = await call.api.database.run(asker.user, lambda: call.api.asking.all_for(asker))
     now = call.api.clock()
     return AccessRequests(requests=[_info(one, asker, now) for one in found])
 
@@ -88,8 +87,8 @@ async def revoke(call: Call) -> AccessInfo:
 async def _done(call: Call, do: Callable[[Asker], AccessRequest]) -> AccessInfo:
     asker = _asker(call)
     try:
-        # In a thread: the database may take its time.
-        found = await asyncio.to_thread(do, asker)
+        # The database may take its time.
+        found = await call.api.database.run(asker.user, lambda: do(asker))
     except NotDone as no:
         raise Problem(_STATUS[no.code], no.code, no.message, hint=no.hint) from None
     return _info(found, asker, call.api.clock())

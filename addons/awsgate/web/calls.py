@@ -20,6 +20,7 @@ from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
 from awsgate.web.attempts import Attempts
+from awsgate.web.beside import Beside
 from awsgate.web.choosing import Caller
 from awsgate.web.connectors import Connectors
 from awsgate.web.desk import Desk
@@ -149,6 +150,8 @@ class Api:
         self.insight = insight
         """None: there is no page."""
         self.asking = asking
+        self.database, self.aws = Beside("requests"), Beside("console")
+        """Where what may wait long does: for the requests' database, for AWS's sign-in."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)

@@ -58,7 +58,7 @@ async def signed_in(call: Call) -> tuple[Wanted, SignedIn]:
         issuer=f"{api.info.url}/",
     )
     try:
-        found = await asyncio.to_thread(way.sign_in, who.policy, wanted)
+        found = await api.aws.run(wanted.user, lambda: way.sign_in(who.policy, wanted))
     except Refusal as exc:
         problem = problem_of(exc)
         record = record_of(wanted, exc)
