@@ -177,6 +177,19 @@ def test_the_layout_has_a_place_for_every_module() -> None:
     assert there - named == set()
 
 
+def test_where_a_rule_is_said_to_be_is_a_module() -> None:
+    table = ARCHITECTURE.partition("\n| a rule about |")[2].partition("\n## ")[0]
+    named = re.findall(r"`([a-z_/]+?)/?`", table)
+    package = ROOT / "addons/awsgate"
+
+    assert len(named) > 20
+    assert [
+        name
+        for name in named
+        if not (package / f"{name}.py").exists() and not (package / name).is_dir()
+    ] == []
+
+
 def test_three_commands_on_the_first_screen_of_the_readme_lead_to_the_page() -> None:
     screen = "\n".join(README.splitlines()[:60])
     part = screen.partition("\n## The page\n")[2]
