@@ -68,6 +68,16 @@ def test_yes_writes_a_policy_a_ca_and_a_session_key(run: Run, folder: Path, home
     assert "then    awsgate exec" in result.out
 
 
+@pytest.mark.parametrize("option", ["--policy", "--folder"])
+def test_the_folder_is_named_as_for_all_other_commands(
+    run: Run, folder: Path, tmp_path: Path, option: str
+) -> None:
+    result = run(*YES, option, str(tmp_path / "there"))
+
+    assert (result.code, folder.exists()) == (0, False), result.err
+    checked(run, tmp_path / "there")
+
+
 @pytest.mark.usefixtures("folder")
 def test_what_it_says_is_next_works(run: Run) -> None:
     """Nothing needs to be told that the new policy makes clear."""

@@ -159,4 +159,4 @@ def test_the_policy(tmp_path: Path) -> None:
 
     file.unlink()
     ((found, fix),) = bad(list(check_policy(policy_facts(file)[0])))
-    assert (found, fix) == ("policy-missing", f"awsgate init --folder {file}")
+    assert (found, fix) == ("policy-missing", f"awsgate init --policy {file}")

@@ -75,7 +75,10 @@ def init(
         str, typer.Option(help="AWS profile of the gateway itself. Default: its environment.")
     ] = "",
     folder: Annotated[
-        Path | None, typer.Option(help="Where to write the policy.", envvar="AWSGATE_POLICY")
+        Path | None,
+        typer.Option(
+            "--policy", "--folder", help="Where to write the policy.", envvar="AWSGATE_POLICY"
+        ),
     ] = None,
     embedded: Annotated[
         bool, typer.Option("--embedded", "--demo", help="For the embedded AWS of awsgate demo.")
@@ -274,7 +277,7 @@ def _show(offer: Offer) -> None:
 def _may_write(place: Path, *, force: bool, asks: bool) -> bool:
     """Say whether there is a policy to be replaced. Raises ``SetupError`` if it may not be."""
     if place.is_file():
-        raise SetupError(f"{place} is a file", hint="name a folder: --folder")
+        raise SetupError(f"{place} is a file", hint="name a folder: --policy")
     there = _policy_files(place)
     if not there:
         return False
@@ -285,7 +288,7 @@ def _may_write(place: Path, *, force: bool, asks: bool) -> bool:
     ):
         raise SetupError(
             f"there is a policy in {place}: {', '.join(path.name for path in there[:5])}",
-            hint="--folder names another folder; --force replaces it, and keeps the old as *.bak",
+            hint="--policy names another folder; --force replaces it, and keeps the old as *.bak",
         )
     return True
 

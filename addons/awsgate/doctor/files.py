@@ -71,7 +71,7 @@ def check_policy(facts: PolicyFacts) -> Iterator[Finding]:
             "policy-missing",
             facts.problem.what,
             "the gateway does not start without a policy",
-            f"awsgate init --folder {quoted}",
+            f"awsgate init --policy {quoted}",
         )
     for line in facts.faults[:_MAX_FAULTS]:
         yield fault(
