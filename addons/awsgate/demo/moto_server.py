@@ -82,7 +82,7 @@ class Translator:
             text = html.unescape(message[1].decode()) if message else ""
             body = json.dumps({"__type": name, "message": text}).encode()
             kind = f"application/x-amz-json-{version}" if version else "application/json"
-            own = ("content-type", "content-length", "x-amzn-errortype")
+            own = ("content-type", "content-length", "x-amzn-errortype", "x-amz-crc32")
             headers = [
                 *((k, v) for k, v in headers if k.lower() not in own),
                 ("Content-Type", kind),
