@@ -31,11 +31,13 @@ FREE = {
     "connect/local.py::_try": "two readings of one file",
     "connect/local.py::_upgrade": "two readings of one file",
     "connect/samlassertion.py::_check_confirmation": "the name of a method",
-    "controlclient.py::root_in": "the hash of a public key",
     "gate.py::_open": "the hash of nothing",
     "loginstore.py::_into_keyring": "what was just written, read again",
     "outgoing.py::_resigner": "a keyword in place of a hash",
+    "pins.py::root_in": "the hash of a public key",
     "policywatch.py::_look": "times and sizes of files",
+    "requeststore.py::calls": "a column of a table",
+    "requeststore.py::pending": "a column of a table",
     "server/core/head.py::_says": "a word of a Connection header",
 }
 

@@ -26,6 +26,6 @@ class _Shifted(dt.datetime):
 if _FILE:
     time.time = lambda: _time() + _ahead_s()
     if "awsgate.server.worker" in sys.orig_argv or any("mitmdump" in w for w in sys.orig_argv):
-        from awsgate.addon import hooks
+        from awsgate.addon import answers
 
-        hooks.datetime = _Shifted  # type: ignore[misc]
+        answers.datetime = _Shifted  # type: ignore[misc]
