@@ -23,6 +23,13 @@ def _itself(host: str) -> str:
     return f"https://{host}"
 
 
+_AGAIN = "try again; if it stays so, tell the operator"
+_NOT_THESE = (
+    "AWS does not take these keys for the console: a session policy or an SCP may deny it, or "
+    "SessionDuration with keys of a chained role"
+)
+
+
 class Federation:
     """``server_of`` gives the URL of what stands in for a host of AWS's; the Host is kept."""
 
@@ -38,14 +45,9 @@ class Federation:
             status, body = self._post(host, signin.token_form(keys, signin_s))
         except httpx.HTTPError as exc:
             raise _failed(f"{host} cannot be reached ({type(exc).__name__})") from None
-        if status >= 500:
-            raise _failed(f"{host} answered {status}")
         if status != 200:
-            raise _failed(
-                f"{host} answered {status}",
-                "AWS does not take these keys for the console: a session policy or an SCP may "
-                "deny it, or SessionDuration with keys of a chained role",
-            )
+            # An error of AWS's own says nothing of the keys.
+            raise _failed(f"{host} answered {status}", _AGAIN if status >= 500 else _NOT_THESE)
         try:
             return signin.read_token(body)
         except ValueError as exc:
@@ -67,5 +69,5 @@ class Federation:
             return answer.status_code, body[:MAX_ANSWER_BYTES]
 
 
-def _failed(what: str, hint: str = "try again; if it stays so, tell the operator") -> Refusal:
+def _failed(what: str, hint: str = _AGAIN) -> Refusal:
     return Refusal(Code.UPSTREAM_FAILED, f"no console session: {what}", hint=hint, status=502)
