@@ -55,7 +55,10 @@ class Answers:
         self._buffered: dict[str, int] = {}
         self.telling: Telling | None = Telling()
         """None: somebody else tells the operator."""
-        self.slowing = Slowing(lambda: self.gateway.policy.gateway.limits.failures_per_minute)
+        self.slowing = Slowing(
+            lambda: self.gateway.policy.gateway.limits.failures_per_minute,
+            lambda: self.gateway.policy.gateway.limits.max_connections,
+        )
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Count the body of a request that is over no more."""
