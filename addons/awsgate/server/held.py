@@ -21,6 +21,10 @@ class Held(Protocol):
     body_bytes: int
     """What there is of that."""
 
+    @property
+    def ending(self) -> bool:
+        """True if it has been closed, and only what is written has to go yet."""
+
     def end(self) -> None:
         """Close it, after what is written, and all that it leads to."""
 

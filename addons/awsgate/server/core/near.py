@@ -88,6 +88,11 @@ class Near(asyncio.Protocol):
                 self._transport.resume_reading()
 
     @property
+    def ending(self) -> bool:
+        """True if it has been closed, and only what is written has to go yet."""
+        return self.step is Step.OVER
+
+    @property
     def halves(self) -> bool:
         """True if one direction can end before the other: not in TLS, of ours or below it."""
         return self.tls is None and self._transport is not None and self._transport.can_write_eof()
