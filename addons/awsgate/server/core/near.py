@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
+from collections.abc import Callable
 from enum import Enum
 from time import monotonic
 
+from awsgate.addon.dispatch import place_of
 from awsgate.server.core.tls import Tls
 from awsgate.server.core.upstream import Upstream
+
+log = logging.getLogger("awsgate.server")
 
 LINGER_S = 2.0
 CLOSING_S = 30.0
@@ -154,6 +159,18 @@ class Near(asyncio.Protocol):
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+            self.flush()
+        except Exception as exc:  # noqa: BLE001 - one connection's fault is not all others'
+            self._crashed(exc)
+
+    def _crashed(self, exc: Exception) -> None:
+        """End the connection: nothing of it can be relied on. The client must not wait."""
+        log.error("a connection failed: %s", place_of(exc))
         self.abort()
 
     def abort(self) -> None:
