@@ -335,7 +335,7 @@ class Hooks:
             return None
         trace.plan = gate.authorise(review, None, now)
         self.recorder.admit(trace)
-        flow.request.stream = trace.take_in
+        flow.request.stream = self.answers.taker(flow, trace)
         return self._with_keys(flow, trace, None)
 
     def _body(self, flow: http.HTTPFlow, trace: Trace) -> Awaitable[None] | None:

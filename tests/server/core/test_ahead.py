@@ -1,14 +1,17 @@
-"""Requests that are sent ahead of their answers: in turn with others, and no faster than read."""
+"""What a client sends on and on: in turn with others, and no faster than it reads."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
+import pytest
 from mitmproxy import http
 
-from awsgate.server.core.client import AT_ONCE
+from awsgate.server.core import exchange
+from awsgate.server.core.client import AT_ONCE, Client
 from corewire import CoreWire, Peer, core_wire
 
 GET = b"GET /k HTTP/1.1\r\nHost: bucket.s3.amazonaws.com\r\n\r\n"
@@ -24,8 +27,17 @@ async def test_a_packet_full_of_requests_holds_nobody_up(tmp_path: Path) -> None
             await asyncio.sleep(0)
             most, seen = max(most, len(wire.gate.flows) - seen), len(wire.gate.flows)
 
-        assert most <= AT_ONCE
+        assert most < 2 * AT_ONCE, "of one packet and the next"
         assert [(await client.answer())[0] for _ in range(1000)] == [403] * 1000
+
+
+async def holds(what: Callable[[], bool]) -> bool:
+    """Wait until it does; False: it does not within five seconds."""
+    for _ in range(500):
+        if what():
+            return True
+        await asyncio.sleep(0.01)
+    return False
 
 
 async def reader_of_little(wire: CoreWire) -> Peer:
@@ -61,3 +73,24 @@ async def test_who_does_not_read_answers_gets_no_more_of_them(tmp_path: Path) ->
             assert head.startswith(b"HTTP/1.1 403 ")
             await client.exactly(size)
         client.close()
+
+
+async def test_what_came_of_a_body_long_ago_is_no_reason_to_wait_for_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else who sends much at once may hold that for a day."""
+    monkeypatch.setattr(exchange, "STRETCH_BYTES", 100)
+    async with core_wire(tmp_path) as wire:
+        client = await wire.client()
+        client.send(GET.replace(b"GET", b"POST")[:-2] + b"Content-Length: 900\r\n\r\n")
+        (held,) = wire.site.connections.values()
+        assert isinstance(held, Client)
+        assert await holds(lambda: held.body_since > 0)
+        began = held.body_since
+        client.send(b"x" * 99)
+        assert await holds(lambda: held.body_bytes == 99)
+        assert held.body_since == began
+        client.send(b"x" * 50)
+
+        assert await holds(lambda: held.body_since > began)
+        assert held.body_bytes < 99
