@@ -18,6 +18,8 @@ log = logging.getLogger("awsgate.server")
 
 LINGER_S = 2.0
 CLOSING_S = 30.0
+CLOSING_BYTES = 16 * 1024
+"""Of what is left, to be read in that time: a byte now and then would do for weeks."""
 
 
 class Step(Enum):
@@ -148,7 +150,8 @@ class Near(asyncio.Protocol):
     def end_in_time(self, now: float) -> None:
         """End for good what is over, once its client had time to read what was written."""
         left = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        if left != self._left:  # it reads, if slowly
+        read = self._left - left
+        if read and (read >= CLOSING_BYTES or not (left and self._left)):  # if slowly
             self._left = left
             self._deadline = now + (CLOSING_S if left else LINGER_S)
         elif now > self._deadline:
