@@ -278,7 +278,7 @@ class Hooks:
                 self.cut(flow.client_conn.id)
 
         left_s = session.expires_at - self.clock().timestamp()
-        asyncio.get_running_loop().call_later(max(left_s, 0.0), end)
+        trace.end = asyncio.get_running_loop().call_later(max(left_s, 0.0), end)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Record a request that was cut short."""
