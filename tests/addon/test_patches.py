@@ -12,6 +12,7 @@ from mitmproxy.addonmanager import AddonManager
 from mitmproxy.proxy.layers.http import HttpStream
 
 from awsgate.addon import patched_bounds, patches
+from awsgate.addon.patched import MAX_HEADS_AHEAD
 from awsgate.addon.speaker import seat
 from httpwire import HttpWire
 
@@ -422,6 +423,23 @@ def test_a_head_that_ends_is_the_gates_to_judge(size: int, body: bytes) -> None:
     wire.send(HEAD + b"X-A: " + b"a" * size + b"\r\nContent-Length: 5000\r\n\r\n" + body)
 
     assert status(wire) == 403
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("more", [False, True])
+def test_a_packet_holds_so_many_requests_and_no_more(more: bool) -> None:
+    """Each is answered before anybody else has a turn."""
+    wire = HttpWire(requestheaders=refuse)
+    for _ in range(2):
+        wire.send(GET * MAX_HEADS_AHEAD)
+
+    assert wire.to_client.count(b"HTTP/1.1 403 ") == 2 * MAX_HEADS_AHEAD
+    assert not wire.client_is_closed
+
+    wire.send(GET * (MAX_HEADS_AHEAD + more))
+
+    assert wire.to_client.count(b"HTTP/1.1 403 ") == 3 * MAX_HEADS_AHEAD
+    assert wire.client_is_closed is more
 
 
 # --- bound_coding, bound_chunk_header -------------------------------------------------

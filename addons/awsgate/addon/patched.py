@@ -41,6 +41,8 @@ from awsgate.errors import GateError
 Commands = Generator[Any, Any, Any]
 Method = Callable[..., Commands]
 
+MAX_HEADS_AHEAD = 100
+"""In one packet. AWS's clients send one after the other's answer."""
 DRAIN_BYTES = 1024 * 1024
 """How much of a refused upload is read and thrown away. A client that is still
 sending cannot read our answer; one that sends more than this is cut off."""
@@ -221,10 +223,21 @@ def _answer_failure(stream: HttpStream) -> Commands:
 
 
 def bound_request_head(stock: Method) -> Method:
-    """A head that never ends is answered with 431 before it fills the memory."""
+    """A head that never ends is answered with 431 before it fills the memory.
+
+    So is one too many in a packet: nobody else has a turn before all of them are answered.
+    """
 
     @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived):
+            heads = 1 if event.data else getattr(self, _HEADS, 0) + 1  # b"": more is there
+            setattr(self, _HEADS, heads)
+            if heads > MAX_HEADS_AHEAD:
+                yield commands.SendData(self.conn, _TOO_LARGE)
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+                return
         limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
         # Twice the limit: the gate itself answers a head between one and two times
         # the limit in the call's protocol; this is for the one that never ends.
@@ -239,6 +252,7 @@ def bound_request_head(stock: Method) -> Method:
 
 
 _HEAD_END = re.compile(rb"\n\r?\n")
+_HEADS = "awsgate_heads"
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"

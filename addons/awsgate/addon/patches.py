@@ -9,7 +9,8 @@ carry the requests, the gateway does not start without them.
     respond_early          a refused upload is answered, not read (check_killed)
     bound_buffered_body    a chunked body stops at the limit (check_body_size)
     speak_aws              upstream failures in the caller's protocol (handle_protocol_error)
-    bound_request_head     431 before a header section fills the memory (read_headers)
+    bound_request_head     431 before a header section fills the memory, or a packet holds too
+                           many (read_headers)
     refuse_mid_body        a body that breaks its promise midway is cut off upstream
                            (state_stream_request_body)
     relay_upgrade          a signed WebSocket is relayed byte for byte (flow_done)
