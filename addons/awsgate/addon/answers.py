@@ -278,6 +278,11 @@ class Answers:
         """True if this very request was signed by the gate."""
         return tripwire.is_stamped(request)
 
+    def is_nobodys(self, flow: http.HTTPFlow) -> bool:
+        """True if whoever sends this request has shown no credentials of ours."""
+        trace = trace_of(flow)
+        return trace is None or trace.review.session is None
+
     def relays(self, flow: http.HTTPFlow) -> bool:
         """True if the answer made the connection a WebSocket that the gate signed."""
         trace, response = trace_of(flow), flow.response

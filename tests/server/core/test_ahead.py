@@ -12,7 +12,7 @@ from mitmproxy import http
 
 from awsgate.server.core import exchange
 from awsgate.server.core.client import AT_ONCE, Client
-from corewire import CoreWire, Peer, core_wire
+from corewire import OK, CoreWire, Peer, core_wire, serving
 
 GET = b"GET /k HTTP/1.1\r\nHost: bucket.s3.amazonaws.com\r\n\r\n"
 
@@ -94,3 +94,22 @@ async def test_what_came_of_a_body_long_ago_is_no_reason_to_wait_for_more(
 
         assert await holds(lambda: held.body_since > began)
         assert held.body_bytes < 99
+
+
+@pytest.mark.parametrize("nobodys", [False, True])
+async def test_a_body_that_streams_may_take_its_time_if_somebody_sends_it(
+    tmp_path: Path, nobodys: bool
+) -> None:
+    """Of nobody it is waited for like any other: else its connection would give way to none."""
+    async with core_wire(tmp_path, serving(OK)) as wire:
+        wire.gate.streams, wire.says.nobodys = True, nobodys
+        client = await wire.client()
+        client.send(GET.replace(b"GET", b"POST")[:-2] + b"Content-Length: 9\r\n\r\n12345")
+        (held,) = wire.site.connections.values()
+        assert isinstance(held, Client)
+        assert await holds(lambda: bool(wire.servers))
+        assert (held.asked, held.body_since > 0) == (True, nobodys)
+        client.send(b"6789")
+
+        assert (await client.answer())[0] == 200
+        assert held.body_since == 0

@@ -94,6 +94,8 @@ class Exchange(Answering):
                 del flow.request.headers["expect"]
         if flow.request.stream:
             self._mode = Mode.STREAM
+            if self.answers.is_nobodys(flow):
+                self.client.body_since, self.client.body_bytes = monotonic(), 0
             self._go_upstream()
         else:
             self.client.body_since, self.client.body_bytes = monotonic(), 0
@@ -153,6 +155,7 @@ class Exchange(Answering):
 
     def _stream(self, piece: bytes) -> None:
         """Pass on a piece, as the gate has it. A body that breaks its promise is cut off."""
+        self._came(len(piece))
         try:
             for part in _pieces(self.flow.request.stream, piece):
                 self._pass_on(part)
@@ -160,6 +163,7 @@ class Exchange(Answering):
             self._refuse_body(exc)
 
     def _stream_end(self) -> None:
+        self.client.body_since = 0.0
         try:
             for part in _pieces(self.flow.request.stream, b""):
                 self._pass_on(part)
