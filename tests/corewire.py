@@ -135,6 +135,7 @@ class Says:
 
     def __init__(self) -> None:
         self.failures: list[str] = []
+        self.nobodys = False
         self.relayed_bytes: list[tuple[int, bool]] = []
         limits = SimpleNamespace(max_body_bytes=LIMIT)
         self.gateway = SimpleNamespace(
@@ -157,6 +158,9 @@ class Says:
 
     def may_send(self, request: http.Request) -> bool:
         return tripwire.is_stamped(request)
+
+    def is_nobodys(self, _flow: http.HTTPFlow) -> bool:
+        return self.nobodys
 
     def relays(self, flow: http.HTTPFlow) -> bool:
         return flow.response is not None and flow.response.status_code == 101

@@ -107,3 +107,13 @@ def test_a_url_and_a_header_that_are_both_right_are_none_together() -> None:
     assert verdict(both, b"") == "passed"
     assert verdict(together, b"") == "unsupported"
     assert verdict(token_too, b"") in ("bad-signature", "unsupported")
+
+
+def test_a_url_of_the_last_day_that_there_is_comes_from_a_clock_that_is_off() -> None:
+    facts, day = presigned(), WHEN.strftime("%Y%m%d").encode()
+    target = facts.target.replace(day, b"99991231").replace(
+        b"T" + WHEN.strftime("%H%M%S").encode(), b"T235959"
+    )
+
+    assert b"X-Amz-Date=99991231T235959Z" in target
+    assert verdict(replace(facts, target=target), b"") == "clock-skew"

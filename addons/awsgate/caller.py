@@ -333,9 +333,10 @@ def _check_clock(claim: Claim, now: datetime) -> None:
         return
     when = sigv4.parse_amz_date(claim.timestamp.encode())
     if isinstance(proof, presign.Presigned) and proof.expires_s is not None:
-        ends = when + timedelta(seconds=proof.expires_s)
-        if now >= ends:
-            raise _expired("presigned URL", now - ends)
+        # Not when + ...: of the year 9999 there is no later.
+        ago = (now - when) - timedelta(seconds=proof.expires_s)
+        if ago >= timedelta(0):
+            raise _expired("presigned URL", ago)
         if now >= when:
             return
     if abs(now - when) > MAX_SKEW:

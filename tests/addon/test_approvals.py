@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from awsgate.addon.approvals import Approvals
+from awsgate.addon.approvals import MAX_WAITING, Approvals
 from awsgate.approving import Unapproved
 from awsgate.asking import TOO_MANY, NotDone
 from awsgate.errors import Code, Refusal, SetupError
@@ -106,3 +107,35 @@ def test_while_the_database_does_not_answer_nobody_waits_for_it() -> None:
 def test_what_fails_otherwise_lets_nothing_through() -> None:
     with pytest.raises(ZeroDivisionError):
         asyncio.run(approvals(Desk(ZeroDivisionError())).refuse(NO, trace()))
+
+
+async def test_not_any_number_of_calls_wait_for_a_database_that_is_slow() -> None:
+    desk, answered = Desk(asked("pending")), threading.Event()
+    made = approvals(desk)
+    made._thread.submit(answered.wait)
+    waiting = [asyncio.ensure_future(made.refuse(NO, trace())) for _ in range(MAX_WAITING)]
+    await asyncio.sleep(0)
+    try:
+        with pytest.raises(Refusal) as caught:
+            await made.refuse(NO, trace("carol"))
+    finally:
+        answered.set()
+
+    assert (caught.value.code, caught.value.status) == (Code.GATEWAY_FAULT, 503)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    with pytest.raises(Refusal, match="asks for it"):
+        await made.refuse(NO, trace("carol"))
+    assert desk.times == MAX_WAITING + 1
+
+
+async def test_a_refusal_that_is_given_again_keeps_no_call_that_it_refused() -> None:
+    made = approvals(Desk(SetupError("it does not answer")))
+    for _ in range(20):
+        with pytest.raises(Refusal) as caught:
+            await made.refuse(NO, trace())
+    frames = 0
+    place = caught.value.__traceback__
+    while place is not None:
+        frames, place = frames + 1, place.tb_next
+
+    assert frames < 5

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -333,6 +335,16 @@ async def test_a_websocket_is_cut_when_its_session_ends(rig: Rig) -> None:
     assert cut == [flow.client_conn.id]
     rig.hooks.client_disconnected(flow.client_conn)
     assert rig.records()[-1]["code"] == "session-expired"
+
+
+async def test_a_websocket_that_has_ended_is_not_kept_until_its_session_ends(rig: Rig) -> None:
+    flow = await upgraded(rig)
+    rig.hooks.client_disconnected(flow.client_conn)
+    kept = weakref.ref(flow)
+    del flow
+    gc.collect()
+
+    assert kept() is None
 
 
 async def test_a_websocket_is_cut_once_the_policy_takes_the_role_away(rig: Rig) -> None:

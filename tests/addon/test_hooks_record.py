@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import pytest
 from mitmproxy import flow as mflow
 from mitmproxy import http
@@ -9,10 +12,11 @@ from mitmproxy.test import tflow
 
 from awsgate.addon import tripwire
 from awsgate.addon.hooks import Hooks
+from awsgate.addon.record import TRACE
 from awsgate.addon.tripwire import is_stamped
 from awsgate.addon.tunnels import Way
 from awsgate.audit import AuditUnavailable
-from awsgate.errors import Code
+from awsgate.errors import Code, Refusal
 from calls import READER, S3
 from hooking import INVOKE, PUT, SECRETS, STREAMED, Rig, refusal_of
 
@@ -178,6 +182,48 @@ def test_bodies_are_bounded_each_and_together(rig: Rig) -> None:
     another = rig.flow(INVOKE)
     rig.hooks.requestheaders(another)
     assert not rig.hooks.answers.body_exceeds(another, half), "what was answered is held no more"
+
+
+def test_bodies_without_our_credentials_leave_room_for_the_others(rig: Rig) -> None:
+    """Nobody has to prove anything to have one held: a POST form, a call to STS."""
+    limits, answers = rig.gateway.policy.gateway.limits, rig.hooks.answers
+    each = limits.max_body_bytes
+    flows = [rig.flow(INVOKE) for _ in range(limits.max_buffered_bytes // each // 2 + 1)]
+    for number, flow in enumerate(flows):
+        flow.id = str(number)
+        rig.hooks.requestheaders(flow)
+        flow.metadata[TRACE].review.session = None
+    *fitting, last = flows
+
+    assert not [flow for flow in fitting if answers.body_exceeds(flow, each)]
+    assert answers.body_exceeds(last, each)
+    assert refusal_of(last) == (503, Code.BODY_TOO_LARGE)
+    rig.hooks.response(last)
+    known = rig.flow(INVOKE)
+    rig.hooks.requestheaders(known)
+    assert not answers.body_exceeds(known, each)
+
+
+async def test_chunks_that_are_not_proved_yet_count_as_bodies_that_are_held(rig: Rig) -> None:
+    limits, taken = rig.gateway.policy.gateway.limits, []
+    for number in range(3):
+        flow = rig.flow(PUT)
+        flow.id = str(number)
+        await rig.pass_through(flow)
+        trace = flow.metadata[TRACE]
+        trace.plan = replace(trace.plan, payload="STREAMING-AWS4-HMAC-SHA256-PAYLOAD")
+        trace.resigner = SimpleNamespace(held=limits.max_buffered_bytes // 2, feed=lambda d: d)
+        taken.append((trace, rig.hooks.answers.taker(flow, trace)))
+    (first, take_first), (_, take_second), (_, take_third) = taken
+
+    assert take_first(b"x") == take_second(b"x") == [b"x"]
+    with pytest.raises(Refusal) as caught:
+        take_third(b"x")
+    assert (caught.value.code, caught.value.status) == (Code.BODY_TOO_LARGE, 503)
+    rig.hooks.answers.forget(flow)
+    first.resigner.held = 0  # its chunk is proved
+    take_first(b"x")
+    assert take_third(b"x") == [b"x"]
 
 
 async def test_a_request_that_ended_without_a_word_is_recorded_before_the_next(rig: Rig) -> None:

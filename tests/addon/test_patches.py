@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from importlib.metadata import version
+from time import perf_counter
 
 import pytest
+from h11 import _readers
 from mitmproxy import http
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.proxy.layers.http import HttpStream
 
-from awsgate.addon import patches
+from awsgate.addon import patched_bounds, patches
+from awsgate.addon.patched import MAX_HEADS_AHEAD
 from awsgate.addon.speaker import seat
 from httpwire import HttpWire
 
@@ -453,6 +456,61 @@ def test_what_the_gate_can_see_is_the_gates_to_judge(line: bytes) -> None:
     wire.send(HEAD + line + b"\r\n\r\n")
 
     assert status(wire) == 403
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("more", [False, True])
+def test_a_packet_holds_so_many_requests_and_no_more(more: bool) -> None:
+    """Each is answered before anybody else has a turn."""
+    wire = HttpWire(requestheaders=refuse)
+    for _ in range(2):
+        wire.send(GET * MAX_HEADS_AHEAD)
+
+    assert wire.to_client.count(b"HTTP/1.1 403 ") == 2 * MAX_HEADS_AHEAD
+    assert not wire.client_is_closed
+
+    wire.send(GET * (MAX_HEADS_AHEAD + more))
+
+    assert wire.to_client.count(b"HTTP/1.1 403 ") == 3 * MAX_HEADS_AHEAD
+    assert wire.client_is_closed is more
+
+
+# --- bound_coding, bound_chunk_header -------------------------------------------------
+
+BLANKS = b" " * 60_000
+
+
+@pytest.mark.usefixtures("speaker")
+def test_a_coding_of_many_blanks_is_refused_at_once() -> None:
+    """Stock mitmproxy takes half a minute for it, and all others wait."""
+    wire, before = HttpWire(), perf_counter()
+    wire.send(HEAD + b"Transfer-Encoding: x" + BLANKS + b"x\r\n\r\n")
+
+    assert status(wire) == 400
+    assert wire.to_server == b""
+    assert perf_counter() - before < 3
+
+
+@pytest.mark.usefixtures("speaker")
+def test_a_line_of_blanks_before_a_chunk_is_refused_at_once() -> None:
+    """As above: stock h11 looks at them anew from each."""
+    wire, before = HttpWire(requestheaders=refuse), perf_counter()
+    wire.send(HEAD + b"Transfer-Encoding: chunked\r\n\r\n")
+    wire.send(b"1;" + BLANKS + b"\n\r\n")
+
+    assert wire.client_is_closed
+    assert perf_counter() - before < 3
+
+
+@pytest.mark.parametrize(
+    "line",
+    [b"5\r\n", b"5  \r\n", b"5;a=b\r\n", b"5; a \t\r\n", b"5;\r\r\n", b"05 ;a\r\n", b";\r\n"],
+)
+def test_a_line_before_a_chunk_means_what_it_meant(line: bytes) -> None:
+    ours = patched_bounds._CHUNK_HEADER.fullmatch(line)
+    stock = _readers.chunk_header_re.fullmatch(line)
+
+    assert (ours and ours["chunk_size"]) == (stock and stock["chunk_size"])
 
 
 # --- guard_upstream_head --------------------------------------------------------

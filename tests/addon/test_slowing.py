@@ -11,7 +11,7 @@ from time import perf_counter
 import pytest
 from mitmproxy.test import tflow
 
-from awsgate.addon.slowing import FAILED, MAX_HELD_BYTES, SLOW_S, Slowing
+from awsgate.addon.slowing import FAILED, MAX_HELD_BYTES, SLOW_S, WAITING_SHARE, Slowing
 from awsgate.errors import Code, Refusal
 from calls import GOOD, Call, minted
 from hooking import PUT, Rig, refusal_of
@@ -26,7 +26,13 @@ class Bench:
     def __init__(self, per_minute: int = 3) -> None:
         self.now, self.per_minute = 0.0, per_minute
         self.waits: list[float] = []
-        self.slowing = Slowing(lambda: self.per_minute, clock=lambda: self.now, sleep=self.sleep)
+        self.connections = 1000
+        self.slowing = Slowing(
+            lambda: self.per_minute,
+            lambda: self.connections,
+            clock=lambda: self.now,
+            sleep=self.sleep,
+        )
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -120,6 +126,29 @@ async def test_a_changed_limit_counts_anew_and_none_slows_nobody() -> None:
     assert not any([await bench.fail() for _ in range(100)])
 
 
+async def test_only_a_part_of_all_connections_waits_at_a_time() -> None:
+    """One that waits is busy and gives way to nobody: guesses would take all places there are."""
+    bench, over = Bench(1), asyncio.Event()
+    bench.connections = 3 * WAITING_SHARE
+
+    async def sleep(_: float) -> None:
+        await over.wait()
+
+    bench.slowing._sleep = sleep
+    await bench.fail()
+    guesses = [asyncio.ensure_future(bench.fail()) for _ in range(4)]
+    await asyncio.sleep(0)
+
+    assert [guess.done() for guess in guesses] == [False, False, False, True]
+    assert bench.closes
+    guesses[0].cancel()  # its client is gone
+    await asyncio.sleep(0)
+    guesses.append(asyncio.ensure_future(bench.fail()))
+    over.set()
+    await asyncio.wait(guesses)
+    assert [guess.cancelled() or guess.result() for guess in guesses] == [*[True] * 3, False, True]
+
+
 async def test_memory_is_bounded_however_many_addresses_fail() -> None:
     bench = Bench()
     for n in range(25_000):
@@ -147,7 +176,9 @@ def slowed(rig: Rig, per_minute: int) -> list[float]:
         waits.append(seconds)
         await asyncio.sleep(0)
 
-    rig.hooks.answers.slowing = Slowing(lambda: per_minute, clock=lambda: 0.0, sleep=sleep)
+    rig.hooks.answers.slowing = Slowing(
+        lambda: per_minute, lambda: 1000, clock=lambda: 0.0, sleep=sleep
+    )
     return waits
 
 

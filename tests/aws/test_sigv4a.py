@@ -637,6 +637,8 @@ REGION_SETS = {
     "no other wildcard": ("us-west-?,us-west-[0-9]", "us-west-2", False),
     "a pattern for a region": ("us-west-2", "*", False),
     "many stars": ("a*" * 31 + "b", "a" * 64, False),
+    "as many as there may be": ("a," * 31 + "*", "us-west-2", True),
+    "one more": ("a," * 32 + "*", "us-west-2", False),
 }
 
 

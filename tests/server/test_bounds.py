@@ -25,6 +25,7 @@ class Held:
     body_since: float = 0.0
     body_bytes: int = 0
     ended: bool = False
+    ending: bool = False
 
     def end(self) -> None:
         self.ended = True
@@ -109,3 +110,35 @@ def test_a_few_of_many_give_way_at_once() -> None:
     assert [each.ended for each in held] == [
         number <= AT_ONCE_SHARE // 10 for number in range(1000)
     ]
+
+
+def test_for_the_place_of_one_that_is_ending_nobody_else_gives_way() -> None:
+    """It takes a moment where there is TLS: else each that comes would cut more of the others."""
+    held = [Held(heard=float(number), ending=number < 20) for number in range(1000)]
+
+    assert comes(bounds_of(*held, Held(), limit=1000)) is None
+    assert not any(each.ended for each in held)
+
+
+def test_those_that_are_ending_are_not_closed_again() -> None:
+    held = [Held(heard=1.0, ending=True), *(Held(heard=10.0 + number) for number in range(4))]
+
+    assert comes(bounds_of(*held, Held(), limit=4)) is None
+    assert [each.ended for each in held] == [False, True, False, False, False]
+
+
+def test_there_are_not_any_number_of_connections_that_are_ending() -> None:
+    held = [Held(ending=True) for _ in range(14)]
+
+    assert comes(bounds_of(*held, Held(), limit=10)) is None
+    assert comes(bounds_of(*held, Held(ending=True), Held(), limit=10)) is not None
+
+
+def test_handshakes_under_way_take_places_as_well() -> None:
+    held = [Held(heard=float(number)) for number in range(6)]
+    bounds = bounds_of(*held, limit=8)
+
+    assert bounds.make_room(2)
+    assert not any(each.ended for each in held)
+    assert bounds.make_room(3)
+    assert [each.ended for each in held] == [True, *[False] * 5]

@@ -98,7 +98,7 @@ async def stage_of(certificate: ServerCertificate, **limits: Any) -> AsyncIterat
             lambda: Echo(stage),
             limits=lambda: Limits.model_validate({"head_timeout_s": 5.0, **stage.limits}),
             held=lambda: stage.held,
-            make_room=lambda: stage.room,
+            make_room=lambda _: stage.room,
             on_failure=stage.failures.append,
         )
         stage.door.open([listening])
@@ -355,7 +355,7 @@ async def test_many_that_come_at_once_are_shared_with_other_workers(
         doors = [
             Door(
                 certificate.context(), asyncio.Protocol, limits=Limits, held=lambda: 0,
-                make_room=lambda: False, on_failure=failures.append,
+                make_room=lambda _: False, on_failure=failures.append,
             )
             for failures in taken
         ]  # fmt: skip

@@ -10,6 +10,7 @@ import logging
 import os
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from mitmproxy import http
 
@@ -25,6 +26,7 @@ from awsgate.aws.faults import answer_json, protocol_of, render_fault, wants_que
 from awsgate.aws.issued import find_issued
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
+from awsgate.outgoing import RESIGNED_PAYLOADS
 from awsgate.session import ENTROPY_BYTES
 from awsgate.telling import Telling
 from awsgate.wiring import Gateway
@@ -32,6 +34,11 @@ from awsgate.wiring import Gateway
 log = logging.getLogger("awsgate")
 
 Clock = Callable[[], datetime]
+
+NOBODYS_SHARE = 2
+"""One in so many bytes of ``limits.max_buffered_bytes`` is for bodies without our credentials."""
+HELD_FREE = 128 * 1024
+"""Of a chunk that is not proved: SDKs sign chunks of 64 KiB."""
 
 
 def wall_clock() -> datetime:
@@ -53,13 +60,20 @@ class Answers:
         self.clock = clock
         self.max_header_bytes: int = gateway.policy.gateway.limits.max_header_bytes
         self._buffered: dict[str, int] = {}
+        """Bytes of bodies that are held, by the id of the flow."""
+        self._nobodys: dict[str, int] = {}
+        """Those of them that came without credentials of ours."""
         self.telling: Telling | None = Telling()
         """None: somebody else tells the operator."""
-        self.slowing = Slowing(lambda: self.gateway.policy.gateway.limits.failures_per_minute)
+        self.slowing = Slowing(
+            lambda: self.gateway.policy.gateway.limits.failures_per_minute,
+            lambda: self.gateway.policy.gateway.limits.max_connections,
+        )
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Count the body of a request that is over no more."""
         self._buffered.pop(flow.id, None)
+        self._nobodys.pop(flow.id, None)
 
     def turn_away(
         self, flow: http.HTTPFlow, trace: Trace, exc: Exception
@@ -205,19 +219,42 @@ class Answers:
             return False
         limits = self.gateway.policy.gateway.limits
         self._buffered[flow.id] = buffered
+        if trace.review.session is None:
+            self._nobodys[flow.id] = buffered
         if buffered > limits.max_body_bytes:
             refusal = self.too_large()
-        elif sum(self._buffered.values()) > limits.max_buffered_bytes:
-            refusal = Refusal(
-                Code.BODY_TOO_LARGE,
-                "the gateway is holding as many request bodies as it may",
-                hint="retry, or send x-amz-content-sha256 so that the body is streamed",
-                status=503,
-            )
+        elif self._holds_too_much():
+            refusal = _holding()
         else:
             return False
         self.refuse(flow, trace, refusal)
         return True
+
+    def _holds_too_much(self) -> bool:
+        """True if all that is held is too much, or what nobody known has sent."""
+        limit = self.gateway.policy.gateway.limits.max_buffered_bytes
+        nobodys = sum(self._nobodys.values())
+        return sum(self._buffered.values()) > limit or nobodys > limit // NOBODYS_SHARE
+
+    def taker(self, flow: http.HTTPFlow, trace: Trace) -> Callable[[bytes], list[bytes]]:
+        """Give what takes a body that streams, piece by piece.
+
+        Where its signatures are inside, a chunk is held until it is proved, and that counts.
+        """
+        if trace.planned.payload not in RESIGNED_PAYLOADS:
+            return trace.take_in
+        return partial(self._take_in, flow, trace)
+
+    def _take_in(self, flow: http.HTTPFlow, trace: Trace, data: bytes) -> list[bytes]:
+        made = trace.take_in(data)
+        held = trace.resigner.held if trace.resigner is not None else 0
+        if held < HELD_FREE:
+            self._buffered.pop(flow.id, None)
+        else:
+            self._buffered[flow.id] = held
+            if self._holds_too_much():
+                raise _holding()
+        return made
 
     def body_refused(self, flow: http.HTTPFlow, exc: Exception) -> bool:
         """Answer for a body that broke its promise midway. Upstream is cut off already."""
@@ -243,6 +280,11 @@ class Answers:
         """True if this very request was signed by the gate."""
         return tripwire.is_stamped(request)
 
+    def is_nobodys(self, flow: http.HTTPFlow) -> bool:
+        """True if whoever sends this request has shown no credentials of ours."""
+        trace = trace_of(flow)
+        return trace is None or trace.review.session is None
+
     def relays(self, flow: http.HTTPFlow) -> bool:
         """True if the answer made the connection a WebSocket that the gate signed."""
         trace, response = trace_of(flow), flow.response
@@ -265,6 +307,15 @@ class Answers:
             trace.bytes_out += size
         else:
             trace.bytes_in += size
+
+
+def _holding() -> Refusal:
+    return Refusal(
+        Code.BODY_TOO_LARGE,
+        "the gateway is holding as many request bodies as it may",
+        hint="retry, or send x-amz-content-sha256 so that the body is streamed",
+        status=503,
+    )
 
 
 def _check_echo(body: bytes, encoding: str, token: str) -> None:

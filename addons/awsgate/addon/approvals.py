@@ -29,6 +29,8 @@ from awsgate.webhook import Webhook
 from awsgate.wiring import Gateway
 
 REST_S = 2.0
+MAX_WAITING = 200
+"""Calls whose answer is waited for. Who hangs up leaves theirs behind until it is answered."""
 
 log = logging.getLogger("awsgate")
 
@@ -42,6 +44,7 @@ class Approvals:
     def __init__(self, gateway: Gateway, recorder: Recorder, clock: Clock) -> None:
         self._gateway, self._recorder, self._clock = gateway, recorder, clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="awsgate-approvals")
+        self._waiting = 0
         self._asking: Asking | None = None
         self._resting: TTLCache[tuple[str, str], Refusal] = TTLCache(4096, REST_S)
 
@@ -58,10 +61,13 @@ class Approvals:
         whose = session.user, connector_of(session)
         for about in (whose, _ANYBODY):
             if (resting := self._resting.get(about)) is not None:
-                raise resting
+                raise resting.with_traceback(None)  # else it keeps every call that it refused
+        if self._waiting >= MAX_WAITING:
+            raise _unanswered(f"{MAX_WAITING} are being asked for already")
         client = trace.review.facts.client
         asker = Asker(*whose, Policy(), client=client, login=session.id)
         loop = asyncio.get_running_loop()
+        self._waiting += 1
         try:
             asked = await loop.run_in_executor(self._thread, self._ask, asker, no)
         except NotDone as few:
@@ -74,6 +80,8 @@ class Approvals:
             refusal = _unanswered(exc.message)
             self._resting[_ANYBODY] = refusal
             raise refusal from None
+        finally:
+            self._waiting -= 1
         if asked.state == "approved":  # a moment ago: this process has not heard of it
             message = f"{asked.request} has just been approved"
             raise Refusal(no.code, message, hint=no.hint, detail=no.detail)

@@ -280,7 +280,7 @@ class Hooks:
                 self.cut(flow.client_conn.id)
 
         left_s = session.expires_at - self.clock().timestamp()
-        asyncio.get_running_loop().call_later(max(left_s, 0.0), end)
+        trace.end = asyncio.get_running_loop().call_later(max(left_s, 0.0), end)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Record a request that was cut short."""
@@ -337,7 +337,7 @@ class Hooks:
             return None
         trace.plan = gate.authorise(review, None, now)
         self.recorder.admit(trace)
-        flow.request.stream = trace.take_in
+        flow.request.stream = self.answers.taker(flow, trace)
         return self._with_keys(flow, trace, None)
 
     def _body(self, flow: http.HTTPFlow, trace: Trace) -> Awaitable[None] | None:

@@ -38,12 +38,15 @@ class InPlace(ProxyConnectionHandler):
     def __init__(self, hooks: Hooks, *args: Any) -> None:
         super().__init__(*args)  # type: ignore[no-untyped-call]
         self.hooks = hooks
+        self.ending = False
+        """It has been closed, if not all of it has gone yet."""
         self._unsent: dict[Any, list[bytes]] = {}
 
     def end(self) -> None:
         """Close the client connection, after what is written, and all that it leads to."""
         held = self.transports.get(self.client)
         if held is not None and held.handler is not None:
+            self.ending = True
             held.handler.cancel("awsgate: closed")
 
     async def handle_hook(self, hook: commands.StartHook) -> None:

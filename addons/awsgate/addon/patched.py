@@ -41,6 +41,8 @@ from awsgate.errors import GateError
 Commands = Generator[Any, Any, Any]
 Method = Callable[..., Commands]
 
+MAX_HEADS_AHEAD = 100
+"""In one packet. AWS's clients send one after the other's answer."""
 DRAIN_BYTES = 1024 * 1024
 """How much of a refused upload is read and thrown away. A client that is still
 sending cannot read our answer; one that sends more than this is cut off."""
@@ -226,10 +228,20 @@ def bound_request_head(stock: Method) -> Method:
     One with a control character at the end of a value is answered with 400: mitmproxy takes
     it away, so the gate would not see it, and "chunked" with a VT behind it is no coding to
     the next reader.
+
+    So is one too many in a packet: nobody else has a turn before all of them are answered.
     """
 
     @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
+        if isinstance(event, events.DataReceived):
+            heads = 1 if event.data else getattr(self, _HEADS, 0) + 1  # b"": more is there
+            setattr(self, _HEADS, heads)
+            if heads > MAX_HEADS_AHEAD:
+                yield commands.SendData(self.conn, _TOO_LARGE)
+                yield commands.CloseConnection(self.conn)
+                self.state = self.done
+                return
         limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
         data = bytes(self.buf)
         new = len(event.data) if isinstance(event, events.DataReceived) else 0
@@ -265,6 +277,8 @@ def _is_taken_away(head: bytes) -> bool:
     ends = (found[0].removesuffix(b"\n").removesuffix(b"\r") for found in _AT_END.finditer(head))
     return _AT_START.search(head) is not None or any(end.strip(b" \t") for end in ends)
 
+
+_HEADS = "awsgate_heads"
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"

@@ -11,6 +11,7 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
+from h11 import _readers
 from mitmproxy.connection import Connection
 from mitmproxy.proxy import commands, events
 from mitmproxy.proxy.layers.http import _http1 as h1
@@ -31,6 +32,9 @@ MAX_ANSWER_HEAD_BYTES = 256 * 1024
 """Of a server; S3 allows 2 KiB of metadata, and other heads are smaller."""
 MAX_AHEAD_BYTES = 1024 * 1024
 """Of the next requests, sent before the answer to this one."""
+
+MAX_CODING_CHARS = 256
+"""Of a transfer-encoding; the longest that is known has 16."""
 
 Parse = Callable[[bytes], ClientHello | None]
 
@@ -84,6 +88,33 @@ def bound_unread_body(stock: Method) -> Method:
             yield from _close(self, "framing of a body is over its bound")
 
     return as_patch(read_body)
+
+
+def bound_coding(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Read no transfer-encoding that is far too long.
+
+    The stock one takes a minute for one of 100 KB of blanks, and whoever else waits with it.
+    """
+
+    def parse_transfer_encoding(value: str | bytes) -> Any:
+        if len(value) > MAX_CODING_CHARS:
+            raise ValueError("unknown transfer-encoding header")
+        return stock(value)
+
+    return as_patch(parse_transfer_encoding)
+
+
+# h11's own, but for the blanks at the end of an extension, which two of its parts take.
+_CHUNK_HEADER = re.compile(rb"(?P<chunk_size>[0-9A-Fa-f]{1,20})(?:(?P<chunk_ext>;.*)|[ \t]*)\r\n")
+
+
+def bound_chunk_header(stock: Callable[..., Any]) -> Callable[..., Any]:
+    """Read the line before a chunk once: h11 looks at blanks in it anew from each of them."""
+
+    def validate(regex: Any, data: Any, *words: Any) -> Any:
+        return stock(_CHUNK_HEADER if regex is _readers.chunk_header_re else regex, data, *words)
+
+    return as_patch(validate)
 
 
 def skip_interim(stock: Method) -> Method:

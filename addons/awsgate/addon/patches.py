@@ -9,7 +9,8 @@ carry the requests, the gateway does not start without them.
     respond_early          a refused upload is answered, not read (check_killed)
     bound_buffered_body    a chunked body stops at the limit (check_body_size)
     speak_aws              upstream failures in the caller's protocol (handle_protocol_error)
-    bound_request_head     431 before a header section fills the memory (read_headers)
+    bound_request_head     431 before a header section fills the memory, or a packet holds too
+                           many (read_headers)
     refuse_mid_body        a body that breaks its promise midway is cut off upstream
                            (state_stream_request_body)
     relay_upgrade          a signed WebSocket is relayed byte for byte (flow_done)
@@ -19,6 +20,8 @@ carry the requests, the gateway does not start without them.
                            (Http1Client.read_headers)
     bound_sent_ahead       so do requests without end, sent before the answer (wait)
     bound_client_hello     and a ClientHello without end (parse_client_hello)
+    bound_coding           a transfer-encoding of blanks is refused (parse_transfer_encoding)
+    bound_chunk_header     blanks in the line before a chunk are read once (h11's validate)
     close_for_certain      a connection that is to be closed is (close_connection)
     close_after_failure    what follows a ClientHello that was none (TLSLayer.receive_data)
     call_in_place          hooks without a task for each (mode_servers.ProxyConnectionHandler);
@@ -39,9 +42,11 @@ from collections.abc import Callable, Collection, Iterator
 from types import ModuleType
 from typing import Any
 
+from h11 import _readers
 from mitmproxy import http
 from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons import next_layer
+from mitmproxy.net.http import validate
 from mitmproxy.proxy import mode_servers
 from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import HttpStream
@@ -86,6 +91,12 @@ KNOWN: dict[str, frozenset[str]] = {
     "Http1Client.read_headers": frozenset(
         {"deee23a79fe992b43f4294f6719290744adb0cdbe81a32c25b5d71cb0eef9ae8"}
     ),
+    "validate.parse_transfer_encoding": frozenset(
+        {"63a109c6a901dd5ea73e7dd05f4555743fecd6c4c04e202d54f6adb3fc2da6fa"}
+    ),
+    "_readers.validate": frozenset(
+        {"238480c33bfe5798a1d2a98d97245464e188f935c3339a34a2696838ac07fb3e"}
+    ),
     "Http1Server.wait": frozenset(
         {"dabd004e93408f26dae83ecfbf4c7991bf850339feb09204d8f77182d642e6dc"}
     ),
@@ -121,6 +132,7 @@ Owner = type | ModuleType
 """The class or the module whose attribute is replaced."""
 
 READ_TOO: dict[str, tuple[tuple[Owner, str], ...]] = {
+    "_readers.validate": ((_readers.ChunkedReader, "__call__"),),
     "mode_servers.ProxyConnectionHandler": (
         (ConnectionHandler, "server_event"),
         (ConnectionHandler, "hook_task"),
@@ -199,6 +211,8 @@ _PATCHES: tuple[Patch, ...] = (
     (h1.Http1Server, "read_body", patched_bounds.bound_unread_body),
     (h1.Http1Client, "read_headers", patched_bounds.skip_interim),
     (h1.Http1Client, "read_body", patched_bounds.bound_unread_body),
+    (validate, "parse_transfer_encoding", patched_bounds.bound_coding),
+    (_readers, "validate", patched_bounds.bound_chunk_header),
     (h1.Http1Server, "wait", patched_bounds.bound_sent_ahead),
     (h1.Http1Client, "wait", patched_bounds.bound_sent_ahead),
     (tls, "parse_client_hello", patched_bounds.bound_client_hello),

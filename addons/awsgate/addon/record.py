@@ -6,6 +6,7 @@ off. ``Trace`` collects while the request runs; ``Recorder`` writes once at its 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import uuid
 from dataclasses import dataclass, field
@@ -63,6 +64,8 @@ class Trace:
     """What the gateway itself gave out. For the audit."""
     refused_ahead: Code | None = None
     """Why the gateway ahead, to which it was handed, refused it."""
+    end: asyncio.TimerHandle | None = None
+    """Of a WebSocket: cuts it when its session ends."""
     counted: str = ""
     """Whose request under way it is; empty: nobody's, or it is over."""
 
@@ -137,6 +140,8 @@ class Recorder:
         if trace.recorded:
             return
         trace.recorded = True
+        if trace.end is not None:  # else all of the request is kept as long as its session
+            trace.end.cancel()
         if trace.counted:
             self.in_flight.leave(trace.counted)
             trace.counted = ""

@@ -8,6 +8,9 @@ all who share an address with somebody who guesses are served as before.
 
 One connection carries one request after the other, so a guess a second is what it can do.
 A CONNECT without any password is no guess: some clients ask so first, to be challenged.
+
+A connection whose refusal waits is busy, and gives way to nobody (``server.bounds``). So only
+a part of all that there may be waits at a time: else guesses would keep everybody else out.
 """
 
 from __future__ import annotations
@@ -34,20 +37,27 @@ FAILED = frozenset(
 """What is said to somebody whose signature has not been proved."""
 MAX_HELD_BYTES = 64 * 1024
 """Of a body that still comes while its refusal waits: mitmproxy's layers read on."""
+WAITING_SHARE = 10
+"""One in so many connections may wait at a time."""
 
 
 class Slowing:
-    """Counts failures by address. ``per_minute`` gives how many are answered at once; 0: all."""
+    """Counts failures by address. ``per_minute`` gives how many are answered at once; 0: all.
+
+    ``connections`` gives how many there may be.
+    """
 
     def __init__(
         self,
         per_minute: Callable[[], int],
+        connections: Callable[[], int],
         *,
         clock: Callable[[], float] = monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._per_minute, self._clock, self._sleep = per_minute, clock, sleep
-        self._counted = 0
+        self._per_minute, self._connections = per_minute, connections
+        self._clock, self._sleep = clock, sleep
+        self._counted = self._waiting = 0
         self._attempts: Attempts | None = None
 
     def hold(self, flow: http.HTTPFlow, exc: Exception) -> Awaitable[None] | None:
@@ -57,12 +67,18 @@ class Slowing:
         attempts = self._in_force()
         if attempts is None or not attempts.wait_s(str(flow.client_conn.peername[0])):
             return None
-        if _is_long(flow.request):
+        if _is_long(flow.request) or self._waiting >= self._connections() // WAITING_SHARE:
             # Not waited for, and no way around the wait: the next guess needs a connection.
             if flow.response is not None:
                 flow.response.headers["Connection"] = "close"
             return None
-        return self._sleep(SLOW_S)
+        self._waiting += 1  # now: many may come before any of them begins to wait
+        waiting = asyncio.ensure_future(self._sleep(SLOW_S))
+        waiting.add_done_callback(self._waited)  # also if its client is gone
+        return waiting
+
+    def _waited(self, _: asyncio.Future[None]) -> None:
+        self._waiting -= 1
 
     def _in_force(self) -> Attempts | None:
         wanted = self._per_minute()

@@ -125,6 +125,11 @@ class ChunkResigner:
         self._out.clear()
         return out
 
+    @property
+    def held(self) -> int:
+        """Give how many bytes are kept that are not proved yet."""
+        return len(self._held) + len(self._pending)
+
     def finish(self) -> bytes:
         """Say that the body is over. Gives nothing: all of it went on already."""
         self._check()

@@ -88,6 +88,11 @@ class EventResigner:
             raise
         return b"".join(out)
 
+    @property
+    def held(self) -> int:
+        """Give how many bytes are kept that are not proved yet."""
+        return len(self._pending)
+
     def finish(self) -> bytes:
         """Say that the body is over. Gives nothing: all of it went on already.
 

@@ -79,7 +79,7 @@ _PARAMETER = re.compile(
 # RFC 2046, 5.1.1: bchars; not more than 70, no space at the end.
 _BOUNDARY = re.compile(rb"[0-9A-Za-z'()+_,./:=? -]{0,69}[0-9A-Za-z'()+_,./:=?-]")
 _FIELD_NAME = re.compile(rb"[!#$&'*+.^_`|~0-9A-Za-z-]{1,128}")
-_HEADER = re.compile(rb"([0-9A-Za-z-]+):[ \t]*([\t -~\x80-\xff]*)")
+_HEADER = re.compile(rb"([0-9A-Za-z-]+):([\t -~\x80-\xff]*)")
 _ENCODINGS = frozenset({b"7bit", b"8bit", b"binary"})  # these leave the bytes alone
 _PART_HEADERS = frozenset(
     {b"content-disposition", b"content-type", b"content-transfer-encoding", b"content-length"}
@@ -181,7 +181,7 @@ def _part_headers(head: bytes, length: int) -> dict[bytes, bytes]:
         name = match[1].lower()
         if name in headers or name not in _PART_HEADERS:
             raise FormError("a part header is there twice, or means nothing in a form")
-        headers[name] = match[2].rstrip(b" \t")
+        headers[name] = match[2].strip(b" \t")
     if b"content-disposition" not in headers:
         raise FormError("a part has no content-disposition")
     if headers.get(b"content-transfer-encoding", b"binary").lower() not in _ENCODINGS:

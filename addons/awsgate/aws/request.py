@@ -155,11 +155,12 @@ def pairs_of(form: bytes) -> Pairs | None:
     try:
         found = parse_qsl(text, keep_blank_values=True, max_num_fields=MAX_FIELDS)
         if ";" in text:
+            read = set(text.split("&"))
             found += [
                 (name, "")
                 for part in re.split("[&;]", text)
                 for name, _ in parse_qsl(part, keep_blank_values=True)
-                if _is_action(name) and part not in text.split("&")
+                if _is_action(name) and part not in read
             ]
     except ValueError:
         return None

@@ -59,6 +59,8 @@ _SIGNED_HEADERS = re.compile(rf"{_TOKEN}(;{_TOKEN}){{0,127}}")
 # A DER sequence of two integers of 1 to 33 bytes each.
 _SIGNATURE = re.compile(r"([0-9a-f]{2}){8,72}")
 _REGION = re.compile(r"[a-z0-9*-]{1,64}")
+MAX_REGIONS = 32
+"""In a set; as in a presigned URL (``presign``)."""
 _PARTS = frozenset({"Credential", "SignedHeaders", "Signature"})
 
 
@@ -307,8 +309,12 @@ def region_set_allows(region_set: str, region: str) -> bool:
     """True if a signature with this X-Amz-Region-Set is good for ``region``.
 
     ``region_set`` is ``*`` or names with commas between them; ``*`` in a name stands
-    for any run of characters. A name that no region can have allows nothing.
+    for any run of characters. A name that no region can have allows nothing, nor does a list of
+    more than ``MAX_REGIONS``: each is a pattern, and the signature is not proved yet.
     """
-    names = (name.strip(" ") for name in region_set.split(","))
+    listed = region_set.split(",", MAX_REGIONS)
+    if len(listed) > MAX_REGIONS:
+        return False
+    names = (name.strip(" ") for name in listed)
     # Checked first: fnmatch knows ? and [ too, AWS does not.
     return any(_REGION.fullmatch(name) and fnmatchcase(region, name) for name in names)

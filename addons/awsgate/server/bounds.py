@@ -6,7 +6,8 @@ has to come at some speed. Requests under way, tunnels and WebSockets are left t
 mitmproxy's own limit of silence, since a Lambda call may be silent for 15 minutes.
 
 When all places are taken, those that have been quiet for longest give way: so nobody keeps
-others out by connections that do nothing, however many.
+others out by connections that do nothing, however many. One that is ending gives way already,
+if not at once (TLS takes its time for that): nobody else has to for the same place.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ MIN_BODY_BYTES_S = 1000
 AT_ONCE_SHARE = 100
 """One in so many gives way at a time: to look at all of them has its price."""
 ALL_BUSY_S = 0.1
+ENDING_SHARE = 2
+"""One in so many may be there besides, as long as that many are ending."""
 
 
 class Bounds:
@@ -43,14 +46,20 @@ class Bounds:
         if len(self._connections) > self._limits().max_connections and not self.make_room():
             client.error = "awsgate: too many connections"
 
-    def make_room(self) -> bool:
-        """Close those that have been quiet for longest; False: all that there are do something."""
-        now = monotonic()
+    def make_room(self, greeted: int = 0) -> bool:
+        """Close those that have been quiet for longest; False: all that there are do something.
+
+        ``greeted`` is how many places are taken besides, with the one that is to be had.
+        """
+        now, limit = monotonic(), self._limits().max_connections
         if now < self._all_busy_until:
             return False
         # Not the newest, for which there is to be room.
         held = list(self._connections.values())[:-1]
-        quiet = [one for one in held if not (one.relayed or (one.asked and not one.body_since))]
+        live = [one for one in held if not one.ending]
+        if len(live) + greeted < limit:
+            return len(held) + greeted < limit + limit // ENDING_SHARE
+        quiet = [one for one in live if not (one.relayed or (one.asked and not one.body_since))]
         for one in sorted(quiet, key=quiet_since)[: len(held) // AT_ONCE_SHARE + 1]:
             one.end()
         if not quiet:

@@ -52,7 +52,8 @@ class Door:
     """Takes connections until it is closed, and gives those with TLS to a protocol each.
 
     ``limits`` gives those in force, ``held`` how many connections the front holds, and
-    ``make_room`` closes some that do nothing, if there are any.
+    ``make_room`` closes some that do nothing, if there are any; it is told how many places the
+    door itself takes.
     """
 
     def __init__(
@@ -62,7 +63,7 @@ class Door:
         *,
         limits: Callable[[], Limits],
         held: Callable[[], int],
-        make_room: Callable[[], bool],
+        make_room: Callable[[int], bool],
         on_failure: Callable[[str], None],
     ) -> None:
         self._context, self._front = context, front
@@ -116,7 +117,7 @@ class Door:
         if self._greeting and len(self._greeting) >= self._held():
             next(iter(self._greeting)).cancel()
             return True
-        return self._make_room()
+        return self._make_room(len(self._greeting) + 1)
 
     async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
         end = monotonic() + timeout_s

@@ -17,9 +17,13 @@ class Held(Protocol):
     since: float
     """Since when it owes a head, or 0."""
     body_since: float
-    """Since when it owes a body that must be whole before anything is decided, or 0."""
+    """Since when it owes a stretch of a body that must be whole before it is decided on, or 0."""
     body_bytes: int
-    """What there is of that."""
+    """What there is of that stretch."""
+
+    @property
+    def ending(self) -> bool:
+        """True if it has been closed, and only what is written has to go yet."""
 
     def end(self) -> None:
         """Close it, after what is written, and all that it leads to."""

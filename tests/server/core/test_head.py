@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 import h11
 import pytest
 from hypothesis import given
@@ -376,3 +378,19 @@ def test_no_bytes_break_the_reading(data: bytes) -> None:
                 read(prefix + data)
             except Unreadable:
                 continue
+
+
+def test_a_coding_of_many_blanks_is_read_at_once() -> None:
+    """A pattern that begins with any number of blanks takes a minute for these."""
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: x" + b" \t" * 60_000 + b"x"
+    before = perf_counter()
+
+    assert read_request(raw).fault == "an unknown transfer-encoding"
+    assert perf_counter() - before < 5
+
+
+@pytest.mark.parametrize("value", [b"gzip,chunked", b"gzip , chunked", b"GZIP\t, \tChunked"])
+def test_blanks_around_a_comma_mean_nothing(value: bytes) -> None:
+    raw = b"POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: " + value
+
+    assert (read_request(raw).fault, read_request(raw).body) == ("", CHUNKED)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
-from mitmproxy import http
+from mitmproxy import connection, http
 
 from awsgate.server.core import pool as pools
+from awsgate.server.core.through import _Asked
+from awsgate.server.core.upstream import Upstream
 from corewire import LIMIT, OK, Peer, core_wire, serving
 
 GET = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n"
@@ -391,3 +394,25 @@ async def test_an_answer_that_a_hook_spoilt_ends_the_connection(
         assert wire.gate.fired[-2:] == ["error", "client_disconnected"]
         assert "an answer failed: ValueError" in caplog.text
         assert "canary" not in caplog.text
+
+
+async def test_a_connection_on_which_a_tunnel_was_refused_carries_nothing_else() -> None:
+    """Its answer is whole, so the pool has it at once, before who asked hears of the refusal."""
+    transport = Mock(**{"is_closing.return_value": False})
+    usable: list[bool] = []
+    made = Upstream(
+        ("https", "jump", 443, "jump"),
+        connection.Server(address=("jump", 443)),
+        None,
+        lambda: usable.append(made.usable),
+        lambda: None,
+    )
+    made.connection_made(transport)
+    asked = _Asked(made)
+    made.take(asked, b"CONNECT")
+    made.sent_all()
+    made.data_received(b"HTTP/1.1 403 No\r\nContent-Length: 2\r\n\r\nno")
+
+    assert usable == [True], "given back, as every connection whose answer is whole"
+    assert not made.usable
+    assert (await asked.answer).status == 403

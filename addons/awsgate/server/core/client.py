@@ -16,7 +16,6 @@ What is under way on it is an ``Exchange`` or a ``Relay``.
 from __future__ import annotations
 
 import asyncio
-import logging
 import ssl
 import time
 from collections.abc import Awaitable, Callable
@@ -26,7 +25,7 @@ from typing import cast
 from mitmproxy import connection, http
 from mitmproxy.utils import asyncio_utils
 
-from awsgate.addon.dispatch import call, call_on, place_of
+from awsgate.addon.dispatch import call, call_on
 from awsgate.addon.patched_bounds import MAX_AHEAD_BYTES
 from awsgate.addon.tunnels import Way
 from awsgate.server.core.exchange import Exchange
@@ -35,17 +34,17 @@ from awsgate.server.core.framing import Broken, Reader, reader_of
 from awsgate.server.core.head import RequestHead, Unreadable, end_of_head, read_request
 from awsgate.server.core.near import Near, Step
 from awsgate.server.core.pool import Asker, NotApproved
-from awsgate.server.core.relay import WAITING, Relay
+from awsgate.server.core.relay import LATER, WAITING, Relay
 from awsgate.server.core.site import Site
 from awsgate.server.core.tls import Tls, asked_name
 from awsgate.server.core.upstream import Upstream
 from awsgate.server.core.words import BAD_REQUEST, CONNECTED, TOO_LARGE
 
-log = logging.getLogger("awsgate.server")
-
 MAX_COLLECTED_BYTES = 256 * 1024
 """While a hook is waited for."""
 WRITE_BUFFER_BYTES = 256 * 1024
+AT_ONCE = 16
+"""Steps of one client, before the others have their turn: a packet may hold thousands of heads."""
 SILENCE_S = 1000.0
 """Of a request, tunnel or WebSocket under way; a Lambda call may be silent for 900."""
 _TLS_RECORD = 0x16
@@ -113,7 +112,7 @@ class Client(Near):
         if self.tls is not None and self.tls.ended and self.step is not Step.OVER:
             self._gone()
             self.close()
-        if self._waiting and len(self._buffer) > MAX_COLLECTED_BYTES:
+        if (self._waiting or self.full) and len(self._buffer) > MAX_COLLECTED_BYTES:
             self.pause(WAITING)
 
     def eof_received(self) -> bool:
@@ -223,14 +222,17 @@ class Client(Near):
         self.advance()
 
     def advance(self) -> None:
-        """Go on with what is there, as far as it goes."""
+        """Go on with what is there, as far as it goes and for a while."""
         if self._advancing:
             return
-        self._advancing = True
+        self._advancing, left = True, AT_ONCE
         try:
-            while self._buffer and not self._waiting and self._step_on():
-                pass
+            while left and self._buffer and not self._waiting and self._step_on():
+                left -= 1
             self.flush()
+            if not left:
+                self.pause(LATER)
+                asyncio.get_running_loop().call_soon(self._go_on)
         except ssl.SSLError:
             self.close(whole=False)
         except Exception as exc:  # noqa: BLE001 - as above
@@ -238,10 +240,20 @@ class Client(Near):
         finally:
             self._advancing = False
 
+    def resume_writing(self) -> None:
+        """See ``Near``: nor is its next request read while it does not read."""
+        super().resume_writing()
+        self.resume(WAITING)
+        self.advance()
+
+    def _go_on(self) -> None:
+        self.resume(LATER)
+        self.advance()
+
     def _step_on(self) -> bool:
-        """Take one step; False: more has to come first."""
+        """Take one step; False: more has to come first, or to go."""
         if self.step is Step.HEAD:
-            return self._head()
+            return not self.full and self._head()
         if self.step is Step.WAIT:
             if len(self._buffer) > MAX_AHEAD_BYTES:
                 self._gone()
@@ -384,15 +396,3 @@ class Client(Near):
             exchange.on_client_gone(why)
         if relay is not None:
             relay.on_client_gone()
-
-    def _guarded(self, work: Callable[[], None]) -> None:
-        try:
-            work()
-            self.flush()
-        except Exception as exc:  # noqa: BLE001 - as above
-            self._crashed(exc)
-
-    def _crashed(self, exc: Exception) -> None:
-        """End the connection: nothing of it can be relied on. The client must not wait."""
-        log.error("a connection failed: %s", place_of(exc))
-        self.abort()

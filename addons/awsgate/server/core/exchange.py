@@ -35,6 +35,10 @@ if TYPE_CHECKING:
 _REPEATABLE = frozenset({b"GET", b"HEAD", b"PUT", b"DELETE"})
 
 
+STRETCH_BYTES = 64 * 1024
+"""Of a body that is waited for: each stretch of it has to come at some speed."""
+
+
 class Mode(Enum):
     """What becomes of the request's body."""
 
@@ -90,6 +94,8 @@ class Exchange(Answering):
                 del flow.request.headers["expect"]
         if flow.request.stream:
             self._mode = Mode.STREAM
+            if self.answers.is_nobodys(flow):
+                self.client.body_since, self.client.body_bytes = monotonic(), 0
             self._go_upstream()
         else:
             self.client.body_since, self.client.body_bytes = monotonic(), 0
@@ -102,15 +108,23 @@ class Exchange(Answering):
             self._stream(piece)
         elif self._mode is Mode.HOLD:
             self._parts.append(piece)
-            self._held = self.client.body_bytes = self._held + len(piece)
+            self._held += len(piece)
+            self._came(len(piece))
             if self.answers.body_exceeds(self.flow, self._held):
                 self._answer_early(close=False)
         else:
             self._drained += len(piece)
-            self.client.body_bytes += len(piece)
+            self._came(len(piece))
             if self._drained > DRAIN_BYTES:
                 self.over = True
                 self.client.close()
+
+    def _came(self, size: int) -> None:
+        """Have the clock know. What came long ago, however much, is no reason to wait for more."""
+        client = self.client
+        client.body_bytes += size
+        if client.body_since and client.body_bytes >= STRETCH_BYTES:
+            client.body_since, client.body_bytes = monotonic(), 0
 
     def on_client_end(self) -> None:
         """The request's body is complete."""
@@ -141,6 +155,7 @@ class Exchange(Answering):
 
     def _stream(self, piece: bytes) -> None:
         """Pass on a piece, as the gate has it. A body that breaks its promise is cut off."""
+        self._came(len(piece))
         try:
             for part in _pieces(self.flow.request.stream, piece):
                 self._pass_on(part)
@@ -148,6 +163,7 @@ class Exchange(Answering):
             self._refuse_body(exc)
 
     def _stream_end(self) -> None:
+        self.client.body_since = 0.0
         try:
             for part in _pieces(self.flow.request.stream, b""):
                 self._pass_on(part)

@@ -16,7 +16,9 @@ MAX_EXTENSION_BYTES = 64 * 1024
 """Of all chunks of a body. AWS's clients send none."""
 MAX_TRAILER_BYTES = 16 * 1024
 
-_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})((?:;[\t -~\x80-\xff]*)?)[ \t]*")
+# An extension has the blanks at its end: two patterns that both take them would share them out
+# in every way before they give up.
+_SIZE_LINE = re.compile(rb"([0-9A-Fa-f]{1,15})(?:(;[\t -~\x80-\xff]*)|[ \t]*)")
 
 
 class Broken(Exception):
@@ -119,7 +121,7 @@ class Chunks:
         matched = _SIZE_LINE.fullmatch(line)
         if matched is None:
             raise Broken("a chunk without a size")
-        self._extensions += len(matched[2])
+        self._extensions += len(matched[2] or b"")
         if self._extensions > MAX_EXTENSION_BYTES:
             raise Broken("more chunk extensions than are read")
         self._left = int(matched[1], 16)

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from enum import Enum
 from time import monotonic
 
+from awsgate.addon.dispatch import place_of
 from awsgate.server.core.tls import Tls
 from awsgate.server.core.upstream import Upstream
 
+log = logging.getLogger("awsgate.server")
+
 LINGER_S = 2.0
 CLOSING_S = 30.0
+CLOSING_BYTES = 16 * 1024
+"""Of what is left, to be read in that time: a byte now and then would do for weeks."""
 
 
 class Step(Enum):
@@ -89,6 +96,11 @@ class Near(asyncio.Protocol):
                 self._transport.resume_reading()
 
     @property
+    def ending(self) -> bool:
+        """True if it has been closed, and only what is written has to go yet."""
+        return self.step is Step.OVER
+
+    @property
     def halves(self) -> bool:
         """True if one direction can end before the other: not in TLS, of ours or below it."""
         return self.tls is None and self._transport is not None and self._transport.can_write_eof()
@@ -140,7 +152,8 @@ class Near(asyncio.Protocol):
     def end_in_time(self, now: float) -> None:
         """End for good what is over, once its client had time to read what was written."""
         left = self._transport.get_write_buffer_size() if self._transport is not None else 0
-        if left != self._left:  # it reads, if slowly
+        read = self._left - left
+        if read and (read >= CLOSING_BYTES or not (left and self._left)):  # if slowly
             self._left = left
             self._deadline = now + (CLOSING_S if left else LINGER_S)
         elif now > self._deadline:
@@ -151,6 +164,18 @@ class Near(asyncio.Protocol):
         if self._transport is not None:
             sock = self._transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.abort()
+
+    def _guarded(self, work: Callable[[], None]) -> None:
+        try:
+            work()
+            self.flush()
+        except Exception as exc:  # noqa: BLE001 - one connection's fault is not all others'
+            self._crashed(exc)
+
+    def _crashed(self, exc: Exception) -> None:
+        """End the connection: nothing of it can be relied on. The client must not wait."""
+        log.error("a connection failed: %s", place_of(exc))
         self.abort()
 
     def abort(self) -> None:

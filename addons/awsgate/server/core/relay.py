@@ -36,7 +36,9 @@ class Near(Protocol):
 FULL = 1
 """Why a client is not read: the server does not take more."""
 WAITING = 2
-"""A hook or a connection is waited for, and enough is collected."""
+"""A hook or a connection is waited for, or the client does not read; enough is collected."""
+LATER = 4
+"""The others have their turn."""
 
 
 class Relay:

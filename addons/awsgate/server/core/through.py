@@ -39,6 +39,9 @@ class _Asked:
         self._end(message)
 
     def on_end(self) -> None:
+        # A refusal, and whole: the connection went back to the pool, where a request of
+        # somebody else's could take it before it is closed.
+        self._upstream.abort()
         self._end("no tunnel")
 
     def on_crash(self) -> None:
