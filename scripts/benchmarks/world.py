@@ -158,9 +158,15 @@ async def _serve(told: Connection, pair: Path, life_s: float, delay_s: float) ->
         until = datetime.now(UTC) + timedelta(seconds=life_s)
         return STS.format(until=f"{until:%Y-%m-%dT%H:%M:%SZ}").encode(), delay_s
 
+    over = asyncio.Event()
+
     def tell() -> None:
-        told.recv()
-        told.send(assumed)
+        try:
+            told.recv()
+        except EOFError:  # whoever measured was killed
+            over.set()
+        else:
+            told.send(assumed)
 
     loop = asyncio.get_running_loop()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -172,7 +178,7 @@ async def _serve(told: Connection, pair: Path, life_s: float, delay_s: float) ->
     ]
     told.send([server.sockets[0].getsockname()[1] for server in servers])
     loop.add_reader(told.fileno(), tell)
-    await asyncio.Event().wait()
+    await over.wait()
 
 
 def _run(told: Connection, pair: Path, life_s: float, delay_s: float) -> None:
