@@ -3,7 +3,7 @@
 Each patch replaces one method, and only if that method's source is one that was
 read and tested: the SHA-256 of its text must be in ``KNOWN``. Otherwise the patch
 is left out, said loudly at start, and mitmproxy behaves as it always did. They make
-refusals early, bounded and readable. Two are ``NEEDED``: where mitmproxy's layers
+refusals early, bounded and readable. Three are ``NEEDED``: where mitmproxy's layers
 carry the requests, the gateway does not start without them.
 
     respond_early          a refused upload is answered, not read (check_killed)
@@ -124,9 +124,10 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
-NEEDED = frozenset({"Http1Client.send", "Http1Client.read_headers"})
+NEEDED = frozenset({"Http1Client.send", "Http1Client.read_headers", "HttpStream.check_killed"})
 """Without the first, an addon of the operator's own could change what was signed; without
-the second, a server's 1xx passes for its answer, and the answer goes to the next request."""
+the second, a server's 1xx passes for its answer, and the answer goes to the next request;
+without the third, an upload that waits for "100 Continue", as SDKs' do, waits for ever."""
 
 Owner = type | ModuleType
 """The class or the module whose attribute is replaced."""
