@@ -72,6 +72,8 @@ REFUSED = {
     "tab in target": (replace(PLAIN, target=b"/a\t"), 400),
     "target too long": (replace(PLAIN, target=b"/" + b"a" * 40000), 414),
     "lower-case method": (replace(PLAIN, method=b"post"), 405),
+    "http/2 by its name": (replace(PLAIN, http_version=b"HTTP/2.0"), 505),
+    "http/0.9": (replace(PLAIN, http_version=b"HTTP/0.9"), 505),
     "unknown method": (replace(PLAIN, method=b"TRACE"), 405),
     "connect in tunnel": (replace(PLAIN, method=b"CONNECT"), 405),
     "cr in value": (with_headers((b"x-a", b"a\rb")), 400),
