@@ -85,6 +85,9 @@ DECIDING = [
     "wire.py",
 ]
 
+# Guards without a test that are in scripts/guarding/unmissed.json. It may only become less.
+MOST_UNMISSED = 0
+
 
 @pytest.fixture(scope="module")
 def table() -> Table:
@@ -99,10 +102,14 @@ def names_in(file: str) -> frozenset[str]:
 
 
 def test_each_guard_is_missed_by_a_test_or_waived(table: Table) -> None:
-    known = {**table.killers, **table.waived}
+    known = {*table.killers, *table.waived, *table.unmissed}
     never_tried = [guard.key for guard in table.guards if guard.key not in known]
 
     assert not never_tried, "try them: scripts/guards --changed --keep"
+
+
+def test_no_guard_is_added_that_no_test_misses(table: Table) -> None:
+    assert len(table.unmissed) <= MOST_UNMISSED, "a new guard needs a test, or a waiver"
 
 
 def test_the_table_has_no_guard_that_is_no_more(table: Table) -> None:
@@ -110,7 +117,7 @@ def test_the_table_has_no_guard_that_is_no_more(table: Table) -> None:
 
 
 def test_no_guard_is_waived_that_a_test_misses(table: Table) -> None:
-    assert sorted(set(table.waived) & set(table.killers)) == []
+    assert sorted(set(table.waived) & {*table.killers, *table.unmissed}) == []
 
 
 def test_each_waiver_has_its_reason(table: Table) -> None:

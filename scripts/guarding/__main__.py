@@ -16,7 +16,7 @@ from pathlib import Path
 from guarding.copying import ROOT, Copy, import_others
 from guarding.finding import Guard
 from guarding.searching import Search
-from guarding.table import Stale, Table, keep_killers, read_table
+from guarding.table import Stale, Table, keep, read_table
 
 
 def main() -> int:
@@ -73,10 +73,9 @@ def _try_all(table: Table, chosen: list[Guard], options: argparse.Namespace) -> 
 
 def _keep(table: Table, search: Search) -> None:
     """Write down what was found, also of a run that was broken off."""
-    known = {guard.key for guard in table.guards}
     lost = {guard.key for guard in search.survivors}
     killers = {**table.killers, **search.killers}
-    keep_killers({key: test for key, test in killers.items() if key in known - lost})
+    keep(table, {key: test for key, test in killers.items() if key not in lost})
 
 
 def _line(guard: Guard, killer: str) -> str:

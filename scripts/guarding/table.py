@@ -33,12 +33,13 @@ class Table:
     guards: list[Guard]
     waived: dict[str, str]
     killers: dict[str, str] = field(default_factory=dict)
+    unmissed: list[str] = field(default_factory=list)
 
     @property
     def stale(self) -> list[str]:
         """What is said of guards that are no more."""
         known = {guard.key for guard in self.guards}
-        return sorted(key for key in {**self.waived, **self.killers} if key not in known)
+        return sorted({*self.waived, *self.killers, *self.unmissed} - known)
 
 
 def read_table(package: Path = PACKAGE, folder: Path = HERE) -> Table:
@@ -53,18 +54,20 @@ def read_table(package: Path = PACKAGE, folder: Path = HERE) -> Table:
     guards += [_by_hand(package, row) for row in _yaml(folder / "rows.yaml")]
     tests = modules["tests"]
     guards = [replace(guard, tests=tuple(tests.get(guard.file, ()))) for guard in guards]
-    killers = folder / "killers.json"
     return Table(
         sorted(guards, key=lambda guard: (guard.file, guard.start, guard.end)),
         {entry["guard"]: entry["reason"] for entry in _yaml(folder / "waived.yaml")},
-        json.loads(killers.read_text()) if killers.is_file() else {},
+        _json(folder / "killers.json") or {},
+        _json(folder / "unmissed.json") or [],
     )
 
 
-def keep_killers(killers: dict[str, str], folder: Path = HERE) -> None:
-    """Write who misses which guard."""
-    text = json.dumps(dict(sorted(killers.items())), indent=0, ensure_ascii=False)
-    (folder / "killers.json").write_text(text + "\n")
+def keep(table: Table, killers: dict[str, str], folder: Path = HERE) -> None:
+    """Write down who misses which guard, and which nobody does."""
+    known = {guard.key for guard in table.guards}
+    kept = {key: killers[key] for key in sorted(known & killers.keys() - table.waived.keys())}
+    _write(folder / "killers.json", kept)
+    _write(folder / "unmissed.json", sorted(known - kept.keys() - table.waived.keys()))
 
 
 def kinds_of(file: str, modules: dict[str, Any]) -> tuple[str, ...]:
@@ -95,3 +98,11 @@ def _by_hand(package: Path, row: dict[str, Any]) -> Guard:
 
 def _yaml(path: Path) -> Any:
     return yaml.safe_load(path.read_text()) or []
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text()) if path.is_file() else None
+
+
+def _write(path: Path, content: object) -> None:
+    path.write_text(json.dumps(content, indent=0, ensure_ascii=False) + "\n")

@@ -67,6 +67,9 @@ CHANGES: dict[str, Callable[[http.Request], None]] = {
     "the method changes": lambda r: setattr(r, "method", "DELETE"),
     "an authority appears": lambda r: setattr(r, "authority", "evil.example:443"),
     "the url changes": lambda r: setattr(r, "url", "http://evil.example/path"),
+    "the version changes": set_data("http_version", b"HTTP/1.0"),
+    "the body changes and not its length": lambda r: setattr(r, "content", b"CONTENT"),
+    "the body is streamed": set_data("content", None),
     "the body changes its length": lambda r: setattr(r, "content", b"longer than before"),
 }
 
