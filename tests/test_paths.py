@@ -184,3 +184,15 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
 
     with pytest.raises(SetupError, match="not a regular file"):
         paths.read_private(tmp_path / "key")
+
+
+def test_a_private_file_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "file").touch(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    paths.check_private(tmp_path / "file")
+    for name in ("folder", "fifo", "link"):
+        with pytest.raises(SetupError, match="not a regular file"):
+            paths.check_private(tmp_path / name)

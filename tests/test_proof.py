@@ -10,9 +10,11 @@ from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.aws.sigv4 import SigningKeys, parse_authorization
 from awsgate.caller import Claim, Form
 from awsgate.errors import Code, Refusal
-from awsgate.proof import check_express
+from awsgate.proof import check_express, check_signature
+from awsgate.review import Review
 from awsgate.session import Session
 from awsgate.surrogate import IssuedKeys
+from calls import GOOD
 
 BUCKET = "one--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com"
 OTHER = "two--use1-az4--x-s3.s3express-use1-az4.us-east-1.amazonaws.com"
@@ -57,3 +59,10 @@ def test_and_for_nothing_else(claim: Claim, session: Session, host: str, words: 
         check(claim, session, host)
 
     assert caught.value.code is Code.UNKNOWN_KEY
+
+
+def test_nothing_is_proved_that_nobody_claims() -> None:
+    with pytest.raises(Refusal, match="not received") as caught:
+        check_signature(Review(GOOD.facts()), b"")
+
+    assert caught.value.code is Code.GATEWAY_FAULT

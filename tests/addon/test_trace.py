@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from awsgate.addon.answers import Answers
 from awsgate.addon.record import Trace
 from awsgate.aws.chunked import ChunkError
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Review
-from calls import GOOD
+from calls import GOOD, ROLE_KEYS, run
 
 
 def trace() -> Trace:
@@ -41,3 +42,14 @@ def test_a_body_whose_signatures_do_not_hold_goes_no_further(data: bytes) -> Non
         made.take_in(data)
 
     assert caught.value.code is Code.BAD_SIGNATURE
+
+
+@pytest.mark.parametrize("keys", [None, ROLE_KEYS], ids=["no keys", "no order"])
+def test_what_is_no_order_is_handed_nothing(keys: object) -> None:
+    made = trace()
+    made.plan = run(GOOD)[1]
+
+    with pytest.raises(Refusal, match="there is no order") as caught:
+        Answers.hand_out(None, None, made, keys, 0.0)  # type: ignore[arg-type]
+
+    assert caught.value.code is Code.GATEWAY_FAULT
