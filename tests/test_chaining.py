@@ -11,7 +11,12 @@ from botocore.session import Session
 from awsgate.aws.action import action_of
 from awsgate.aws.call import call_of
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.chaining import STREAMING_SERVICES, issues_credentials, rewrite_answer
+from awsgate.chaining import (
+    STREAMING_SERVICES,
+    hold_to_session,
+    issues_credentials,
+    rewrite_answer,
+)
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.outgoing import Plan
@@ -277,5 +282,16 @@ def test_a_call_of_sts_that_is_no_form_is_not_sent() -> None:
 
     with pytest.raises(Refusal, match="body of an STS request is not a form") as caught:
         gate.authorise(review, b"{}", WHEN)
+
+    assert caught.value.code is Code.UNSUPPORTED
+
+
+def test_a_call_of_sts_with_two_actions_is_not_sent() -> None:
+    plan = plan_of()
+
+    with pytest.raises(Refusal, match="cannot be read for certain") as caught:
+        hold_to_session(
+            plan, OPENED.session, ChainedSpec(), b"Action=AssumeRole&Action=GetSessionToken", WHEN
+        )
 
     assert caught.value.code is Code.UNSUPPORTED

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from guarding.copying import ROOT, Copy, Run, ended
@@ -16,7 +17,6 @@ from guarding.warm import COLD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from guarding.finding import Guard
 
@@ -169,11 +169,12 @@ class Search:
 
 
 def _who_comes_by(guard: Guard, seen: dict[str, dict[str, Any]]) -> list[str]:
-    """Give the tests that run a guard's lines, the quickest first."""
+    """Give the tests that run a guard's lines: those of its module first, then the quickest."""
     first, last = guard.lines
     there = {
         test: found["seconds"]
         for test, found in seen.items()
         if any(file == guard.file and first <= line <= last for file, line in found["lines"])
     }
-    return sorted(there, key=lambda test: there[test])
+    own = f"test_{Path(guard.file).stem}"
+    return sorted(there, key=lambda test: (own not in test, there[test]))

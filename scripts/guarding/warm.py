@@ -82,10 +82,11 @@ class Warm:
         try:
             os.setpgid(0, 0)
             module = self._package / order["file"]
-            if not swap(module, order["whole"], functions.get(str(module), [])):
+            known = items.keys() >= set(order["tests"])
+            if not (known and swap(module, order["whole"], functions.get(str(module), []))):
                 result.write_text(json.dumps({"failed": COLD}))
                 return
-            chosen = [items[test] for test in order["tests"] if test in items]
+            chosen = [items[test] for test in order["tests"]]
             for item, after in zip(chosen, [*chosen[1:], None], strict=True):
                 item.config.hook.pytest_runtest_protocol(item=item, nextitem=after)
                 if self._failure.test:
