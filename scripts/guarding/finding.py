@@ -29,7 +29,8 @@ CANNOT_BE = frozenset({"RuntimeError", "SystemExit", "IndexError"})
 OTHER_WORDS = frozenset({"SetupError"})
 """In an ``except``, what was raised already is told in other words."""
 
-Branch = tuple[ast.AST, str]
+Under = tuple[str, ast.AST | None]
+"""What a statement is under: ``if`` and its test, and the like. As text it costs much."""
 
 
 @dataclass(frozen=True)
@@ -81,22 +82,22 @@ class _Reader:
 
     def read(self) -> None:
         tree = ast.parse(self.source)
-        self._visit(tree, "", "")
+        self._visit(tree, "", ("", None))
 
-    def _visit(self, node: ast.AST, function: str, under: str) -> None:
+    def _visit(self, node: ast.AST, function: str, under: Under) -> None:
         for child, inside, condition in _parts(node, function, under):
             self._look_at(child, inside, condition)
             self._visit(child, inside, condition)
 
-    def _look_at(self, node: ast.AST, function: str, under: str) -> None:
+    def _look_at(self, node: ast.AST, function: str, under: Under) -> None:
         if isinstance(node, ast.Raise) and node.exc is not None and "raise" in self.kinds:
             called = node.exc.func if isinstance(node.exc, ast.Call) else node.exc
             name = ast.unparse(called)
-            told = under.startswith("except") and name in OTHER_WORDS
+            told = under[0].startswith("except") and name in OTHER_WORDS
             if not told and name not in CANNOT_BE:
-                self._add(node, function, f"{under}: raise {name}", "pass")
-        elif isinstance(node, ast.Return) and "return" in self.kinds and under.startswith("if "):
-            self._add(node, function, f"{under}: {ast.unparse(node)}", "pass")
+                self._add(node, function, f"{_text(under)}: raise {name}", "pass")
+        elif isinstance(node, ast.Return) and "return" in self.kinds and under[0] == "if ":
+            self._add(node, function, f"{_text(under)}: {ast.unparse(node)}", "pass")
         elif isinstance(node, ast.BoolOp) and "term" in self.kinds:
             nothing = "True" if isinstance(node.op, ast.And) else "False"
             for operand in node.values:
@@ -105,7 +106,7 @@ class _Reader:
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call | ast.Await):
             called = node.value.value if isinstance(node.value, ast.Await) else node.value
             if isinstance(called, ast.Call) and "check" in self.kinds and _is_check(called):
-                self._add(node, function, f"{under}: {ast.unparse(called)}", "pass")
+                self._add(node, function, f"{_text(under)}: {ast.unparse(called)}", "pass")
         elif isinstance(node, ast.Call) and "digest" in self.kinds:
             if ast.unparse(node.func).endswith("compare_digest"):
                 self._add(node, function, f"digest {ast.unparse(node)}", "True")
@@ -142,23 +143,30 @@ class _Reader:
         )
 
 
-def _parts(node: ast.AST, function: str, under: str) -> Iterator[tuple[ast.AST, str, str]]:
+def _parts(node: ast.AST, function: str, under: Under) -> Iterator[tuple[ast.AST, str, Under]]:
     """Give the children of a node, each with the function and the condition it is under."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
         function = f"{function}.{node.name}" if function else node.name
-        under = "always"
+        under = ("always", None)
     for name, value in ast.iter_fields(node):
         here = under
         if isinstance(node, ast.If) and name in ("body", "orelse"):
-            here = ("if " if name == "body" else "unless ") + ast.unparse(node.test)
+            here = ("if " if name == "body" else "unless ", node.test)
         elif isinstance(node, ast.ExceptHandler) and name == "body":
-            here = f"except {ast.unparse(node.type) if node.type else 'all'}"
+            here = ("except ", node.type)
         elif isinstance(node, ast.match_case) and name == "body":
-            here = f"case {ast.unparse(node.pattern)}"
+            here = ("case ", node.pattern)
         children = value if isinstance(value, list) else [value]
         for child in children:
             if isinstance(child, ast.AST):
                 yield child, function, here
+
+
+def _text(under: Under) -> str:
+    prefix, node = under
+    if node is None:
+        return f"{prefix}all" if prefix == "except " else prefix
+    return prefix + ast.unparse(node)
 
 
 def _is_check(call: ast.Call) -> bool:

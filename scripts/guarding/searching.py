@@ -90,6 +90,10 @@ class Search:
             self.survivors.append(guard)
             yield guard, ""
 
+    def _apart(self, guards: list[Guard]) -> list[tuple[Guard, list[str]]]:
+        """Give the tests that the table names; none, if it was said which."""
+        return [(g, list(g.tests)) for g in guards if g.tests and not self._tests]
+
     def _killer(self, guard: Guard) -> str:
         return self._remembered.get(guard.key, "")
 
