@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import time
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -80,9 +81,7 @@ class Search:
                 yield guard, self._note(guard, killer)
             else:
                 left.append(guard)
-        for guard, killer in self._try(
-            [(guard, list(guard.tests)) for guard in left if guard.tests]
-        ):
+        for guard, killer in self._try(self._apart(left)):
             if killer:
                 left.remove(guard)
                 yield guard, self._note(guard, killer)
@@ -173,12 +172,21 @@ class Search:
 
 
 def _who_comes_by(guard: Guard, seen: dict[str, dict[str, Any]]) -> list[str]:
-    """Give the tests that run a guard's lines: those of its module first, then the quickest."""
+    """Give the tests that run a guard's lines: those of its module first, then the quickest.
+
+    One of each test function before the second of any: its cases are much alike.
+    """
     first, last = guard.lines
     there = {
         test: found["seconds"]
         for test, found in seen.items()
         if any(file == guard.file and first <= line <= last for file, line in found["lines"])
     }
+    nth: Counter[str] = Counter()
+    turn = {}
+    for test in sorted(there, key=lambda test: there[test]):
+        function = test.partition("[")[0]
+        nth[function] += 1
+        turn[test] = nth[function]
     own = f"test_{Path(guard.file).stem}"
-    return sorted(there, key=lambda test: (own not in test, there[test]))
+    return sorted(there, key=lambda test: (own not in test, turn[test], there[test]))
