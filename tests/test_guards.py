@@ -86,7 +86,7 @@ DECIDING = [
 ]
 
 # Guards without a test that are in scripts/guarding/unmissed.json. It may only become less.
-MOST_UNMISSED = 161
+MOST_UNMISSED = 159
 
 
 @pytest.fixture(scope="module")
