@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from awsgate import outgoing
 from awsgate.aws.sigv4 import SigningKeys
+from awsgate.errors import Refusal
 from awsgate.gate import Gate, Review
 from awsgate.outgoing import Outgoing, Plan
 from awsgate.policy import parse_policy
@@ -157,3 +158,38 @@ def other_scheme(scheme: bytes) -> Callable[[Fields], Fields]:
 
 def at(**changes: object) -> Callable[[RequestFacts], RequestFacts]:
     return lambda facts: replace(facts, **changes)  # type: ignore[arg-type]
+
+
+# --- verdicts --------------------------------------------------------------
+
+
+def verdict(
+    facts: RequestFacts, body: bytes = b"hello", *, now: datetime = WHEN, gate: Gate | None = None
+) -> str:
+    """Give the code of the refusal; "passed": there is none."""
+    review, gate = Review(facts), gate or new_gate()
+    try:
+        gate.receive(review, now)
+        gate.authorise(review, body, now)
+    except Refusal as refusal:
+        return refusal.code.value
+    return "passed"
+
+
+def session(seed: int, keys: SessionKeys = KEYS) -> GatewayCredentials:
+    return mint(
+        keys,
+        user="alice",
+        app="console",
+        role_arn=READER,
+        ttl_s=3600,
+        now=NOW_S,
+        entropy=bytes(range(seed, seed + 32)),
+    )
+
+
+SESSIONS = {
+    "one": session(1),
+    "two": session(2),
+    "another gateway's": session(3, SessionKeys(bytes(range(7, 39)))),
+}

@@ -137,6 +137,7 @@ CODES = {
     ),
     Code.LOCKED: NO_ACCESS,
     Code.DENIED: NO_ACCESS,
+    Code.PENDING_APPROVAL: NO_ACCESS,
     Code.THROTTLED: ("SlowDown", "Throttling", "RequestLimitExceeded", "ThrottlingException", 503),
     Code.ROLE_UNAVAILABLE: (
         "ServiceUnavailable",

@@ -21,6 +21,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.processes import GatewayProcess
 from awsgate.session import mint
 from awsgate.state import open_state
+from secretsnet import remember
 from signers import Fields, Text, botocore_sign
 
 TIMEOUT_S = 10.0
@@ -91,6 +92,7 @@ def head(method: str, target: str, fields: Fields) -> bytes:
 
 def keys_of(env: dict[str, str]) -> SigningKeys:
     """Give the keys in the variables of ``awsgate env``."""
+    remember(env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"])
     return SigningKeys(
         env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]
     )
@@ -116,6 +118,7 @@ def mint_keys(
         now=int(time.time()) - issued_ago_s,
         entropy=entropy,
     )
+    remember(made.secret_access_key, made.session_token)
     return SigningKeys(made.access_key_id, made.secret_access_key, made.session_token)
 
 
@@ -164,8 +167,9 @@ class Wire:
     def _chunks(self) -> tuple[bytes, bool]:
         body = b""
         while True:
-            line = self._until(b"\r\n")
-            if not line:
+            try:
+                line = self._until(b"\r\n")
+            except ConnectionError:
                 return body, False
             size = int(line, 16)
             body += self._exactly(size + 2)[:size]

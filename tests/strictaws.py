@@ -91,7 +91,7 @@ class StrictAws:
             fields.append((name, value.strip(" ")))
         body, digest, size = self._body(handler.rfile, {n.lower(): v for n, v in fields})
         if body.startswith(b"Action=AssumeRole&"):
-            handler.wfile.write(_answer(_assumed()))
+            handler.wfile.write(assumed_answer())
             return True
         fault = fault_of(method, target, fields)
         self.arrived.append(Arrived(method, target, tuple(fields), body, digest, size, fault))
@@ -165,6 +165,11 @@ def _canonical(query: str) -> str:
         f"{quote(unquote_plus(name), safe='~')}={quote(unquote_plus(value), safe='~')}"
         for name, _, value in pairs
     )
+
+
+def assumed_answer() -> bytes:
+    """Give what STS answers: ``KEYS``, for an hour."""
+    return _answer(_assumed())
 
 
 def _answer(body: bytes, more: bytes = b"") -> bytes:

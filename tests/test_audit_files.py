@@ -75,22 +75,23 @@ def test_a_record_that_lost_its_newline_alone_counts(path: Path, log: AuditLog) 
     assert verify(path) == (3, None)
 
 
+@pytest.mark.parametrize("cause", [errno.ENOSPC, errno.EROFS, errno.EIO, errno.EDQUOT])
 @pytest.mark.parametrize("start", [0, 3])
 def test_a_full_disk_leaves_no_trace_and_a_later_write_works(
-    start: int, path: Path, log: AuditLog, monkeypatch: pytest.MonkeyPatch
+    start: int, cause: int, path: Path, log: AuditLog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fill(log, start)
     whole = path.read_bytes()
 
     def full(_file: int, _data: bytes) -> int:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise OSError(cause, os.strerror(cause))
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "write", full)
         with pytest.raises(AuditUnavailable) as caught:
             fill(log, 1)
 
-    assert str(caught.value) == f"{path}: No space left on device"
+    assert str(caught.value) == f"{path}: {os.strerror(cause)}"
     assert path.read_bytes() == whole
     fill(log, 1, start=start)
     assert verify(path) == (start + 1, None)

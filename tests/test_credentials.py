@@ -318,6 +318,37 @@ async def test_a_refusal_is_remembered_for_seconds(
     assert (await rig.cache.get(READER)).access_key_id == "ASIA2"
 
 
+@pytest.mark.parametrize("failure", [DENIED, OUTAGE])
+async def test_a_refusal_is_not_remembered_for_hours_when_the_clock_is_set_back(
+    rig: Rig, failure: Refusal
+) -> None:
+    rig.sts.failure = failure
+    with pytest.raises(Refusal):
+        await rig.cache.get(READER)
+
+    rig.clock.now = START - 3600
+    rig.sts.failure = None
+
+    assert (await rig.cache.get(READER)).access_key_id == "ASIA2"
+
+
+async def test_credentials_that_have_ended_when_they_come_are_a_refusal(rig: Rig) -> None:
+    """A clock that is hours ahead: AWS would tell the client that its session has ended."""
+    rig.sts.clock = FakeClock()
+    rig.clock.now = START + 7200
+
+    for _ in range(3):
+        with pytest.raises(Refusal) as caught:
+            await rig.cache.get(READER)
+
+    assert (caught.value.code, caught.value.status) == (Code.ROLE_UNAVAILABLE, 503)
+    assert "have ended already" in caught.value.message
+    assert "3600 seconds ago by the clock" in caught.value.detail
+    assert len(rig.sts.calls) == 1, "STS is spared"
+    rig.clock.now = START
+    assert (await rig.cache.get(READER)).expires_at == START + 3600
+
+
 async def test_a_fault_of_the_assumer_is_a_refusal_without_its_text(rig: Rig) -> None:
     rig.sts.failure = KeyError("s3cr3t")
 

@@ -22,11 +22,32 @@ ROOT = Path(__file__).parent.parent
 ARCHITECTURE = (ROOT / "ARCHITECTURE.md").read_text("utf-8")
 README = (ROOT / "README.md").read_text("utf-8")
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), ROOT / "policy/README.md"])
-NAMED_TESTS = sorted(set(re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", ARCHITECTURE)))
+NAMING = ("ARCHITECTURE.md", "SECURITY.md", "docs/reliability.md")
+NAMED_TESTS = sorted(
+    {
+        named
+        for page in NAMING
+        for named in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / page).read_text("utf-8"))
+    }
+)
 
 
-def test_architecture_names_tests() -> None:
-    assert len(NAMED_TESTS) > 20
+@pytest.mark.parametrize("page", NAMING)
+def test_what_holds_is_told_with_its_test(page: str) -> None:
+    text = (ROOT / page).read_text("utf-8")
+    named = re.findall(r"`(tests/[^`]*::[^`]*)`", text)
+
+    assert len(named) > 20
+    # Else nobody would look if it is there.
+    assert [name for name in named if tuple(name.split("::")) not in NAMED_TESTS] == []
+
+
+def test_each_attack_of_the_threat_model_has_a_test() -> None:
+    model = (ROOT / "SECURITY.md").read_text("utf-8").partition("\n## Who attacks")[2]
+    rows = re.findall(r"^\| (?!attack |---)(.+) \|$", model, re.MULTILINE)
+
+    assert len(rows) > 30
+    assert [row for row in rows if "`tests/" not in row.rpartition(" | ")[2]] == []
 
 
 @pytest.mark.parametrize(("path", "name"), NAMED_TESTS)

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+import re
 
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from awsgate.aws.endpoint import normalise_host
 from awsgate.errors import Code, Refusal
 from awsgate.forwarded import parse_forwarded_host
 
@@ -50,3 +55,29 @@ def test_a_missing_header_has_the_words_of_the_reference() -> None:
 
     assert caught.value.code is Code.MISSING_FORWARDED_HOST
     assert caught.value.message == "proxied requests must include X-Forwarded-Host header"
+
+
+PIECES = (
+    b"sts", b".", b"us-east-1", b"amazonaws.com", b":443", b":", b"@", b"/", b"\\\\", b"#", b"?",
+    b",", b" ", b"\t", b"\r\n", b"\x00", b"%2e", b"[", b"]", b"127.0.0.1", b"0x7f.1", b"2130706433",
+    b"evil.example", b"xn--", b"\xe3\x80\x82", b"\xff", b"A", b"_", b"-",
+)  # fmt: skip
+
+
+@given(st.one_of(st.binary(max_size=80), st.lists(st.sampled_from(PIECES)).map(b"".join)))
+@example(b"attacker@s3.amazonaws.com")
+@example(b"s3.amazonaws.com@attacker.example")
+@example(b"s3.amazonaws.com\\\\.attacker.example")
+def test_whatever_comes_is_one_dns_name_or_refused(value: bytes) -> None:
+    try:
+        host = parse_forwarded_host([value])
+    except Refusal:
+        return
+
+    labels = host.split(".")
+    assert re.fullmatch(r"[a-z0-9_.-]{3,253}", host)
+    assert len(labels) >= 2
+    assert all(labels)
+    assert not labels[-1][0].isdigit()
+    assert value.lower().removesuffix(b":443").removesuffix(b".") == host.encode()
+    assert normalise_host(host) == host

@@ -212,6 +212,13 @@ async def read_from(host: str, port: int) -> bytes:
         await writer.wait_closed()
 
 
+# All that the system's own resolver takes for this machine: it reads numbers as inet_aton does.
+LOOPBACK_NAMES = (
+    "127.0.0.1", "localhost", "localhost.", "::ffff:127.0.0.1", "127.1", "2130706433",
+    "0x7f000001", "0x7f.1", "0177.0.0.1", "017700000001",
+)  # fmt: skip
+
+
 async def test_on_a_real_loop_every_stream_goes_through_the_check() -> None:
     dialer = GuardedDialer(connect_timeout_s=5)
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
@@ -219,8 +226,9 @@ async def test_on_a_real_loop_every_stream_goes_through_the_check() -> None:
     dialer.install(asyncio.get_running_loop())
 
     async with server:
-        for host in ("127.0.0.1", "localhost", "::ffff:127.0.0.1"):
-            with pytest.raises(OSError, match="does not dial"):
+        for host in LOOPBACK_NAMES:
+            # Some resolvers take fewer of them for an address.
+            with pytest.raises(OSError, match=r"does not dial|not known"):
                 await read_from(host, port)
         dialer.permit_explicit("127.0.0.1", port)
 
@@ -243,3 +251,29 @@ async def test_on_a_real_loop_a_connected_socket_is_taken_as_it_is() -> None:
         assert await reader.read() == b"hello"
         writer.close()
         await writer.wait_closed()
+
+
+async def test_on_a_real_loop_a_name_is_looked_up_once_and_its_alias_is_not_asked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A chain of CNAMEs is the resolver's: what counts is the addresses at its end."""
+    loop, asked = asyncio.get_running_loop(), []
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+
+    async def getaddrinfo(host: object, *_: object, **__: object) -> list[Any]:
+        asked.append(host)
+        end = (METADATA, port) if len(asked) == 1 else (LOOPBACK, port)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "internal.evil.example", end)]
+
+    dialer = GuardedDialer(connect_timeout_s=5)
+    monkeypatch.setattr(loop, "getaddrinfo", getaddrinfo)
+    dialer.install(loop)
+
+    async with server:
+        with pytest.raises(OSError, match=f"{HOST} resolves to a link-local address"):
+            await read_from(HOST, port)
+        with pytest.raises(OSError, match=f"{HOST} resolves to a loopback address"):
+            await read_from(HOST, port)
+
+    assert asked == [HOST, HOST]

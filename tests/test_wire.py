@@ -106,6 +106,13 @@ REFUSED = {
     ),
     "te and content-length": (with_headers((b"Transfer-Encoding", b"chunked")), 400),
     "two content-lengths": (with_headers((b"content-length", b"2")), 400),
+    **{
+        f"content-length {length!r}": (
+            replace(PLAIN, headers=((b"Host", HOST.encode()), (b"Content-Length", length))),
+            400,
+        )
+        for length in (b"9" * 19, b"+5", b"-5", b"0x5", b"5, 5", b"", b"5_0")
+    },
     "two authorizations": (with_headers((b"authorization", b"a"), (b"Authorization", b"b")), 400),
     "two dates": (with_headers((b"x-amz-date", b"a"), (b"x-amz-date", b"b")), 400),
     "two tokens": (with_headers(*[(b"x-amz-security-token", b"a")] * 2), 400),

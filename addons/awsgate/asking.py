@@ -1,5 +1,7 @@
 """Access requests as people use them: ask, look, answer, take back. For the API and the CLI.
 
+And as calls use them that need an approval: each asks for itself, once.
+
 Each is judged by the policy in force, recorded before it counts, and told to the webhook
 after. What cannot be recorded does not happen.
 """
@@ -23,14 +25,28 @@ from awsgate.policy.accessrequest import (
     Review,
     State,
     asked,
+    asked_for,
     reviewed,
     revoked,
     same_person,
 )
+from awsgate.policy.approvals import AskedCall, Need
+from awsgate.policy.grants import GrantBook
 from awsgate.policy.requests import Terms, may_review, terms_for
 from awsgate.policy.rules import RoleSpec
 from awsgate.policy.standing import roles_of
 from awsgate.requestplace import RequestPlace
+from awsgate.requestwords import (
+    became,
+    described_call,
+    how_long,
+    in_words,
+    said,
+    slack_text,
+    what,
+    whose,
+)
+from awsgate.requestwords import described_terms as described_terms
 from awsgate.timestamps import utc_seconds_of
 
 CREATE, REVIEW, GRANTED, ENDED = (
@@ -145,27 +161,74 @@ class Asking:
         def check(live: list[AccessRequest]) -> None:
             mine = [one for one in live if asker.owns(one) and _is_open(one, now)]
             for one in mine:
-                if one.role == role and one.state_at(now) is State.PENDING:
+                same = one.call is None and one.role == role
+                if same and one.state_at(now) is State.PENDING:
                     raise NotDone(EXISTS, f"{one.id} asks for {role} already")
-            if len(mine) >= MAX_OPEN:
-                raise NotDone(TOO_MANY, f"{asker.user} has {len(mine)} requests open")
+            _check_few(asker, mine)
 
         def note(_: AccessRequest) -> None:
-            self._write(CREATE, asker, request, f"asked for {_for(request)}{_said(reason)}")
+            self._write(CREATE, asker, request, f"asked for {how_long(request)}{said(reason)}")
 
         self.place.store().add(request, check, note)
         self._count("created")
         self._say(
             f"{request.user} ({request.connector}) asks for the role {role} for "
-            f"{_for(request)}{_said(request.reason)}\nawsgate request approve {request.id}"
+            f"{how_long(request)}{said(request.reason)}\nawsgate request approve {request.id}"
         )
         return request
+
+    def ask_for_call(self, asker: Asker, need: Need) -> AskedCall:
+        """Ask for a call, unless that has been done: give what has become of it.
+
+        At all gateways of one database it is asked for once.
+        """
+        now, store = int(self._clock()), self.place.store()
+
+        def known() -> AskedCall | None:
+            book = GrantBook(asked=store.calls(now, asker.user))
+            return book.asked(asker.user, asker.connector, need.call, now)
+
+        if (found := known()) is not None:
+            return found
+        new_id = f"ar-{secrets.token_hex(5)}"
+        request = asked_for(new_id, asker.user, asker.connector, need, now=now)
+
+        def check(live: list[AccessRequest]) -> None:
+            mine = [one for one in live if asker.owns(one) and _is_open(one, now)]
+            if any(one.call == need.call for one in mine):
+                raise NotDone(EXISTS, "another gateway or process was first")
+            _check_few(asker, mine)
+
+        def note(_: AccessRequest) -> None:
+            self._write(CREATE, asker, request, f"asked for {what(request)}, {how_long(request)}")
+
+        try:
+            store.add(request, check, note)
+        except NotDone as no:
+            if no.code == EXISTS and (found := known()) is not None:
+                return found
+            raise
+        self._count("created")
+        self._say(
+            f"{whose(request)} asks for an approval of {what(request)}, for {how_long(request)}"
+            f"\nawsgate request approve {request.id}"
+        )
+        return AskedCall(
+            request.id, asker.user, asker.connector, need.call, "pending", request.expires_at
+        )
 
     def all_for(self, asker: Asker) -> list[AccessRequest]:
         """Give what the asker may see, the newest first."""
         if not self.place.is_there():
             return []
         return [one for one in self.place.store().newest() if asker.may_see(one)]
+
+    def waiting_for(self, asker: Asker) -> int:
+        """Count the requests that wait for the asker's answer: cheap for who answers none."""
+        if not any(rule.allow.review_requests for rule in asker.rules) or not self.place.is_there():
+            return 0
+        now = self._clock()
+        return sum(waits_for(one, asker, now) for one in self.place.store().pending())
 
     def get(self, asker: Asker, request_id: str) -> AccessRequest:
         """Give one request."""
@@ -196,7 +259,7 @@ class Asking:
 
         def note(after: AccessRequest) -> None:
             verdict = "approved" if approve else "denied"
-            self._write(REVIEW, asker, after, f"{verdict} that of {_whose(after)}{_said(reason)}")
+            self._write(REVIEW, asker, after, f"{verdict} that of {whose(after)}{said(reason)}")
             if after.state is State.APPROVED:
                 self._write(GRANTED, _of(after), after, f"until {utc_seconds_of(after.until)}")
             elif after.state is State.DENIED:
@@ -217,7 +280,7 @@ class Asking:
                 raise NotDone(NOT_NOW, str(exc)) from None
 
         def note(after: AccessRequest) -> None:
-            self._write(ENDED, asker, after, f"revoked by {asker.user}: that of {_whose(after)}")
+            self._write(ENDED, asker, after, f"revoked by {asker.user}: that of {whose(after)}")
 
         return self._changed(request_id, judge, note)
 
@@ -235,22 +298,27 @@ class Asking:
         if after.state is not State.PENDING:
             self.place.refresh()  # this process at once, the others within a second
             self._count(after.state.value)
-            self._say(f"{after.id}: the role {after.role} for {_whose(after)} is {_became(after)}")
+            self._say(f"{after.id}: {what(after)} for {whose(after)} is {became(after)}")
         return after
 
-    def _write(self, kind: str, asker: Asker, request: AccessRequest, what: str) -> None:
-        self._record(line(kind, request, what, user=asker.user, client=asker.client,
+    def _write(self, kind: str, asker: Asker, request: AccessRequest, text: str) -> None:
+        self._record(line(kind, request, text, user=asker.user, client=asker.client,
                           session=asker.login))  # fmt: skip
 
     def _say(self, text: str) -> None:
-        self._tell(_slack_text(text))
+        self._tell(slack_text(text))
+
+
+def waits_for(request: AccessRequest, asker: Asker, now: float) -> bool:
+    """True if the asker may answer it now: it is somebody else's, and they have not yet."""
+    if request.state_at(now) is not State.PENDING or not asker.may_review(request):
+        return False
+    people = (request.user, *(one.reviewer for one in request.reviews))
+    return not any(same_person(asker.user, name) for name in people)
 
 
 def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any]:
     """Give a request as the API and ``--json`` have it, for one who sees it."""
-    state = request.state_at(now)
-    people = (request.user, *(one.reviewer for one in request.reviews))
-    open_to = state is State.PENDING and asker.may_review(request)
     return {
         "id": request.id,
         "user": request.user,
@@ -258,7 +326,7 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
         "role": request.role,
         "reason": request.reason,
         "duration_s": request.duration_s,
-        "state": state.value,
+        "state": request.state_at(now).value,
         "asked_at": request.asked_at,
         "expires_at": request.expires_at,
         "decided_at": request.decided_at,
@@ -267,23 +335,14 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
         "reviews": [asdict(one) for one in request.reviews],
         "suggested_reviewers": list(request.suggested),
         "own": asker.owns(request),
-        "may_review": open_to and not any(same_person(asker.user, name) for name in people),
-    }
-
-
-def described_terms(role: str, terms: Terms) -> dict[str, Any]:
-    """Give a role that may be asked for, as the API and ``--json`` have it."""
-    return {
-        "role": role,
-        "max_duration_s": terms.max_duration_s,
-        "reason_required": terms.reason_required,
-        "prompt": terms.prompt,
-        "reviewers": list(terms.reviewers),
+        "what": in_words(request),
+        "call": described_call(request.call) if request.call is not None else None,
+        "may_review": waits_for(request, asker, now),
     }
 
 
 def line(
-    kind: str, request: AccessRequest, what: str, *, user: str, client: str = "", session: str = ""
+    kind: str, request: AccessRequest, text: str, *, user: str, client: str = "", session: str = ""
 ) -> AuditRecord:
     """Give an audit line about a request; when it was written is left to the writer."""
     return AuditRecord(
@@ -293,21 +352,13 @@ def line(
         client=client,
         decision="allowed",
         rule=f"role/{request.role}",
-        reason=f"{request.id}: {what}",
+        reason=f"{request.id}: {text}",
     )
 
 
 def ended_line(request: AccessRequest) -> AuditRecord:
     """Give the audit line of a request that has ended by itself."""
     return line(ENDED, request, request.state.value, user=request.user)
-
-
-def _became(request: AccessRequest) -> str:
-    by = ", ".join(one.reviewer for one in request.reviews)
-    if request.state is State.REVOKED:
-        return f"revoked by {request.revoked_by}"
-    until = f" until {utc_seconds_of(request.until)}" if request.until else ""
-    return f"{request.state.value} by {by}{until}"
 
 
 def _of(request: AccessRequest) -> Asker:
@@ -318,19 +369,13 @@ def _of(request: AccessRequest) -> Asker:
 _NOBODY = Policy()
 
 
-def _whose(request: AccessRequest) -> str:
-    return f"{request.user} ({request.connector})"
-
-
-def _for(request: AccessRequest) -> str:
-    minutes, seconds = divmod(request.duration_s, 60)
-    hours, minutes = divmod(minutes, 60)
-    parts = ((hours, "h"), (minutes, "m"), (seconds, "s"))
-    return "".join(f"{number}{unit}" for number, unit in parts if number)
-
-
-def _said(reason: str) -> str:
-    return f": {' '.join(reason.split())}" if reason.strip() else ""
+def _check_few(asker: Asker, mine: list[AccessRequest]) -> None:
+    if len(mine) >= MAX_OPEN:
+        raise NotDone(
+            TOO_MANY,
+            f"{asker.user} has {len(mine)} requests open",
+            hint="awsgate request ls shows them, awsgate request revoke takes one back",
+        )
 
 
 def _is_open(request: AccessRequest, now: int) -> bool:
@@ -347,8 +392,3 @@ def _bounded(text: str) -> str:
 
 def _none(request_id: str) -> NotDone:
     return NotDone(NO_SUCH, f"there is no request {request_id[:64]!r} that you may see")
-
-
-def _slack_text(text: str) -> str:
-    """Give a text in which nothing is a mention, a link or markup of Slack's."""
-    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")

@@ -77,6 +77,8 @@ class AuditRecord:
     source_identity: str = ""
     granted_role_arn: str = ""
     """The role that the policy gives; the client may have assumed ``role_arn`` from it."""
+    approval: str = ""
+    """Id of the access request by which a call that needs an approval was let through."""
 
 
 class Link(NamedTuple):

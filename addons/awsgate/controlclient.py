@@ -12,13 +12,11 @@ Proxies of the environment are not used: they name the gateway itself.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import json
 import ssl
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -28,12 +26,14 @@ from awsgate.controlanswers import IssuedAnswer as IssuedAnswer
 from awsgate.controlanswers import LoginAnswer as LoginAnswer
 from awsgate.controlanswers import issued_of, login_of, object_of, text_of
 from awsgate.errors import Code, SetupError
-from awsgate.paths import read_private
+from awsgate.pins import Root as Root
+from awsgate.pins import is_pin as is_pin
+from awsgate.pins import root_in as root_in
+from awsgate.pins import roots_in as roots_in
 from awsgate.version import __version__
 
 TIMEOUT_S = 30.0
 MAX_ANSWER_BYTES = 8 << 20  # a bundle holds the roots of a whole system
-PIN_PREFIX = "sha256:"
 LOGIN_OVER = frozenset({Code.SESSION_EXPIRED.value, Code.UNKNOWN_KEY.value})
 """Codes that say that the login itself is no good."""
 
@@ -47,43 +47,7 @@ def login_is_over(no: ControlError) -> bool:
     return no.status == 401 or no.code in LOGIN_OVER
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A certificate to trust: PEM, and its pin."""
-
-    pem: str
-    pin: str
-
-
 # --- trust ------------------------------------------------------------------------------
-
-
-def is_pin(text: str) -> bool:
-    """True if that is a pin: ``sha256:`` and 64 hexadecimal digits."""
-    digits = text.removeprefix(PIN_PREFIX)
-    return text != digits and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
-
-
-def roots_in(pem: bytes) -> list[Root]:
-    """Give the certificates of a PEM text, each with its pin. Raises ``ValueError``."""
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-
-    found = []
-    for cert in x509.load_pem_x509_certificates(pem):
-        key = cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        pin = PIN_PREFIX + hashlib.sha256(key).hexdigest()
-        found.append(Root(cert.public_bytes(Encoding.PEM).decode("ascii"), pin))
-    return found
-
-
-def root_in(path: Path, pin: str) -> Root | None:
-    """Give the root of that pin out of a file of ours; None: it does not hold it."""
-    try:
-        found = roots_in(read_private(path) or b"")
-    except ValueError:
-        return None
-    return next((root for root in found if root.pin == pin), None)
 
 
 def trusted_root(url: str, pin: str = "") -> Root:

@@ -238,7 +238,7 @@ class CredentialCache:
 
     def _start(self, request: RoleRequest, *, refresh: bool) -> asyncio.Future[_Answer]:
         loop = asyncio.get_running_loop()
-        flight = loop.run_in_executor(self._pool, _ask, self._assumer, request)
+        flight = loop.run_in_executor(self._pool, _ask, self._assumer, request, self._clock)
         self._flights[request] = flight
         # The first callback of the future: memory is right before any waiter wakes.
         flight.add_done_callback(partial(self._landed, request, refresh))
@@ -284,20 +284,33 @@ class CredentialCache:
 
     def _refusal(self, request: RoleRequest) -> Refusal | None:
         until, refusal = self._refused.get(request, (0.0, None))
-        return refusal if self._clock() < until else None
+        # With the second bound a clock that was set back does not make seconds hours.
+        return refusal if until - DENIAL_MEMORY_S <= self._clock() < until else None
 
 
-def _ask(assumer: Assumer, request: RoleRequest) -> _Answer:
+def _ask(assumer: Assumer, request: RoleRequest, clock: Callable[[], float]) -> _Answer:
     """Make one call, in a thread of the pool. Never raises: waiters must be told."""
     started = time.perf_counter()
     result: AwsCredentials | Refusal
     try:
         result = assumer.assume(request)
+        if result.expires_at <= clock():
+            result = _ended(request, result.expires_at - clock())
     except Refusal as refusal:
         result = refusal
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is no credentials
         result = unavailable(request, "internal fault", detail=type(exc).__name__)
     return _Answer(result, time.perf_counter() - started)
+
+
+def _ended(request: RoleRequest, left_s: float) -> Refusal:
+    # Signed with them, a request would come back as ExpiredToken: a client would take its
+    # own session for ended. And STS would be asked anew for each.
+    return unavailable(
+        request,
+        "those that came have ended already",
+        detail=f"it ended {-left_s:.0f} seconds ago by the clock of this machine: is that right?",
+    )
 
 
 def _copy(refusal: Refusal) -> Refusal:

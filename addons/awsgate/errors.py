@@ -26,6 +26,7 @@ class Code(StrEnum):
     SESSION_EXPIRED = "session-expired"
     LOCKED = "locked"
     DENIED = "denied"
+    PENDING_APPROVAL = "pending-approval"
     THROTTLED = "throttled"
     ROLE_UNAVAILABLE = "role-unavailable"
     BODY_TOO_LARGE = "body-too-large"

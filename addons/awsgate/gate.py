@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from cachetools import LRUCache
 
-from awsgate import artefacts, caller, chaining, lockout, onward, orders, passage, wire
+from awsgate import approving, artefacts, caller, chaining, lockout, onward, orders, passage, wire
 from awsgate.aws import action, sigv4, unsigned
 from awsgate.aws.call import Call, call_of, head_of
 from awsgate.caller import Claim
@@ -88,7 +88,7 @@ class Gate:
     locks: LockBook = NO_LOCKS
     """Those of the state folder; the policy's own count as well."""
     grants: GrantBook = NO_GRANTS
-    """Roles that users have for a while, beside those of the policy."""
+    """Roles that users have for a while, beside those of the policy; calls that are approved."""
     count: Callable[[str], tuple[int, int]] = _uncounted
     """Counts one more request of a session: its requests with this one, its bytes so far."""
     tally: Callable[[str], int] = _untallied
@@ -342,6 +342,7 @@ class Gate:
             call=call,
             standings=view.standings,
         )
+        decision, waits = approving.settled(decision, self.grants, session, now)
         decision = self._within_bounds(decision, session, call)
         if not decision.allowed:
             return decision
@@ -352,7 +353,7 @@ class Gate:
             also = replace(call, call=review.also)
             if rule := _denying(view.policy, session, session.role_arns, also):
                 return replace(decision, allowed=False, reason=f"{DENIED_CALL}: {rule}", rule=rule)
-        return decision
+        return waits or decision
 
     def _within_bounds(self, decision: Decision, session: Session, call: CallFacts) -> Decision:
         """Hold a call that is allowed to what its credentials were asked for with."""

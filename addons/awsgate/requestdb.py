@@ -26,6 +26,8 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
+    inspect,
+    text,
 )
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError
@@ -64,6 +66,7 @@ REQUESTS = Table(
     Column("until", BigInteger, nullable=False),
     Column("closed_at", BigInteger, nullable=False),
     Column("revoked_by", Text, nullable=False),
+    Column("call", Text, nullable=False, server_default=""),
 )
 REVIEWS = Table(
     "awsgate_reviews",
@@ -83,7 +86,15 @@ def _first(connection: Connection) -> None:
     connection.execute(META.insert().values(one=1, version=0, born=secrets.token_hex(8), changes=0))
 
 
-MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first,)
+def _with_calls(connection: Connection) -> None:
+    names = {column["name"] for column in inspect(connection).get_columns(REQUESTS.name)}
+    if "call" not in names:  # the first step makes the tables as they are now
+        connection.execute(
+            text("ALTER TABLE awsgate_requests ADD COLUMN \"call\" TEXT DEFAULT '' NOT NULL")
+        )
+
+
+MIGRATIONS: Sequence[Callable[[Connection], None]] = (_first, _with_calls)
 """Step n makes a schema of version n out of one of version n - 1."""
 
 

@@ -10,6 +10,8 @@ added.
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,10 +29,17 @@ FILE_NAME = "requests.db"
 class RequestPlace:
     """The database of one gateway. Any thread may ask."""
 
-    def __init__(self, state: Path, spec: RequestsSpec, *, reads: bool = False) -> None:
+    def __init__(
+        self,
+        state: Path,
+        spec: RequestsSpec,
+        *,
+        reads: bool = False,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
         """``reads``: what is granted, at once, if the database answers."""
         self._file, self._url = state / FILE_NAME, spec.database_url
-        self._lock = threading.Lock()
+        self._lock, self._clock = threading.Lock(), clock
         self._opened: RequestStore | None = None
         self._was_there = False
         self.book = NO_GRANTS
@@ -76,11 +85,13 @@ class RequestPlace:
         if not self.is_there():
             return NO_GRANTS, 0
         try:
-            found, deadline = self.store().grants()
+            store = self.store()
+            found, deadline = store.grants()
+            asked = store.calls(int(self._clock()))
         except SetupError:
             self.forget()
             raise
-        return GrantBook(found), deadline
+        return GrantBook(found, asked), deadline
 
     def refresh(self) -> None:
         """Take what is granted now; what was, stays, if the database does not answer."""

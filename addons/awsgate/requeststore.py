@@ -14,13 +14,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from typing import Any
 
-from sqlalchemy import Connection, func, inspect, select
+from sqlalchemy import Connection, and_, func, inspect, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from awsgate.errors import SetupError
-from awsgate.policy.accessrequest import LIVE, AccessRequest, Review, State, closed
+from awsgate.policy.accessrequest import DENIED_S, LIVE, AccessRequest, Review, State, closed
+from awsgate.policy.approvals import AskedCall, MarkedCall
 from awsgate.policy.grants import Grant
 from awsgate.requestdb import (
     META,
@@ -81,12 +83,30 @@ class RequestStore:
             found = _read(connection, _LIVE) + _read(connection, ~_LIVE, most=MAX_LISTED)
         return sorted(found, key=lambda one: (-one.asked_at, one.id))
 
+    def pending(self) -> list[AccessRequest]:
+        """Give all that wait for an answer."""
+        with self._translated(), self._engine.connect() as connection:
+            return _read(connection, REQUESTS.c.state == State.PENDING)
+
     def grants(self) -> tuple[list[Grant], int]:
         """Give all grants, and when the next request changes by itself; 0: none does."""
         with self._translated(), self._engine.connect() as connection:
             found = _read(connection, _LIVE, reviews=False)
         deadlines = [one.deadline for one in found if one.deadline]
         return [grant for one in found if (grant := one.grant())], min(deadlines, default=0)
+
+    def calls(self, now: int, user: str | None = None) -> list[AskedCall]:
+        """Give the calls that somebody, or one user, has asked for, and what has become of them.
+
+        Of denials those that hold.
+        """
+        denied = and_(REQUESTS.c.state == State.DENIED, REQUESTS.c.decided_at > now - DENIED_S)
+        where = (REQUESTS.c.call != "") & or_(_LIVE, denied)
+        if user is not None:
+            where &= REQUESTS.c.user_name == user
+        with self._translated(), self._engine.connect() as connection:
+            found = _read(connection, where)
+        return [call for one in found if (call := one.asked_call()) is not None]
 
     def add(
         self,
@@ -226,6 +246,7 @@ def _row(request: AccessRequest) -> dict[str, Any]:
         "until": request.until,
         "closed_at": request.closed_at,
         "revoked_by": request.revoked_by,
+        "call": json.dumps(asdict(request.call)) if request.call is not None else "",
     }
 
 
@@ -271,4 +292,14 @@ def _request(row: Any, reviews: tuple[Review, ...]) -> AccessRequest:
         closed_at=row.closed_at,
         revoked_by=row.revoked_by,
         reviews=reviews,
+        call=_call(row.call),
+    )
+
+
+def _call(text: str) -> MarkedCall | None:
+    if not text:
+        return None
+    found = json.loads(text)
+    return MarkedCall(
+        found["role"], found["role_arn"], tuple(found["actions"]), tuple(found["resources"])
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from awsgate import caller, passage
+from awsgate import approving, caller, passage
 from awsgate.aws.call import Call
 from awsgate.aws.endpoint import Endpoint
 from awsgate.caller import Claim
@@ -81,6 +81,8 @@ class Review:
 
 def denied(review: Review, decision: Decision) -> Refusal:
     """Give the refusal of a request that the policy does not allow."""
+    if decision.needs:
+        return approving.refusal(decision)
     call, what = review.call, ""
     _, hint = WORDS.get(decision.rule, ("", "awsgate env shows the roles you may ask for"))
     if call is not None and decision.about_call:

@@ -266,13 +266,15 @@ class StsAssumer:
             if not isinstance(exc, (exceptions.ConnectionError, exceptions.HTTPClientError)):
                 self._forget(profile)
             raise unavailable(request, "STS gave no answer", detail=type(exc).__name__) from None
-        found = answer["Credentials"]
-        return AwsCredentials(
-            access_key_id=found["AccessKeyId"],
-            secret_access_key=found["SecretAccessKey"],
-            session_token=found["SessionToken"],
-            expires_at=found["Expiration"].timestamp(),
-        )
+        except Refusal:
+            raise
+        # One that breaks off, or says something else: whatever botocore's parts make of that.
+        except Exception as exc:  # noqa: BLE001
+            raise _unreadable(request, exc) from None
+        try:
+            return _credentials_of(answer["Credentials"])
+        except (KeyError, TypeError, AttributeError) as exc:
+            raise _unreadable(request, exc) from None
 
     def _profile_for(self, account: str) -> str:
         return self._profiles.get(account, self._profiles.get("*", ""))
@@ -319,6 +321,19 @@ class StsAssumer:
             status=403,
             detail=detail,
         )
+
+
+def _credentials_of(found: Mapping[str, Any]) -> AwsCredentials:
+    return AwsCredentials(
+        access_key_id=found["AccessKeyId"],
+        secret_access_key=found["SecretAccessKey"],
+        session_token=found["SessionToken"],
+        expires_at=found["Expiration"].timestamp(),
+    )
+
+
+def _unreadable(request: RoleRequest, exc: Exception) -> Refusal:
+    return unavailable(request, "STS gave an answer that cannot be read", detail=type(exc).__name__)
 
 
 def _date(answer: Mapping[str, Any]) -> str:

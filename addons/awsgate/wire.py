@@ -83,6 +83,8 @@ _TARGET = re.compile(rb"/[!-\"$-~]*")
 _NAME = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 # RFC 9110, 5.5: field-vchar, SP, HTAB, obs-text. No CR, LF, NUL, no other control.
 _VALUE = re.compile(rb"[\t -~\x80-\xff]*")
+# RFC 9112, 6.2; what is over 63 bits is another number to some reader.
+_LENGTH = re.compile(rb"[0-9]{1,18}")
 # Of all fields at once: each name ends with NUL, each value with LF, and neither may be in one.
 _FIELDS = re.compile(rb"(?:[!#$%&'*+.^_`|~0-9A-Za-z-]+\0[\t -~\x80-\xff]*\n)*")
 
@@ -170,8 +172,11 @@ def _check_framing(by_name: Mapping[bytes, Sequence[bytes]]) -> None:
     coding = by_name.get(b"transfer-encoding")
     if coding is not None and coding[0].strip().lower() != b"chunked":
         raise _unsupported("transfer-encoding is not exactly 'chunked'")
-    if coding is not None and b"content-length" in by_name:
+    lengths = by_name.get(b"content-length")
+    if coding is not None and lengths is not None:
         raise _unsupported("content-length and transfer-encoding together")
+    if lengths is not None and _LENGTH.fullmatch(lengths[0]) is None:
+        raise _unsupported("content-length is not a number of at most 18 digits")
 
 
 def _check_upgrade(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -> None:

@@ -422,6 +422,39 @@ def test_a_head_that_ends_is_the_gates_to_judge(size: int, body: bytes) -> None:
     assert status(wire) == 403
 
 
+HIDDEN = [b"X-A: b\x0b", b"X-A:\x0bb", b"X-A: \x0c b", b"X-A: b\r", b"X-A: \rb", b"X-A: b\x0c \t",
+          b"X-A: b\r\r", b"X-A: b\r \x0b"]  # fmt: skip
+
+
+@pytest.mark.usefixtures("stock")
+@pytest.mark.parametrize("line", HIDDEN)
+def test_stock_takes_control_characters_away(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert wire.flows[0].request.headers["x-a"] == "b"
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("line", HIDDEN)
+def test_a_control_character_at_the_end_of_a_value_is_malformed(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert status(wire) == 400
+    assert wire.client_is_closed
+    assert wire.fired == []
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("line", [b"X-A:", b"X-A: ", b"X-A: b\x0bc", b"X-A:\tb\t", b"X-A: b\rc"])
+def test_what_the_gate_can_see_is_the_gates_to_judge(line: bytes) -> None:
+    wire = HttpWire(requestheaders=refuse)
+    wire.send(HEAD + line + b"\r\n\r\n")
+
+    assert status(wire) == 403
+
+
 # --- guard_upstream_head --------------------------------------------------------
 
 
@@ -442,3 +475,34 @@ def test_a_head_that_was_not_signed_is_not_written_to_a_server(speaker: FakeSpea
     assert "server" in wire.closed
     assert status(wire) == 502
     assert speaker.failures == ["awsgate: request without the gate's stamp"]
+
+
+QUOTED = {
+    "a line without a colon": b"GET / HTTP/1.1\r\nHost: a\r\nkanarienvogel\r\n\r\n",
+    "a name with a blank": b"GET / HTTP/1.1\r\nHost: a\r\nX-kanarienvogel : 1\r\n\r\n",
+    "a length": b"GET / HTTP/1.1\r\nHost: a\r\nContent-Length: kanarienvogel\r\n\r\n",
+    "a request line": b"kanarienvogel\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("raw", QUOTED.values(), ids=QUOTED)
+def test_what_is_no_http_is_not_quoted(speaker: FakeSpeaker, raw: bytes) -> None:
+    assert speaker is seat.speaker
+    wire = HttpWire()
+    wire.send(raw)
+
+    head, _, body = wire.to_client.partition(b"\r\n\r\n")
+    assert status(wire) == 400
+    assert b"x-awsgate-code: unsupported" in head
+    assert body == b"awsgate: unsupported: this is no HTTP request\n"
+    assert f"Content-Length: {len(body)}".encode() in head
+    assert wire.client_is_closed
+
+
+@pytest.mark.usefixtures("stock")
+@pytest.mark.parametrize("raw", QUOTED.values(), ids=QUOTED)
+def test_stock_mitmproxy_quotes_it(raw: bytes) -> None:
+    wire = HttpWire()
+    wire.send(raw)
+
+    assert b"kanarienvogel" in wire.to_client

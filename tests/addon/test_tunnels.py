@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from awsgate.addon.tunnels import Route, Way, decide_route
 from awsgate.bypass import Bypass, BypassRule, builtin_rules
@@ -61,6 +65,35 @@ CASES: dict[str, tuple[str, int, Way, str, str]] = {
     "a space": ("sts amazonaws.com", 443, REFUSE, "sts amazonaws.com", "bad-host"),
     "a zero byte": ("sts\0.amazonaws.com", 443, REFUSE, "", "bad-host"),
     "a path": (f"{STS}/x", 443, REFUSE, "", "bad-host"),
+    "userinfo with a password": (f"a:b@{STS}", 443, REFUSE, "", "bad-host"),
+    "userinfo that is aws, and another host": (f"{STS}@evil.example", 443, REFUSE, "", "bad-host"),
+    "a port in the host": (f"{STS}:443", 443, REFUSE, "", "bad-host"),
+    "a scheme": (f"https://{STS}", 443, REFUSE, "", "bad-host"),
+    "a backslash": (f"{STS}\\.evil.example", 443, REFUSE, "", "bad-host"),
+    "an encoded dot": ("sts%2eeu-west-1.amazonaws.com", 443, REFUSE, "", "bad-host"),
+    "a number for an address": ("2130706433", 443, REFUSE, "", "bad-host"),
+    "a short address": ("127.1", 443, REFUSE, "", "bad-host"),
+    "a hexadecimal address": ("0x7f000001", 443, REFUSE, "", "bad-host"),
+    "a hexadecimal last label": ("127.0.0.0x1", 443, REFUSE, "", "bad-host"),
+    "an octal address": ("0177.0.0.1", 443, REFUSE, "", "bad-host"),
+    "an address with its root dot": ("127.0.0.1.", 443, REFUSE, "", "bad-host"),
+    "an address in digits of another script": ("１２７.0.0.1", 443, REFUSE, "", "bad-host"),
+    "an address that is listed, mapped": ("::ffff:10.0.0.7", 443, REFUSE, "", "ip-literal"),
+    "an address with a zone": ("fe80::1%eth0", 443, REFUSE, "", "ip-literal"),
+    "this machine": ("localhost", 443, REFUSE, "", "bad-host"),
+    # What IDNA reads as AWS's is AWS's, and dialled by that; what only looks like it is not.
+    "aws in wide letters": ("ｓｔｓ.eu-west-1.amazonaws。com", 443, INTERCEPT, STS, "aws"),
+    "a cyrillic s": ("\u0455ts.eu-west-1.amazonaws.com", 443, INTERCEPT, "", "aws"),
+    "a cyrillic a in the suffix": ("sts.eu-west-1.\u0430mazonaws.com", 443, REFUSE, "", "non-aws"),
+    "a dotless i": ("\u0131am.amazonaws.com", 443, INTERCEPT, "", "aws"),
+    "a soft hyphen, which IDNA drops": (
+        "st\u00ads.eu-west-1.amazonaws.com",
+        443,
+        INTERCEPT,
+        STS,
+        "aws",
+    ),
+    "a zero-width joiner": ("sts\u200d.eu-west-1.amazonaws.com", 443, INTERCEPT, STS, "aws"),
 }
 
 
@@ -113,3 +146,21 @@ def test_a_host_of_any_length_is_cut_for_the_record() -> None:
     route = decide_route("a" * 5000 + "@", 443, bypass=BYPASS, non_aws="tunnel")
 
     assert route == Route(REFUSE, "a" * 255, 443, "bad-host")
+
+
+PIECES = (
+    "sts", "s3", ".", "\u3002", "eu-west-1", "amazonaws", "com", "api.aws", "@", ":", "443", "/",
+    "\\\\", "#", "?", "%2e", "[", "]", "127", "0x7f", "::1", "\uff11", "\u0455", "\u00ad",
+    "\u200d", "\u0130", "\u212a", "\ud800", "evil.example", " ", "\n", "\0", "A",
+)  # fmt: skip
+
+
+@given(st.one_of(st.text(max_size=60), st.lists(st.sampled_from(PIECES)).map("".join)))
+def test_what_is_dialled_is_a_name_that_has_one_reading(host: str) -> None:
+    for non_aws in ("tunnel", "refuse"):
+        route = decide_route(host, 443, bypass=Bypass([]), non_aws=non_aws)
+        if route.way is REFUSE:
+            continue
+        assert re.fullmatch(r"([a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)+[a-z_][a-z0-9_-]*", route.host)
+        again = decide_route(route.host, 443, bypass=Bypass([]), non_aws=non_aws)
+        assert again == route

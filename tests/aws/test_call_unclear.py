@@ -184,4 +184,4 @@ def test_no_form_that_holds_two_actions_is_a_read(query: str, body: str, method:
     plain = f"{query}&{body}".replace("%41", "A").replace("%63", "c").replace("+", " ").lower()
     actions = re.findall(r"(?:^|[&;?])[\s\0]*action=(\w*)", plain)
     if found.operation:
-        assert actions == [found.operation.lower()]
+        assert set(actions) == {found.operation.lower()}

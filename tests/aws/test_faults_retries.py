@@ -20,7 +20,7 @@ from awsgate.aws.faults import (
     FaultResponse,
 )
 from awsgate.errors import Code, Refusal
-from faulting import CODES, operation, parsed, render
+from faulting import CODES, COLUMN, operation, parsed, render
 
 MAY_PASS = {
     Code.THROTTLED, Code.ROLE_UNAVAILABLE, Code.UPSTREAM_FAILED, Code.GATEWAY_FAULT,
@@ -50,6 +50,17 @@ def test_the_standard_rules_repeat_only_what_may_pass(code: Code, protocol: str)
     repeated = standard.StandardRetryConditions().is_retryable(context)
 
     assert repeated == (code in MAY_PASS)
+
+
+@pytest.mark.parametrize("protocol", sorted(PROTOCOLS))
+def test_a_role_that_aws_does_not_let_us_have_is_no_outage(protocol: str) -> None:
+    fault = render(Refusal(Code.ROLE_UNAVAILABLE, "no", status=403), protocol)
+
+    answer = parsed(fault, protocol)
+
+    assert answer["ResponseMetadata"]["HTTPStatusCode"] == 403
+    assert answer["Error"]["Code"] == CODES[Code.DENIED][COLUMN[protocol]]
+    assert answer["Error"]["Message"].startswith("awsgate role-unavailable: ")
 
 
 @cache

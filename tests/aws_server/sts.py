@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 from aws_server.answers import REQUEST_ID, STS_XMLNS
 from aws_server.http1 import Answer
 from aws_server.model import BaseKeys, Clock, Head, Identity, Refused
+from secretsnet import remember
 
 ACCOUNT = "123456789012"
 UNSIGNED_ACTIONS = {"AssumeRoleWithWebIdentity", "AssumeRoleWithSAML"}
@@ -40,6 +41,7 @@ class KeyRing:
 
     def add(self, identity: Identity) -> None:
         """Take one more key."""
+        remember(identity.secret)
         with self._lock:
             self.identities[identity.access_key_id] = identity
 
@@ -54,6 +56,7 @@ class KeyRing:
             expires=self._clock() + timedelta(seconds=seconds),
             **more,
         )
+        remember(made.secret, made.token or "")
         with self._lock:
             self.identities[made.access_key_id] = made
             self.issued += [made.secret, made.token or ""]

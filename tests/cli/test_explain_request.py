@@ -103,6 +103,39 @@ def test_it_says_if_the_policy_says_otherwise_now(run: Run, record: Any, policy:
     assert for_programs["recorded"]["decision"] == "refused"
 
 
+MARKED = POLICY.replace("aws_access_levels: [Read, List]", "approvals: [{actions: ['s3:Put*']}]")
+
+
+@pytest.mark.parametrize(
+    ("changes", "then"),
+    [
+        (
+            {"code": "pending-approval", "reason": "ar-1 asks for it"},
+            "refused with pending-approval, by role/reader: ar-1 asks for it",
+        ),
+        (
+            {"code": "", "decision": "allowed", "approval": "ar-1", "reason": ""},
+            "allowed, by role/reader, approved by ar-1",
+        ),
+    ],
+    ids=["pending", "approved"],
+)
+def test_a_marked_call_is_today_what_it_was(
+    changes: dict[str, Any], then: str, run: Run, record: Any, policy: Path
+) -> None:
+    assert MARKED != POLICY
+    policy.write_text(MARKED)
+    record(**changes)
+
+    result = run("explain", "--request-id", "11111111-2222")
+    for_programs = json.loads(run("explain", "--request-id", "11111111-2222", "--json").out)
+
+    assert f"  then      {then}\n" in result.out
+    assert "denied: the call needs an approval: role/reader\n" in result.out
+    assert result.out.endswith("the rule wants somebody's approval of s3:Put*\n")
+    assert for_programs["changed"] is False
+
+
 def test_a_request_that_never_came_to_the_policy_is_said_to_be_one(run: Run, record: Any) -> None:
     record(code="bad-signature", rule="", action="s3:GetObject", access_level="Read")
 

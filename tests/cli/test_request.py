@@ -9,7 +9,15 @@ from typing import Any
 
 import pytest
 
+from awsgate.asking import Asker, Asking
+from awsgate.audit import AuditRecord
 from awsgate.cli import requestdesks
+from awsgate.controlclient import GatewayAway
+from awsgate.policy import Policy
+from awsgate.policy.approvals import MarkedCall, Need
+from awsgate.policy.requests import Terms
+from awsgate.policy.settings import RequestsSpec
+from awsgate.requestplace import RequestPlace
 from awsgate.state import open_state
 from commandline import POLICY, POWER, READ_ONLY, Run
 
@@ -155,6 +163,35 @@ def test_the_list_shows_what_waits(run: Run, state: Path) -> None:
     assert f"no of {requestdesks.operator_name()} (state): not today" in shown
 
 
+def test_a_call_is_shown_with_its_actions_and_resources(run: Run, state: Path) -> None:
+    place = RequestPlace(state, RequestsSpec())
+    written: list[AuditRecord] = []
+    asking = Asking(place, record=written.append, count=lambda _: None, tell=lambda _: None)
+    arns = ("arn:aws:iam::123456789012:user/eve", "arn:aws:iam::123456789012:user/mal\x1b[2J")
+    call = MarkedCall("power", POWER, ("iam:DeleteUser",), arns)
+    terms = Terms(((1, 1),), 600, reason_required=False)
+    request = asking.ask_for_call(Asker("alice", "local", Policy()), Need(call, terms)).request
+    place.forget()
+
+    table, shown = run("request", "ls").out, run("request", "show", request).out
+
+    (row,) = rows(run)
+    assert row["what"].startswith(f"iam:DeleteUser on {arns[0]}, arn:")
+    assert row["what"].endswith(f"mal?[2J as {POWER}")
+    assert f"iam:DeleteUser on {arns[0]} and 1 more  10m  pending *" in table
+    first, second, *_ = shown.splitlines()
+    assert first.startswith(f"{request}: iam:DeleteUser on {arns[0]}, arn:aws:iam::")
+    assert first.endswith("for alice (local), 10m: pending")
+    assert second == f"as {POWER}, marked by role/power"
+    assert "\x1b" not in table + shown
+    assert run("request", "roles", "--user", "alice").out.split()[-3:] == ["power", "2h", "ticket"]
+    approved = run("request", "approve", request)
+    assert (approved.code, "approved until" in approved.out) == (0, True)
+    assert run("request", "show", request, "--wait").code == 0
+    assert run("request", "revoke", request).code == 0
+    assert run("request", "show", request, "--wait").code == 1
+
+
 def test_without_a_gateway_here_nothing_is_made(run: Run, home: Path) -> None:
     (home / "policy.yaml").write_text(ASKING)
     found = run(*ASK)
@@ -179,6 +216,29 @@ def test_waiting_ends_with_the_answer(
 
     assert (found.code, answers) == (1, ["denied"])
     assert "power for alice (local), 1h: denied" in found.err
+
+
+def test_waiting_goes_on_while_the_gateway_is_away(
+    run: Run, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert state.is_dir()
+    get, asked = requestdesks.LocalDesk.get, []
+
+    def away_at_first(desk: requestdesks.LocalDesk, request: str) -> dict[str, Any]:
+        asked.append(request)
+        if len(asked) < 3:
+            raise GatewayAway("no gateway answers")
+        operator = requestdesks.LocalDesk(state.parent / "policy.yaml", state, "")
+        operator.review(request, approve=True, reason="")
+        return get(desk, request)
+
+    monkeypatch.setattr(requestdesks.LocalDesk, "get", away_at_first)
+    monkeypatch.setattr("awsgate.cli.request.time.sleep", lambda _: None)
+
+    found = run(*ASK, "--wait")
+
+    assert (found.code, len(asked)) == (0, 3), found.err
+    assert found.err.count("does not answer now: asking on") == 1
 
 
 def test_credentials_for_less_answer_nothing(

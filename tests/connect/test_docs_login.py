@@ -17,7 +17,7 @@ from awsgate.policyfile import load_policy
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/login.md").read_text("utf-8")
-MODULES = ("claims", "fetching", "idtoken", "keyfile", "oidc", "person")
+MODULES = ("claims", "fetching", "idtoken", "keyfile", "oauth", "oidc", "person")
 
 
 def reasons_of(module: str) -> set[str]:

@@ -117,6 +117,17 @@ URLS = {
     "a fragment": ("https://a.example.com", "https://b.example.com/#x", False),
     "a line break": ("https://a.example.com", "https://b.example.com/\r\nx: y", False),
     "no text": ("https://a.example.com", None, False),
+    "a private address": ("https://a.example.com", "https://10.0.0.5/keys", True),
+    "the metadata service": ("https://a.example.com", "https://169.254.169.254/latest", False),
+    "the same with a dot": ("https://a.example.com", "https://169.254.169.254./latest", False),
+    "the same, mapped": ("https://a.example.com", "https://[::ffff:169.254.169.254]/", False),
+    "the same in IPv6": ("https://a.example.com", "https://[fd00:ec2::254]/", False),
+    "the same as a number": ("https://a.example.com", "https://2852039166/", False),
+    "the same in hexadecimal": ("https://a.example.com", "https://0xA9FEA9FE/", False),
+    "the same in octal": ("https://a.example.com", "https://0251.0376.0251.0376/", False),
+    "this machine, short": ("https://a.example.com", "https://127.1/", False),
+    "any address": ("https://a.example.com", "https://0.0.0.0/", False),
+    "a name with digits": ("https://a.example.com", "https://4.idp7.example.com/2", True),
 }
 
 

@@ -25,11 +25,17 @@ def say_ok(_head: bytes, _sock: socket.socket) -> bytes:
     return http_answer(b"ok")
 
 
+def say_assumed(_body: bytes, _sock: socket.socket) -> bytes:
+    return http_answer(ASSUMED)
+
+
 @dataclass
 class Scripted:
     """The server. STS's AssumeRole for the gateway itself it answers by itself."""
 
     answer: Answer = say_ok
+    sts: Answer = say_assumed
+    """Gets the body of a request to STS."""
     before_sts: Callable[[], object] = lambda: None
     heads: list[bytes] = field(default_factory=list)
     """Of the requests of clients, in the order in which they came."""
@@ -47,6 +53,7 @@ class Scripted:
         class Server(ThreadingTCPServer):
             daemon_threads = True
             block_on_close = False
+            request_queue_size = 1024
 
         server = Server(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{server.server_address[1]}"
@@ -69,7 +76,9 @@ class Scripted:
             body += more
         if BASE_KEYS["AWS_ACCESS_KEY_ID"].encode() in head:
             self.before_sts()
-            sock.sendall(http_answer(ASSUMED))
+            said = self.sts(body, sock)
+            if said:
+                sock.sendall(said)
             return True
         self.heads.append(head)
         out = self.answer(head, sock)

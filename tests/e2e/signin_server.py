@@ -45,13 +45,13 @@ class SigninServer:
     targets: list[str] = field(default_factory=list)
     """Every request line: no secret may be in one."""
 
-    def token_for(self, fields: dict[str, list[str]]) -> str:
-        """Ask STS who the keys are. Raises ``ValueError``."""
+    def token_for(self, fields: dict[str, list[str]], host: str) -> str:
+        """Ask the STS of the host's region who the keys are. Raises ``ValueError``."""
         keys = json.loads(fields["Session"][0])
         client = boto3.client(
             "sts",
             endpoint_url=self.sts_url,
-            region_name="us-east-1",
+            region_name=host.partition(".")[0],
             aws_access_key_id=keys["sessionId"],
             aws_secret_access_key=keys["sessionKey"],
             aws_session_token=keys["sessionToken"],
@@ -90,7 +90,8 @@ def signin_server(sts_url: str) -> Iterator[SigninServer]:
             if self.path != "/federation" or fields.get("Action") != ["getSigninToken"]:
                 return self._answer(400, {"error": "no such action"})
             try:
-                return self._answer(200, {"SigninToken": state.token_for(fields)})
+                token = state.token_for(fields, self.headers["Host"])
+                return self._answer(200, {"SigninToken": token})
             except (ValueError, KeyError):
                 return self._answer(400, {"error": "bad session"})
 

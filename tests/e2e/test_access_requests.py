@@ -14,16 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
-from botocore.exceptions import ClientError
 
-from awsgate.demo.embedded_aws import ACCOUNT, BUCKET, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
+from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess, free_port
 from e2e.forms import gateway_before
 from e2e.held import until
 from e2e.homes import ISSUER, Home, Stage, pin_of, published_key
+from e2e.verdicts import verdict
 from requestdatabases import BACKENDS, database
 
 POLICY = """\
@@ -128,20 +126,6 @@ def keys(home: Home, role: str = POWER_ROLE) -> dict[str, str]:
     assert done.returncode == 0, done.stderr
     found: dict[str, str] = json.loads(done.stdout)
     return found
-
-
-def verdict(env: dict[str, str], gateway: GatewayProcess, bundle: str) -> str:
-    """Call S3 by boto3: ok, or AWS's word for no and awsgate's."""
-    session = boto3.Session(
-        env["AWS_ACCESS_KEY_ID"], env["AWS_SECRET_ACCESS_KEY"], env["AWS_SESSION_TOKEN"]
-    )
-    once = Config(proxies={"https": gateway.proxy}, retries={"total_max_attempts": 1})
-    s3 = session.client("s3", region_name="us-east-1", config=once, verify=bundle)
-    try:
-        s3.list_objects_v2(Bucket=BUCKET)
-    except ClientError as exc:
-        return f"{exc.response['Error']['Code']} {exc.response['Error']['Message']}"
-    return "ok"
 
 
 def lines(gateway: GatewayProcess, event: str) -> list[dict[str, Any]]:

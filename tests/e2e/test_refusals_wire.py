@@ -148,8 +148,7 @@ def test_a_request_that_breaks_off_after_its_head_is_recorded(
 def test_what_is_no_request_at_all_leaves_no_line(
     gateway: GatewayProcess, aws: EmbeddedAws, keys: SigningKeys
 ) -> None:
-    raw = _raw_lines(b"not a header")(S3.signed(keys))
-    lines, seen = len(gateway.audit()), len(aws.requests())
+    raw = head("GET", "/no-request", S3.signed(keys))[:-2] + b"not a header\r\n\r\n"
 
     with secure(gateway, S3.host) as wire:
         wire.send(raw)
@@ -157,7 +156,8 @@ def test_what_is_no_request_at_all_leaves_no_line(
         closed = wire.at_end()
 
     assert (answer.status, closed) == (400, True)
-    assert (len(gateway.audit()), len(aws.requests())) == (lines, seen)
+    # By its path: what the request before has left may arrive any time.
+    assert "/no-request" not in {line["path"] for line in (*gateway.audit(), *aws.requests())}
 
 
 def test_the_good_request_that_is_spoiled_here_is_good(

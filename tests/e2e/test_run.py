@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from rawclient import Call, metric, mint_keys, secure
 
 BUCKET = "run.s3.us-east-1.amazonaws.com"
 OBJECT = Call("s3", BUCKET, "GET", "/generated/5")
+UPLOAD = Call("s3", BUCKET, "PUT", "/upload", body=b"x" * 1000)
 FIRST_REQUESTS = 200
 both_cores = pytest.mark.parametrize("core", ["own", "mitmproxy"])
 
@@ -263,17 +264,27 @@ def test_a_connection_that_never_says_anything_is_closed(aws: StrictAws, tmp_pat
             assert idle.at_end()
 
 
-def test_connections_over_the_limit_are_turned_away(aws: StrictAws, tmp_path: Path) -> None:
-    with server(tmp_path, aws, spec="{limits: {max_connections: 3}}", workers=1) as gateway:
+@both_cores
+def test_of_connections_over_the_limit_those_give_way_that_do_nothing(
+    aws: StrictAws, tmp_path: Path, core: str
+) -> None:
+    spec = "{limits: {max_connections: 3}}"
+    with server(tmp_path, aws, spec=spec, workers=1, extra=("--core", core)) as gateway:
         keys = bob(gateway)
-        held = [socket.create_connection(("127.0.0.1", gateway.port), 10) for _ in range(3)]
-        try:
-            time.sleep(0.3)
+        silent = [socket.create_connection(("127.0.0.1", gateway.port), 10) for _ in range(3)]
+
+        assert status_of(gateway, keys) == 200
+        assert silent[0].recv(1) == b""
+
+        with ExitStack() as opened:
+            for _ in range(3):
+                wire = opened.enter_context(secure(gateway, BUCKET))
+                wire.send(UPLOAD.wire(UPLOAD.signed(keys))[:-1])
+            assert until(lambda: len(aws.requests) > 4, within=5), "all of them do something"
             with socket.create_connection(("127.0.0.1", gateway.port), 10) as one_too_many:
                 assert one_too_many.recv(1) == b""
-        finally:
-            for sock in held:
-                sock.close()
+        for sock in silent:
+            sock.close()
 
         assert until(lambda: status_of(gateway, keys) == 200, within=5)
 

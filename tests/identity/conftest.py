@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from tempfile import mkdtemp
 
 import httpx
 import pytest
 
 from awsgate.demo.embedded_aws import EmbeddedAws
 from identity.browser import Browser, browsing, driver
+from identity.visiting import Place, Window
 
 
 @pytest.fixture(scope="module")
@@ -39,3 +41,17 @@ def opened() -> Iterator[ExitStack]:
     """What a test opens with ``enter_context`` is closed after it."""
     with ExitStack() as stack:
         yield stack
+
+
+@pytest.fixture
+def window(chromedriver: httpx.Client, tmp_path: Path, opened: ExitStack) -> Window:
+    """Open browsers that know nothing but where AWS's console is."""
+
+    def opening(at: Place) -> Browser:
+        trusted = f"{at.gateway.trusted},{at.console.trusted}"
+        folder = mkdtemp(prefix="browser-", dir=tmp_path)
+        return opened.enter_context(
+            browsing(chromedriver, Path(folder), trusted=trusted, names=at.console.rules)
+        )
+
+    return opening

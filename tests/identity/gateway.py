@@ -11,7 +11,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +42,12 @@ class Gateway:
     process: GatewayProcess
     url: str
     """Of the control API."""
+    start: Callable[[], GatewayProcess] = field(repr=False)
+
+    def restart(self) -> None:
+        """End it, and start another in its place, with its state."""
+        self.process.stop()
+        self.process = self.start()
 
     @property
     def callback(self) -> str:
@@ -201,10 +207,14 @@ def gateway_with(
         *connectors,
     ]
     policy.write_text(yaml.safe_dump_all(documents), "utf-8")
-    process = GatewayProcess(
-        folder, policy=policy, keys=aws.gateway_keys, upstream=aws.url, workers=workers
-    )
+
+    def start() -> GatewayProcess:
+        return GatewayProcess(
+            folder, policy=policy, keys=aws.gateway_keys, upstream=aws.url, workers=workers
+        )
+
+    running = Gateway(start(), f"https://127.0.0.1:{control}", start)
     try:
-        yield Gateway(process, f"https://127.0.0.1:{control}")
+        yield running
     finally:
-        process.stop()
+        running.process.stop()

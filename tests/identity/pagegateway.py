@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from awsgate.demo.embedded_aws import ACCOUNT, READ_ONLY_ROLE, EmbeddedAws
+from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE, EmbeddedAws
 from e2e.signin_server import SigninServer
 from identity.gateway import Gateway, document, gateway_with, role
 from identity.provider import CLIENT, Provider
@@ -17,9 +17,20 @@ LOCAL = "carol@example.com"
 """A user of the gateway's own."""
 CONSOLE = "https://console.aws.amazon.com/"
 ROWS = [
-    {"claim": "groups", "value": "admins", "roles": ["power", "read", "ops", "narrow", "reports"]},
-    {"claim": "groups", "value": "staff", "roles": ["read"]},
-]
+    {"claim": "groups", "value": "admins", "roles": ["power", "read", "ops", "narrow", "reports",
+                                                   "lead"]},
+    {"claim": "groups", "value": "staff", "roles": ["read", "engineer", "on-call"]},
+]  # fmt: skip
+_REQUEST = {
+    # role -> what it lets ask for
+    "engineer": {
+        "roles": ["deployer"],
+        "max_duration": "8h",
+        "reason": {"mode": "required", "prompt": "which release"},
+        "suggested_reviewers": ["ann@example.com"],
+    },
+    "on-call": {"roles": ["dba"], "max_duration": "2h"},
+}
 
 
 def _app(name: str, account: str, text: str, **labels: str) -> dict[str, Any]:
@@ -42,7 +53,14 @@ def documents(idp: Provider, *, brief: bool = False) -> list[dict[str, Any]]:
     narrow["spec"]["allow"] |= {"aws_access_levels": ["Read", "List"]}
     for one in (reports := role("reports", f"arn:aws:iam::{OTHER}:role/Reports"), narrow):
         one["spec"]["allow"]["app_labels"] = {"team": "finance"}
+    deployer = role("deployer", POWER_ROLE)
+    deployer["spec"]["allow"]["app_labels"] = {"team": "web"}
+    review = {"review_requests": {"roles": ["deployer", "dba"]}}
     return [
+        *(document("role", name, {"allow": {"request": one}}) for name, one in _REQUEST.items()),
+        document("role", "lead", {"allow": review}),
+        deployer,
+        role("dba", f"arn:aws:iam::{OTHER}:role/Dba"),
         document("oidc", "corp", people),
         document("user", LOCAL, {"roles": ["read"]}),
         role("ops", READ_ONLY_ROLE, gateway_admin=True),

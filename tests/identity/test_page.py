@@ -10,23 +10,16 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import httpx
 import pytest
 
 from awsgate.demo.embedded_aws import ACCOUNT, EmbeddedAws
 from awsgate.demo.processes import free_port
-from e2e.signin_server import signin_server
-from identity.awsconsole import AwsConsole, aws_console
-from identity.browser import Browser, browsing
-from identity.gateway import Gateway
-from identity.pagegateway import LOCAL, gateway_with_page
-from identity.provider import CLIENT, PASSWORD, Provider, log_in, provider
+from identity.browser import Browser
+from identity.pagegateway import LOCAL
+from identity.provider import CLIENT, PASSWORD
 from identity.viewing import (
     back_to,
     cookies,
@@ -37,6 +30,7 @@ from identity.viewing import (
     to_new_window,
     windows,
 )
+from identity.visiting import Place, Window, login_of, place, sign_in
 
 READ = "ExampleReadOnlyAccess"
 WHO = f"arn:aws:sts::{ACCOUNT}:assumed-role/{{role}}/ann@example.com"
@@ -59,67 +53,12 @@ return app.querySelector('form').id;
 """
 
 
-@dataclass
-class Place:
-    """Everything that is there before a person comes."""
-
-    aws: EmbeddedAws
-    console: AwsConsole
-    idp: Provider
-    control: int
-    gateway: Gateway
-    seen: list[str] = field(default_factory=list)
-    """Sources and histories of all pages."""
-
-
-@contextmanager
-def place(folder: Path, aws: EmbeddedAws, **options: Any) -> Iterator[Place]:
-    control = free_port()
-    with ExitStack() as stack:
-        signin = stack.enter_context(signin_server(aws.url))
-        console = stack.enter_context(aws_console(signin, folder))
-        idp = stack.enter_context(provider(f"https://127.0.0.1:{control}/v1/callback"))
-        gateway = stack.enter_context(
-            gateway_with_page(folder / "gate", aws, idp, control, signin, **options)
-        )
-        yield Place(aws, console, idp, control, gateway)
-
-
 @pytest.fixture(scope="module", params=[0, 1], ids=["mitmdump", "awsgate run"])
 def here(
     request: pytest.FixtureRequest, aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Place]:
     with place(tmp_path_factory.mktemp("page"), aws, workers=request.param) as made:
         yield made
-
-
-type Window = Callable[[Place], Browser]
-
-
-@pytest.fixture
-def window(chromedriver: httpx.Client, tmp_path: Path, opened: ExitStack) -> Window:
-    """Open a browser that knows nothing but where AWS's console is."""
-
-    def opening(at: Place) -> Browser:
-        trusted = f"{at.gateway.trusted},{at.console.trusted}"
-        return opened.enter_context(
-            browsing(chromedriver, tmp_path / "browser", trusted=trusted, names=at.console.rules)
-        )
-
-    return opening
-
-
-def sign_in(browser: Browser, at: Place, who: str = "ann") -> None:
-    browser.go(at.gateway.url)
-    browser.click("a[href^='/sign-in/provider']")
-    log_in(browser, who)
-    browser.wait_for(r"Apps")
-
-
-def login_of(browser: Browser) -> str:
-    """Give the login that the browser has; empty: none."""
-    kept = {one["name"]: str(one["value"]) for one in cookies(browser)}
-    return kept.get("__Host-awsgate", "")
 
 
 def note(browser: Browser, at: Place) -> None:
@@ -194,7 +133,7 @@ def test_calls_show_up_as_they_end_with_why_one_was_refused(here: Place, window:
     note(browser, here)
 
 
-PAGES = {"apps": "/", "login": "/login", "gateway": "/gateway"}
+PAGES = {"apps": "/", "login": "/login", "requests": "/requests", "gateway": "/gateway"}
 
 
 @pytest.mark.parametrize("path", PAGES.values(), ids=PAGES)

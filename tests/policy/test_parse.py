@@ -618,6 +618,7 @@ def test_nothing_is_a_policy_with_the_defaults() -> None:
         "idle_timeout_s": 600.0,
         "max_requests_per_user": 1000,
         "max_tunnels_per_user": 100,
+        "failures_per_minute": 60,
     }
     assert (spec.session.default_ttl_s, spec.session.max_ttl_s) == (3600, 43200)
     assert (spec.sts.endpoint_url, spec.sts.regional, spec.audit.on_failure) == ("", True, "refuse")

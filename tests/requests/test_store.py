@@ -104,6 +104,17 @@ def test_what_keeps_a_request_out_sees_those_of_its_user_alone(store: RequestSto
     assert [r.id for r in found] == ["ar-1"]
 
 
+def test_what_waits_is_what_nobody_has_decided_with_who_has_answered(store: RequestStore) -> None:
+    for number, by in enumerate(([], ["bob"], ["bob", "carol"])):
+        add(store, one(f"ar-{number}"))
+        for reviewer in by:
+            review(store, reviewer, f"ar-{number}")
+
+    found = {each.id: [r.reviewer for r in each.reviews] for each in store.pending()}
+
+    assert found == {"ar-0": [], "ar-1": ["bob"]}
+
+
 def test_of_many_at_once_each_is_counted(store: RequestStore, url: str) -> None:
     """Ten reviewers at once at three gateways: two approvals decide, the others come late."""
     add(store, one())
@@ -200,7 +211,9 @@ def test_a_schema_moves_on_once_and_a_newer_one_is_left_alone(url: str) -> None:
         moved.close()
 
     assert ran == ["second"]
-    with pytest.raises(SetupError, match="schema 2, and this awsgate knows 1"):
+    with pytest.raises(
+        SetupError, match=f"schema {len(steps)}, and this awsgate knows {len(MIGRATIONS)}"
+    ):
         RequestStore(url)
     first.close()
 

@@ -52,6 +52,7 @@ class Stage:
     trusted: bytes
     limits: dict[str, Any] = field(default_factory=dict)
     held: int = 0
+    room: bool = False
     failures: list[str] = field(default_factory=list)
     peers: list[tuple[str, int]] = field(default_factory=list)
     door: Door | None = None
@@ -97,6 +98,7 @@ async def stage_of(certificate: ServerCertificate, **limits: Any) -> AsyncIterat
             lambda: Echo(stage),
             limits=lambda: Limits.model_validate({"head_timeout_s": 5.0, **stage.limits}),
             held=lambda: stage.held,
+            make_room=lambda: stage.room,
             on_failure=stage.failures.append,
         )
         stage.door.open([listening])
@@ -181,18 +183,37 @@ async def test_who_goes_again_is_no_fault_of_tls(
 
 
 async def test_handshakes_count_as_connections(certificate: ServerCertificate) -> None:
-    async with stage_of(certificate, max_connections=3) as stage:
-        stage.held = 1
+    async with stage_of(certificate, max_connections=5) as stage:
+        stage.held = 3
         waiting = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(2)]
         await asyncio.sleep(0.1)
 
         with pytest.raises(OSError):  # noqa: PT011 - reset or closed, as it happens
             await stage.echoed()
+        stage.room = True  # of those that the front holds, one does nothing
+        assert await stage.echoed() == b"hello"
+        stage.room = False
 
         for _, writer in waiting:
             writer.close()
         await stage.failed(2)
         assert await stage.echoed() == b"hello"
+
+
+async def test_of_those_that_do_not_come_to_tls_the_oldest_gives_way(
+    certificate: ServerCertificate,
+) -> None:
+    async with stage_of(certificate, max_connections=3) as stage:
+        silent = [await asyncio.open_connection("127.0.0.1", stage.port) for _ in range(3)]
+        await asyncio.sleep(0.1)
+
+        assert await stage.echoed() == b"hello"
+
+        reader, _ = silent[0]
+        assert await asyncio.wait_for(reader.read(), 5) == b""
+        assert not silent[2][0].at_eof()
+        for _, writer in silent:
+            writer.close()
 
 
 async def test_the_silent_keep_nobody_waiting(certificate: ServerCertificate) -> None:
@@ -334,7 +355,7 @@ async def test_many_that_come_at_once_are_shared_with_other_workers(
         doors = [
             Door(
                 certificate.context(), asyncio.Protocol, limits=Limits, held=lambda: 0,
-                on_failure=failures.append,
+                make_room=lambda: False, on_failure=failures.append,
             )
             for failures in taken
         ]  # fmt: skip

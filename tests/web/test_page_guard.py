@@ -98,6 +98,7 @@ PAGES = (
     "/",
     "/login",
     "/calls",
+    "/requests",
     "/gateway",
     "/sign-in",
     "/signed-out",

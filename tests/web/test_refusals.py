@@ -228,6 +228,21 @@ def test_who_tries_too_often_waits(stage: Stage, tmp_path: Path) -> None:
     assert len(own.lines(code="wrong-password")) == 11
 
 
+def test_who_asks_what_anybody_may_too_often_waits_and_can_still_log_in(
+    stage: Stage, tmp_path: Path
+) -> None:
+    # Ten times the limit, and ten times that from this machine itself.
+    with served_on(stage, tmp_path, logins_per_minute=1) as own, own.client() as http:
+        asked = [http.get(path) for path in ("/v1/ping", "/v1/ca") for _ in range(51)]
+        good = own.log_in("alice")["login"]
+
+    assert {one.status_code for one in asked[:100]} == {200}
+    assert [one.status_code for one in asked[100:]] == [429] * 2
+    assert asked[-1].json()["error"]["code"] == "too-many-attempts"
+    assert 1 <= int(asked[-1].headers["retry-after"]) <= 60
+    assert good
+
+
 def test_who_guesses_passwords_is_not_told_what_was_wrong(shared: Served) -> None:
     asked = [{"user": who, "password": "no"} for who in ("lola", "shut-out", "nobody")]
     with shared.client() as http:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 
 from mitmproxy import http
 
@@ -18,6 +18,7 @@ from awsgate.addon import flows, tripwire
 from awsgate.addon.ahead import failed
 from awsgate.addon.dispatch import place_of
 from awsgate.addon.record import TRACE, Trace
+from awsgate.addon.slowing import Slowing
 from awsgate.artefacts import make_artefact
 from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
 from awsgate.aws.faults import answer_json, protocol_of, render_fault, wants_query_errors
@@ -31,6 +32,11 @@ from awsgate.wiring import Gateway
 log = logging.getLogger("awsgate")
 
 Clock = Callable[[], datetime]
+
+
+def wall_clock() -> datetime:
+    """Give the time, in UTC."""
+    return datetime.now(UTC)
 
 
 def trace_of(flow: http.HTTPFlow) -> Trace | None:
@@ -49,10 +55,18 @@ class Answers:
         self._buffered: dict[str, int] = {}
         self.telling: Telling | None = Telling()
         """None: somebody else tells the operator."""
+        self.slowing = Slowing(lambda: self.gateway.policy.gateway.limits.failures_per_minute)
 
     def forget(self, flow: http.HTTPFlow) -> None:
         """Count the body of a request that is over no more."""
         self._buffered.pop(flow.id, None)
+
+    def turn_away(
+        self, flow: http.HTTPFlow, trace: Trace, exc: Exception
+    ) -> Awaitable[None] | None:
+        """Answer with a refusal, and give what to wait for before it goes, if anything."""
+        self.refuse(flow, trace, exc)
+        return self.slowing.hold(flow, exc)
 
     def refuse(self, flow: http.HTTPFlow, trace: Trace, exc: Exception) -> None:
         """Answer with a refusal; whatever is none becomes a fault of the gateway's."""
@@ -88,6 +102,7 @@ class Answers:
             query_mode=wants_query_errors(headers),
         )
         flows.respond(flow, fault)
+        flows.close_as_asked(flow, trace.review.headers)
         flow.metadata[tripwire.REWRITTEN] = True
 
     def too_large(self) -> Refusal:
@@ -118,6 +133,7 @@ class Answers:
         trace.access_key_id = keys.access_key_id
         trace.note = f"artefact {order.kind}, good until {made.expires}"
         flows.respond(flow, answer_json(made.answer, trace.request_id))
+        flows.close_as_asked(flow, trace.review.headers)
 
     # --- AWS's answers ----------------------------------------------------------
 

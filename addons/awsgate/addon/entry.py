@@ -35,6 +35,7 @@ from awsgate.announcement import announcement, say, warned_of
 from awsgate.errors import SetupError
 from awsgate.paths import default_certs_folder, default_policy_path, default_state_folder
 from awsgate.policywatch import Watch
+from awsgate.undumped import forbid_dumps
 from awsgate.wiring import Gateway, Settings, assemble
 
 if TYPE_CHECKING:
@@ -52,7 +53,8 @@ OPTIONS = {
 
 
 def load_addons() -> list[object]:
-    """Give the addons of the entry script."""
+    """Give the addons of the entry script, in a process that leaves no core dump."""
+    forbid_dumps()
     return [AwsGate()]
 
 

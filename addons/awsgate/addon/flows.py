@@ -14,6 +14,7 @@ from http import HTTPStatus
 from types import MappingProxyType
 
 from mitmproxy import connection, http
+from mitmproxy.net.http import url
 
 from awsgate.aws.faults import FaultResponse
 from awsgate.caller import Headers, header
@@ -41,7 +42,7 @@ def facts_of(
     return RequestFacts(
         method=data.method,
         target=data.path,
-        authority=data.authority,
+        authority=data.authority or (_absolute(flow.request) if connect_host is None else b""),
         headers=data.headers.fields,
         connect_host=connect_host,
         tls=client.tls_established or (secured and connect_host is None),
@@ -51,6 +52,24 @@ def facts_of(
         connect_port=connect_port,
         client=str(client.peername[0]),
     )
+
+
+def _absolute(request: http.Request) -> bytes:
+    """Give the host of a request target in absolute form that is another than Host's.
+
+    mitmproxy makes origin form of what came without CONNECT, and keeps of an authority only
+    where it would send the request.
+    """
+    data = request.data
+    named = next((v for n, v in data.headers.fields if n.lower() == b"host"), b"")
+    try:
+        host, port = url.parse_authority(named, check=True)
+    except ValueError:
+        host, port = "", None
+    by_scheme = 443 if data.scheme == b"https" else 80
+    if (host.lower(), port or by_scheme) == (data.host.lower(), data.port):
+        return b""
+    return data.host.encode("utf-8", "replace")
 
 
 def is_local(client: connection.Client) -> bool:
@@ -92,6 +111,18 @@ def headers_of(fields: tuple[tuple[bytes, bytes], ...]) -> http.Headers:
     headers = http.Headers.__new__(http.Headers)
     headers.fields = fields
     return headers
+
+
+def close_as_asked(flow: http.HTTPFlow, headers: Headers) -> None:
+    """Have the connection end with this answer, if the client said so (RFC 9112, 9.6).
+
+    mitmproxy looks for it in the request, and it is not in the one that goes to AWS.
+    """
+    said = headers.get(b"connection")
+    if said and flow.response is not None:
+        tokens = b",".join(said).lower().split(b",")
+        if b"close" in [token.strip() for token in tokens]:
+            flow.response.headers["connection"] = "close"
 
 
 def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:

@@ -15,7 +15,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from time import perf_counter
 
 from mitmproxy import connection, http, tls
@@ -24,13 +23,15 @@ from mitmproxy.proxy import layer, layers
 from awsgate import gate as gates
 from awsgate.addon import flows, tripwire, tunnels
 from awsgate.addon.ahead import Ahead
-from awsgate.addon.answers import Answers, Clock, trace_of
+from awsgate.addon.answers import Answers, Clock, trace_of, wall_clock
+from awsgate.addon.approvals import Approvals
 from awsgate.addon.chained import layer_for
 from awsgate.addon.record import TRACE, Recorder, Trace
 from awsgate.addon.sending import send
 from awsgate.addon.speaker import Legacy
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnelling import Tunnelling, is_tunnel
+from awsgate.approving import Unapproved
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal
@@ -38,11 +39,6 @@ from awsgate.lockout import cut_off
 from awsgate.publicness import is_open_to_others
 from awsgate.session import check_time
 from awsgate.wiring import Gateway, role_request
-
-
-def wall_clock() -> datetime:
-    """Give the time, in UTC."""
-    return datetime.now(UTC)
 
 
 def _leave_open(_: str) -> None:
@@ -59,6 +55,7 @@ class Hooks:
         self.routes = tunnels.Routes()
         self.recorder = Recorder(gateway)
         self.answers = Answers(gateway, clock)
+        self.approvals = Approvals(gateway, self.recorder, clock)
         self.ahead = Ahead(gateway)
         self.tunnelling = Tunnelling(
             gateway,
@@ -69,6 +66,7 @@ class Hooks:
             entropy=secrets.token_bytes,
             cut=lambda client_id: self.cut(client_id),  # noqa: PLW0108 - it is set later
             through=self.ahead.through,
+            slow=self.answers.slowing.hold,
         )
         self.cut: Callable[[str], None] = _leave_open
         """Ends a client connection at once, and what it leads to. By id; set by the entry."""
@@ -185,6 +183,7 @@ class Hooks:
             if trace is not None:
                 trace.stopped = True
             self._finish(flow)
+        self.approvals.close()
         self.recorder.flush()
 
     def leave(self) -> Legacy:
@@ -255,6 +254,8 @@ class Hooks:
         self.ahead.note(flow, trace)
         for name, value in plan.notes if plan is not None else ():
             flow.response.headers[name] = value
+        if not self.answers.relays(flow):
+            flows.close_as_asked(flow, trace.review.headers)
 
     def response(self, flow: http.HTTPFlow) -> None:
         """Record a request that was answered, once its answer may go."""
@@ -308,9 +309,10 @@ class Hooks:
         began = perf_counter()
         try:
             pending = work()
+        except Unapproved as no:
+            pending = self.approvals.refuse(no, trace)
         except Exception as exc:  # noqa: BLE001 - fail closed: anything at all is a refusal
-            self.answers.refuse(flow, trace, exc)
-            return None
+            return self.answers.turn_away(flow, trace, exc)
         finally:
             trace.overhead_s += perf_counter() - began
         return None if pending is None else self._guarded_later(flow, trace, pending)

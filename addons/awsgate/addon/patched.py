@@ -34,6 +34,7 @@ from mitmproxy.proxy.layers.http._hooks import (
     HttpResponseHook,
 )
 
+from awsgate.addon.patched_words import unquoted
 from awsgate.addon.speaker import seat
 from awsgate.errors import GateError
 
@@ -220,27 +221,57 @@ def _answer_failure(stream: HttpStream) -> Commands:
 
 
 def bound_request_head(stock: Method) -> Method:
-    """A head that never ends is answered with 431 before it fills the memory."""
+    """A head that never ends is answered with 431 before it fills the memory.
+
+    One with a control character at the end of a value is answered with 400: mitmproxy takes
+    it away, so the gate would not see it, and "chunked" with a VT behind it is no coding to
+    the next reader.
+    """
 
     @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
         limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
+        data = bytes(self.buf)
+        new = len(event.data) if isinstance(event, events.DataReceived) else 0
+        # What came before was searched: a head that comes a byte at a time costs no more.
+        found = _HEAD_END.search(data, max(0, len(data) - new - 2) if new else 0)
         # Twice the limit: the gate itself answers a head between one and two times
         # the limit in the call's protocol; this is for the one that never ends.
-        if limit and len(self.buf) > 2 * limit and _HEAD_END.search(bytes(self.buf)) is None:
-            yield commands.SendData(self.conn, _TOO_LARGE)
-            yield commands.CloseConnection(self.conn)
-            self.state = self.done
+        if limit and len(data) > 2 * limit and found is None:
+            answer = _TOO_LARGE
+        elif found is not None and _is_taken_away(data[: found.end()]):
+            answer = _MALFORMED
+        else:
+            yield from unquoted(stock(self, event))
             return
-        yield from stock(self, event)
+        yield commands.SendData(self.conn, answer)
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
 
     return read_headers
 
 
 _HEAD_END = re.compile(rb"\n\r?\n")
+# VT, FF and CR: ``bytes.strip`` takes them for blanks, and no grammar of HTTP does.
+_AT_START = re.compile(rb":[ \t]*+[\x0b\x0c\r](?!\n)")
+_AT_END = re.compile(rb"(?<![ \t\x0b\x0c\r])[ \t\x0b\x0c\r]++\n")  # linear: from the first alone
+
+
+def _is_taken_away(head: bytes) -> bool:
+    """True if a value of a head begins or ends with a VT, FF or CR."""
+    strange = b"\x0b" in head or b"\x0c" in head or head.count(b"\r") != head.count(b"\r\n")
+    if not strange:
+        return False
+    ends = (found[0].removesuffix(b"\n").removesuffix(b"\r") for found in _AT_END.finditer(head))
+    return _AT_START.search(head) is not None or any(end.strip(b" \t") for end in ends)
+
 
 _TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\n"
+    b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
+)
+_MALFORMED = (
+    b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n"
     b"x-awsgate-code: unsupported\r\nContent-Length: 0\r\n\r\n"
 )
 

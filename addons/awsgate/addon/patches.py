@@ -48,7 +48,7 @@ from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http import _http1 as h1
 from mitmproxy.proxy.server import ConnectionHandler
 
-from awsgate.addon import inplace, patched, patched_bounds
+from awsgate.addon import inplace, patched, patched_bounds, patched_words
 from awsgate.addon.patched import DRAIN_BYTES
 from awsgate.addon.speaker import Speaker, seat
 
@@ -64,6 +64,9 @@ KNOWN: dict[str, frozenset[str]] = {
     ),
     "Http1Server.read_headers": frozenset(
         {"496f9de6da56eb2dadaeb58210c0567d0d776a1be71d7a51b6b2c7970b4e85ce"}
+    ),
+    "Http1Server.send": frozenset(
+        {"372d1bf2afe5828e3a95528e8f620d3a5c99712b71a844862dc54255b924c046"}
     ),
     "HttpStream.state_stream_request_body": frozenset(
         {"58e191338cc74c0df2016e7963b760df13d7aa020244d83a7d5d1722b32ede63"}
@@ -192,6 +195,7 @@ _PATCHES: tuple[Patch, ...] = (
     (HttpStream, "state_stream_request_body", patched.refuse_mid_body),
     (HttpStream, "flow_done", patched.relay_upgrade),
     (h1.Http1Client, "send", patched.guard_upstream_head),
+    (h1.Http1Server, "send", patched_words.quote_nothing),
     (h1.Http1Server, "read_body", patched_bounds.bound_unread_body),
     (h1.Http1Client, "read_headers", patched_bounds.skip_interim),
     (h1.Http1Client, "read_body", patched_bounds.bound_unread_body),

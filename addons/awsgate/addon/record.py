@@ -268,6 +268,7 @@ def _request_record(
         session_name=_session_name(plan, issued),
         source_identity=plan.handoff.source_identity if plan is not None else "",
         granted_role_arn=session.role_arn if session is not None else "",
+        approval=decision.approval if decision is not None else "",
     )
 
 

@@ -92,10 +92,11 @@ class Tunnelling:
         entropy: Callable[[int], bytes],
         cut: Callable[[str], None],
         through: Callable[[Route], NextGateway | None] = lambda _: None,
+        slow: Callable[[http.HTTPFlow, Exception], Awaitable[None] | None] = lambda *_: None,
     ) -> None:
         self.gateway, self._wire, self._routes, self._recorder = gateway, wire, routes, recorder
         self._clock, self._entropy, self._cut = clock, entropy, cut
-        self._through = through
+        self._through, self._slow = through, slow
         self.tickets: Tickets = LocalTickets()
         self._tunnels: dict[str, Tunnel] = {}
         self._asking: set[str] = set()
@@ -115,7 +116,7 @@ class Tunnelling:
                 return None
         except Exception as exc:  # noqa: BLE001 - fail closed
             self._refuse(flow, route, exc)
-            return None
+            return self._slow(flow, exc)
         self._asking.add(flow.client_conn.id)
         return self._by_ticket(flow, route)
 

@@ -129,6 +129,11 @@ _WORDS = {
     Code.DENIED: _Words(
         403, "AccessDenied", "AccessDenied", "UnauthorizedOperation", "AccessDeniedException"
     ),
+    # In the words of a denial, which no SDK repeats and none takes for done: an answer takes
+    # minutes. 202 is success to an SDK; 409 is repeated by Terraform, 429 and 503 by all.
+    Code.PENDING_APPROVAL: _Words(
+        403, "AccessDenied", "AccessDenied", "UnauthorizedOperation", "AccessDeniedException"
+    ),
     Code.THROTTLED: _Words(
         503, "SlowDown", "Throttling", "RequestLimitExceeded", "ThrottlingException"
     ),
@@ -215,7 +220,7 @@ def render_fault(
     ``wants_query_errors``. ``now`` is aware: clients set their clock by it.
     ``resource`` is the path, for S3. A HEAD gets status and headers alone.
     """
-    words = _WORDS[refusal.code]
+    words = _words(refusal)
     status = refusal.status or words.status
     code, text = words.code(protocol), _text(refusal)
     request_id = _token(request_id)
@@ -248,6 +253,13 @@ def render_fault(
     if query_mode and protocol in ("json", "cbor"):
         headers.append(("x-amzn-query-error", f"{words.query};{_blame(status)}"))
     return FaultResponse(status, tuple(headers), body)
+
+
+def _words(refusal: Refusal) -> _Words:
+    # A role that AWS does not let us have is no outage, and ServiceUnavailable with a 403
+    # would say both.
+    denied = refusal.code is Code.ROLE_UNAVAILABLE and refusal.status == 403
+    return _WORDS[Code.DENIED if denied else refusal.code]
 
 
 def answer_json(body: bytes, request_id: str) -> FaultResponse:

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Collection
 
 from awsgate.errors import SetupError
+from awsgate.undumped import forbid_dumps
 
 _READY = b"ready"
 _POLL_S = 0.5
@@ -90,6 +91,7 @@ def _leave_behind(
 ) -> None:
     """Fork once more, and never return: the first process ends, the second works."""
     try:
+        forbid_dumps()  # only here: the command's own core dumps are its user's matter
         os.setsid()
         if os.fork() == 0:
             _detach({writing, *keep})

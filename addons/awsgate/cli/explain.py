@@ -43,7 +43,7 @@ from awsgate.state import AUDIT_NAME
 from awsgate.timestamps import utc_seconds
 
 _OPTION = {"aws_resources": "--resource", "aws_regions": "--region", "source_networks": "--client"}
-_BY_POLICY = ("", "denied", "locked")
+_BY_POLICY = ("", "denied", "locked", "pending-approval")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,7 +284,8 @@ def _then(record: dict[str, Any]) -> str:
     code = f" with {record['code']}" if record.get("code") else ""
     rule = f", by {record['rule']}" if record.get("rule") else ""
     reason = f": {record['reason']}" if record.get("reason") else ""
-    return f"{said}{code}{rule}{reason}"
+    approval = f", approved by {record['approval']}" if record.get("approval") else ""
+    return f"{said}{code}{rule}{approval}{reason}"
 
 
 def _changed(question: Question, answer: Answer) -> Iterator[str]:
@@ -298,6 +299,8 @@ def _changed(question: Question, answer: Answer) -> Iterator[str]:
 def _change(record: dict[str, Any], answer: Answer) -> str:
     """Say how today's answer differs from the one in the audit; empty: it does not."""
     was_allowed = record.get("decision") == "allowed"
+    if record.get("approval") and answer.explanation.decision.needs and answer.lock is None:
+        return ""  # it needs one today as it did then
     if was_allowed != answer.allowed:
         then = "allowed" if was_allowed else "refused"
         return f"The policy or the locks have changed since: then it was {then}."

@@ -26,6 +26,7 @@ from awsgate.cli.options import (
 from awsgate.cli.requestdesks import LocalDesk, RemoteDesk, RequestDesk
 from awsgate.cli.terminal import columns, printable
 from awsgate.cli.where import gateway_meant
+from awsgate.controlclient import GatewayAway
 from awsgate.timestamps import utc_seconds_of
 
 POLL_S = 1.0
@@ -36,6 +37,7 @@ app = typer.Typer(
 
 IdArgument = Annotated[str, typer.Argument(help="Id of a request, as in awsgate request ls.")]
 ReasonOption = Annotated[str, typer.Option("--reason", help="Why. The others read it.")]
+WaitOption = Annotated[bool, typer.Option("--wait", help="Wait for the answer; exit 1 if no.")]
 UserOption = Annotated[
     str,
     typer.Option(
@@ -53,9 +55,7 @@ def create(
     duration: Annotated[
         str, typer.Option(help="How long, like 1h. Default: an hour, if the terms let it.")
     ] = "",
-    wait: Annotated[
-        bool, typer.Option("--wait", help="Wait for the answer; exit 1 if no.")
-    ] = False,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     user: UserOption = "",
     policy: PolicyOption = None,
@@ -76,13 +76,27 @@ def create(
             print(json.dumps(row, indent=2) if as_json else row["id"], flush=True)
         if not wait:
             return
-        while row["state"] == "pending":
-            time.sleep(POLL_S)
-            row = desk.get(row["id"])
+        row = _awaited(desk, row)
     if as_json:
         print(json.dumps(row, indent=2))
     sys.stderr.write(f"awsgate: {printable(_became(row))}\n")
     raise typer.Exit(0 if row["state"] == "approved" else 1)
+
+
+def _awaited(desk: RequestDesk, row: dict[str, Any]) -> dict[str, Any]:
+    """Give the request once it waits no more. It waits on while its gateway is restarted."""
+    told = False
+    while row["state"] == "pending":
+        time.sleep(POLL_S)
+        try:
+            row = desk.get(row["id"])
+        except GatewayAway:
+            if time.time() >= row["expires_at"]:
+                raise
+            if not told:
+                sys.stderr.write("awsgate: the gateway does not answer now: asking on\n")
+            told = True
+    return row
 
 
 @app.command()
@@ -138,6 +152,7 @@ def roles(
 @app.command()
 def show(
     request: IdArgument,
+    wait: WaitOption = False,
     as_json: JsonOption = False,
     user: UserOption = "",
     policy: PolicyOption = None,
@@ -146,11 +161,16 @@ def show(
 ) -> None:
     """Show one request.
 
-    Example: awsgate request show ar-0123456789
+    Example: awsgate request show ar-0123456789 --wait
     """
     with saying_no():
-        row = _desk(gateway, policy, state, user).get(request)
+        desk = _desk(gateway, policy, state, user)
+        row = desk.get(request)
+        if wait:
+            row = _awaited(desk, row)
     _print(row, as_json=as_json)
+    if wait:
+        raise typer.Exit(0 if row["state"] == "approved" else 1)
 
 
 @app.command()
@@ -218,14 +238,14 @@ def _desk(gateway: str, policy: Path | None, state: Path | None, user: str) -> R
 
 
 def _table(rows: list[dict[str, Any]]) -> list[str]:
-    cells = [("ID", "USER", "ROLE", "FOR", "STATE", "UNTIL", "REASON")]
+    cells = [("ID", "USER", "WHAT", "FOR", "STATE", "UNTIL", "REASON")]
     for row in rows:
         until = row["until"] or (row["expires_at"] if row["state"] == "pending" else 0)
         cells.append(
             (
                 row["id"],
                 f"{row['user']} ({row['connector']})",
-                row["role"],
+                _what(row, most=1),
                 duration_of(row["duration_s"]),
                 row["state"] + (" *" if row["may_review"] else ""),
                 utc_seconds_of(until) if until else "",
@@ -236,11 +256,25 @@ def _table(rows: list[dict[str, Any]]) -> list[str]:
     return columns(cells) + (more if any(row["may_review"] for row in rows) else [])
 
 
+def _what(row: dict[str, Any], *, most: int = 0) -> str:
+    """Give what is asked for; of a call on several resources the first ``most`` (0: all)."""
+    call = row.get("call")  # a gateway of an older version has none
+    if call is None:
+        return str(row["role"])
+    resources = call["resources"]
+    shown = resources[:most] if most else resources
+    more = f" and {len(resources) - len(shown)} more" if len(shown) < len(resources) else ""
+    on = ", ".join(shown) or "resources that are not known"
+    return f"{', '.join(call['actions'])} on {on}{more}"
+
+
 def _print(row: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         print(json.dumps(row, indent=2))
         return
     print(printable(_became(row)))
+    if call := row.get("call"):
+        print(printable(f"as {call['role_arn']}, marked by role/{row['role']}"))
     if row["reason"]:
         print(f"reason: {printable(' '.join(row['reason'].split()))}")
     for one in row["reviews"]:
@@ -251,6 +285,6 @@ def _print(row: dict[str, Any], *, as_json: bool) -> None:
 
 def _became(row: dict[str, Any]) -> str:
     whose = f"{row['user']} ({row['connector']})"
-    what = f"{row['id']}: {row['role']} for {whose}, {duration_of(row['duration_s'])}"
+    what = f"{row['id']}: {_what(row)} for {whose}, {duration_of(row['duration_s'])}"
     until = f" until {utc_seconds_of(row['until'])}" if row["until"] else ""
     return f"{what}: {row['state']}{until}"

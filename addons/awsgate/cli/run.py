@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from enum import StrEnum
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,6 +16,7 @@ from awsgate.cli.options import (
     policy_path,
     state_folder,
 )
+from awsgate.server.scratch import scratch_folder
 
 
 class Core(StrEnum):
@@ -50,8 +49,8 @@ def run(
 
     Example: awsgate run --listen 127.0.0.1:8080
     """
-    with tempfile.TemporaryDirectory(prefix="awsgate-run-") as scratch:
-        metrics_folder, policies = Path(scratch) / "metrics", Path(scratch) / "policies"
+    with scratch_folder() as scratch:
+        metrics_folder, policies = scratch / "metrics", scratch / "policies"
         metrics_folder.mkdir()
         policies.mkdir()
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(metrics_folder)

@@ -11,6 +11,7 @@ Sources: OpenID Connect Core 3.1.3.7, RFC 7519, RFC 8725 (JWT best current pract
 
 from __future__ import annotations
 
+import hmac
 import json
 import math
 import re
@@ -210,7 +211,7 @@ def check_claims(parsed: Parsed, wanted: Wanted, *, now: float) -> int:
     ends_at = _check_times(claims, now=now, is_person=bool(wanted.client_id))
     if not isinstance(claims.get("sub"), str) or not claims["sub"]:
         raise _missing("sub")
-    if wanted.nonce and claims.get("nonce") != wanted.nonce:
+    if wanted.nonce and not _is(claims.get("nonce"), wanted.nonce):
         raise LoginRefused(
             "replayed", "the token was not issued for this login", hint="log in again"
         )
@@ -218,6 +219,13 @@ def check_claims(parsed: Parsed, wanted: Wanted, *, now: float) -> int:
     if wanted.access_token and "at_hash" in claims:
         _check_access_token(parsed, wanted.access_token)
     return ends_at
+
+
+def _is(claim: object, wanted: str) -> bool:
+    """True if a claim is this text. In constant time."""
+    if not isinstance(claim, str):
+        return False
+    return hmac.compare_digest(claim.encode("utf-8", "replace"), wanted.encode())
 
 
 def check_issuer(claims: Claims, issuer: str) -> None:
@@ -295,7 +303,7 @@ def _check_access_token(parsed: Parsed, access_token: str) -> None:
     # authlib's hash goes by the digits of the name, and these name no hash.
     algorithm = "EdDSA" if parsed.algorithm == "Ed25519" else parsed.algorithm
     wanted = create_half_hash(access_token, algorithm)
-    if wanted is None or parsed.claims["at_hash"] != wanted.decode():
+    if wanted is None or not _is(parsed.claims["at_hash"], wanted.decode()):
         raise LoginRefused(
             "bad-access-token", "the provider's access token is not that of its ID token (at_hash)"
         )

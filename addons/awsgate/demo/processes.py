@@ -134,6 +134,8 @@ class GatewayProcess:
         else:
             command = [*self._mitmdump(upstream, script or entry_script(folder)), *options]
         self.log = folder / "gateway.log"
+        # One that ran here before it has said in it that it listens.
+        self._log_begins = self.log.stat().st_size if self.log.exists() else 0
         # The metrics port opens last but one: when it answers, the addon is set up.
         self._running = start(
             command,
@@ -214,7 +216,7 @@ class GatewayProcess:
     def _wait_for_announcement(self) -> None:
         deadline = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline and self._running.process.poll() is None:
-            if "awsgate: listening on" in self.log.read_text("utf-8", "replace"):
+            if b"awsgate: listening on" in self.log.read_bytes()[self._log_begins :]:
                 return
             time.sleep(0.05)
         raise SetupError("the gateway did not come up", hint=f"see {self.log}")

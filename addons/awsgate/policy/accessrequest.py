@@ -1,4 +1,4 @@
-"""One request for a role: what it goes through, from asked to over. Pure.
+"""One request, for a role or for one call: what it goes through, from asked to over. Pure.
 
     pending   ->  approved, denied (its reviewers' verdicts), expired (nobody answered)
     approved  ->  ended (its time is over)
@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
+from awsgate.policy.approvals import AskedCall, MarkedCall, Need
 from awsgate.policy.fields import same_name
 from awsgate.policy.grants import Grant
 from awsgate.policy.requests import Terms, Thresholds, outcome
@@ -22,6 +23,8 @@ PENDING_S = 24 * 3600
 """How long an answer may take."""
 DEFAULT_DURATION_S = 3600
 """Of a role, where it is not said; less if its terms are shorter."""
+DENIED_S = 3600
+"""How long a call that was denied is refused before it can be asked for anew."""
 MAX_TEXT_CHARS = 512
 """Of a reason, the asker's or a reviewer's."""
 
@@ -62,6 +65,7 @@ class AccessRequest:
     user: str
     connector: str
     role: str
+    """That is asked for; of a call, that which marks it."""
     reason: str
     duration_s: int
     asked_at: int
@@ -78,6 +82,8 @@ class AccessRequest:
     """When its end was recorded."""
     revoked_by: str = ""
     reviews: tuple[Review, ...] = field(default=())
+    call: MarkedCall | None = None
+    """What is asked for, if it is one call and no role."""
 
     def state_at(self, now: float) -> State:
         """Give the state at a moment."""
@@ -96,9 +102,24 @@ class AccessRequest:
 
     def grant(self) -> Grant | None:
         """Give what it grants; None: nothing, or not any more."""
-        if self.state is not State.APPROVED:
+        if self.state is not State.APPROVED or self.call is not None:
             return None
         return Grant(self.id, self.user, self.connector, self.role, self.until)
+
+    def asked_call(self) -> AskedCall | None:
+        """Give what has become of a call that was asked for; None: nothing, or it is a role."""
+        if self.call is None:
+            return None
+        whose = self.id, self.user, self.connector, self.call
+        if self.state is State.APPROVED:
+            return AskedCall(*whose, "approved", self.until)
+        if self.state is State.PENDING:
+            return AskedCall(*whose, "pending", self.expires_at)
+        if self.state is not State.DENIED:
+            return None
+        no = next((one for one in reversed(self.reviews) if not one.approved), None)
+        by, reason = (no.reviewer, no.reason) if no is not None else ("somebody", "")
+        return AskedCall(*whose, "denied", self.decided_at + DENIED_S, by, reason)
 
 
 class NotNow(Exception):
@@ -134,6 +155,23 @@ def asked(
         expires_at=now + PENDING_S,
         thresholds=terms.thresholds,
         suggested=terms.reviewers,
+    )
+
+
+def asked_for(request_id: str, user: str, connector: str, need: Need, *, now: int) -> AccessRequest:
+    """Give a new request for one call, as the call itself makes it."""
+    return AccessRequest(
+        id=request_id,
+        user=user,
+        connector=connector,
+        role=need.call.role,
+        reason="",
+        duration_s=need.terms.max_duration_s,
+        asked_at=now,
+        expires_at=now + PENDING_S,
+        thresholds=need.terms.thresholds,
+        suggested=need.terms.reviewers,
+        call=need.call,
     )
 
 

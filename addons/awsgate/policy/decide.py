@@ -23,9 +23,10 @@ Pure and total: no input makes it raise.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from awsgate.policy.approvals import AskedCall, Need, is_marked, need_of
 from awsgate.policy.conditions import CallFacts, may_hold, over_limit, unmet
 from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition, is_account
 from awsgate.policy.resources import App, Policy, Role, User
@@ -45,6 +46,7 @@ NO_TENANT_ENDPOINT = "no role of the user allows an endpoint that other tenants 
 DENIED_CALL = "a deny rule matches this call"
 NO_CALL = "no rule allows this call"
 OTHER_IDENTITY = "the identity is of no account that the policy names"
+NEEDS_APPROVAL = "the call needs an approval"
 ALLOWED = "an allow rule matches"
 
 
@@ -60,18 +62,24 @@ class Decision:
     user: str
     role_arn: str
     external_id: str
-    """For AssumeRole; empty unless allowed."""
+    """For AssumeRole; empty unless allowed, or allowed but for an approval."""
     account: str
     """The account of the role; empty if what was asked for is no role."""
     unmet: tuple[str, ...] = ()
     """The fields of ``rule`` that keep this call out, if that is why."""
     reported: str = ""
     """In report mode: the refusal that ``enforce`` would have given."""
+    needs: tuple[Need, ...] = ()
+    """Approvals of which one is needed. Not allowed without: see ``awsgate.approving``."""
+    approval: str = ""
+    """Id of the approval by which it is allowed; empty: it needs none."""
+    asked: AskedCall | None = None
+    """What has become of the request for an approval, where there is one."""
 
     @property
     def about_call(self) -> bool:
         """True if it is a refusal of this call, where another one would pass."""
-        return self.reason.startswith((DENIED_CALL, NO_CALL))
+        return self.reason.startswith((DENIED_CALL, NO_CALL, NEEDS_APPROVAL))
 
 
 def decide(
@@ -98,7 +106,8 @@ def decide(
     7. one role of the user allows the app and the ARN together;
     8. if ``tenant_controlled``: one such role lists ``endpoint_service`` too;
     9. no role of the user denies the call;
-    10. one of those of 7 and 8 allows the call, and the session is within its limits.
+    10. one of those of 7 and 8 allows the call, and the session is within its limits;
+        if it marks the call (``approvals``), the decision says what approval it ``needs``.
 
     Without ``call`` the last two are left out: may the user be this role at all? In
     report mode they refuse nothing, and ``reported`` says what they would have refused.
@@ -121,11 +130,14 @@ def decide(
             return answer(NO_TENANT_ENDPOINT)
     rule, reported = rule_of(allowing[0]), ""
     if call is not None:
-        on_call = _on_call(who, standing.on_calls, allowing, call)
+        on_call = _on_call(who, standing.on_calls, allowing, call, role_arn)
         if on_call.reason == ALLOWED:
             rule = on_call.rule
         elif policy.gateway.mode == "report":
             reported = f"{on_call.text} [{on_call.rule}]"
+        elif on_call.needs:
+            waits = answer(on_call.text, on_call.rule, needs=on_call.needs)
+            return replace(waits, external_id=what.spec.aws.external_id)
         else:
             return answer(on_call.text, on_call.rule, unmet=on_call.unmet)
     external_id, account = what.spec.aws.external_id, standing.account
@@ -137,6 +149,7 @@ class _OnCall:
     reason: str
     rule: str
     unmet: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
 
     @property
     def text(self) -> str:
@@ -148,19 +161,31 @@ class _OnCall:
 
 
 def _on_call(
-    user: User, on_calls: Iterable[Role], allowing: Iterable[Role], call: CallFacts
+    user: User,
+    on_calls: Iterable[Role],
+    allowing: Iterable[Role],
+    call: CallFacts,
+    role_arn: str,
 ) -> _OnCall:
     """Decide on the call alone, by the roles that have a say in this app and role."""
     for role in on_calls:
         if may_hold(role.spec.deny, call, user.spec.traits):
             return _OnCall(DENIED_CALL, rule_of(role))
     nearest: _OnCall | None = None
+    needs: list[Need] = []
     for role in allowing:
         missing = unmet_by(role, user, call)
+        if not missing and needs_approval(role, call):
+            marks, name = role.spec.allow.approvals, role.metadata.name
+            need = need_of(marks, call.call, role=name, role_arn=role_arn)
+            needs += [need] if need is not None else []
+            missing = ("approvals",)
         if not missing:
             return _OnCall(ALLOWED, rule_of(role))
         if nearest is None or len(missing) < len(nearest.unmet):
             nearest = _OnCall(NO_CALL, rule_of(role), missing)
+    if needs:
+        return _OnCall(NEEDS_APPROVAL, f"role/{needs[0].call.role}", (), tuple(needs))
     return nearest or _OnCall(NO_CALL, "")
 
 
@@ -253,6 +278,12 @@ def unmet_by(role: Role, user: User, call: CallFacts) -> tuple[str, ...]:
     """Give the fields of a role that keep it from allowing a call."""
     spec = role.spec
     return (*unmet(spec.allow, call, user.spec.traits), *over_limit(spec.options, call))
+
+
+def needs_approval(role: Role, call: CallFacts) -> bool:
+    """True if a role marks a call, or may mark it."""
+    marks = role.spec.allow.approvals
+    return bool(marks) and is_marked(marks, call.call)
 
 
 def denies_call(deny: Deny, user: User, app: App, role_arn: str, call: CallFacts) -> bool:

@@ -126,6 +126,7 @@ def _has(name: str, app: App | None, role_arn: str, service: str, facts: CallFac
     call = facts.call
     found: Mapping[str, str] = {
         "aws_actions": ", ".join(call.actions),
+        "approvals": ", ".join(call.actions),
         "aws_resources": ", ".join(call.resources),
         "aws_regions": ", ".join(facts.regions),
         "aws_services": call.service,
@@ -146,6 +147,9 @@ def _wants(name: str, role: Role) -> str:
     value = getattr(allow, name)
     if name == "app_labels":
         return _pairs({key: " or ".join(values) for key, values in value.items()}) or "none"
+    if name == "approvals":
+        marked = ", ".join(action for mark in allow.approvals for action in mark.actions)
+        return f"somebody's approval of {marked}"
     if name == "hours":
         return "; ".join(map(_window, value))
     return ", ".join(value) or "none"

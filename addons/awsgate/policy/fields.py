@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator
 
+from awsgate.aws.addresses import address_verdict
 from awsgate.policy.templates import Matcher, parse_template
 
 MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
@@ -278,7 +279,25 @@ def provider_url(value: str) -> str:
         raise ValueError("must start with https://: tokens go there")
     if "#" in value:
         raise ValueError("may not have a fragment")
+    _check_literal((parts.hostname or "").removesuffix("."))
     return value
+
+
+# What inet_aton takes for an address, and so a resolver: 2852039166, 0xa9fe.0xa9fe, 127.1
+_NUMBER = r"(?:0x[0-9a-f]*|[0-9]+)"
+_NUMBERS = re.compile(rf"{_NUMBER}(?:\.{_NUMBER}){{0,3}}")
+
+
+def _check_literal(host: str) -> None:
+    """Refuse an address where no provider is, and one in any spelling but the usual.
+
+    Private ones may be: the provider of a company often has one.
+    """
+    verdict = address_verdict(host, private_ok=True)
+    if verdict == "malformed" and _NUMBERS.fullmatch(host):
+        raise ValueError("its host is a number, not a name or an address")
+    if verdict in ("metadata", "link-local", "unusable", "reserved"):
+        raise ValueError(f"no identity provider is at a {verdict} address")
 
 
 def _optional_keys_url(value: str) -> str:

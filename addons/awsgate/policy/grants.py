@@ -1,4 +1,4 @@
-"""Roles that somebody has for a while, since they asked and others agreed. Pure.
+"""What somebody may for a while, since they asked and others agreed: roles, and calls. Pure.
 
 A grant is for the user of one connector: somebody of the same name whom another connector
 vouches for has nothing of it. It is worth what the policy in force says of a role of that
@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 
+from awsgate.policy.approvals import AskedCall, MarkedCall
 from awsgate.policy.resources import Policy
 
 
@@ -30,13 +31,20 @@ class Grant:
 
 
 class GrantBook:
-    """Grants, by whose they are. Immutable."""
+    """Grants, by whose they are, and what has become of calls that were asked for. Immutable.
 
-    def __init__(self, grants: Iterable[Grant] = ()) -> None:
+    Its length and its items are the roles.
+    """
+
+    def __init__(self, grants: Iterable[Grant] = (), asked: Iterable[AskedCall] = ()) -> None:
         found: dict[tuple[str, str], list[Grant]] = defaultdict(list)
         for grant in sorted(grants, key=lambda one: (one.role, one.until, one.request)):
             found[grant.user, grant.connector].append(grant)
         self._of = {whose: tuple(some) for whose, some in found.items()}
+        calls: dict[tuple[str, str, MarkedCall], list[AskedCall]] = defaultdict(list)
+        for one in sorted(asked, key=lambda one: (one.state, -one.until, one.request)):
+            calls[one.user, one.connector, one.call].append(one)
+        self._asked = {about: tuple(some) for about, some in calls.items()}
 
     def __iter__(self) -> Iterator[Grant]:
         return (grant for some in self._of.values() for grant in some)
@@ -45,10 +53,13 @@ class GrantBook:
         return sum(map(len, self._of.values()))
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, GrantBook) and self._of == other._of
+        return isinstance(other, GrantBook) and (self._of, self._asked) == (
+            other._of,
+            other._asked,
+        )
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._of.items()))
+        return hash((frozenset(self._of.items()), frozenset(self._asked.items())))
 
     def roles(self, user: str, connector: str, now: float) -> tuple[str, ...]:
         """Give the roles that this user has by grants now, each once."""
@@ -56,6 +67,15 @@ class GrantBook:
         if some is None:
             return ()
         return tuple(dict.fromkeys(grant.role for grant in some if now < grant.until))
+
+    def asked(self, user: str, connector: str, call: MarkedCall, now: float) -> AskedCall | None:
+        """Give what has become of a call that this user asked for; None: nothing holds now.
+
+        Of several an approval, then a denial: the newer request is told of only when that
+        is over.
+        """
+        some = self._asked.get((user, connector, call), ())
+        return next((one for one in some if now < one.until), None)
 
 
 NO_GRANTS = GrantBook()

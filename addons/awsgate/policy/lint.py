@@ -21,6 +21,7 @@ from awsgate.policy.locks import in_force
 from awsgate.policy.misnamed import misnamed
 from awsgate.policy.nevermet import never_met
 from awsgate.policy.remark import Remark
+from awsgate.policy.requests import may_review
 from awsgate.policy.resources import App, Lock, Policy, Role, User
 from awsgate.policy.ttl import AWS_MAX_S
 from awsgate.policy.unreachable import Problem, reaches, unreachable
@@ -83,6 +84,12 @@ def _role(policy: Policy, role: Role, holders: Sequence[User], *, held: bool) ->
         yield "metadata.name", f"no user has the role {role.metadata.name!r}", ""
     yield from unreachable(role, list(policy.apps.values()))
     yield from misnamed(role)
+    if role.spec.allow.approvals and not any(
+        may_review([other.spec], role.metadata.name) for other in policy.roles.values()
+    ):
+        what = "no role may answer, so only who works in the gateway's state folder can approve"
+        todo = f"allow.review_requests: {{roles: [{role.metadata.name}]}} of another role"
+        yield "spec.allow.approvals", what, todo
     if not held:  # whose traits nobody knows before they log in
         yield from never_met(role, holders)
 

@@ -36,6 +36,8 @@ def misnamed(role: Role) -> Iterator[Problem]:
         yield from _each(f"{path}.aws_services", rules.aws_services, _service_problem)
         yield from _each(f"{path}.aws_regions", rules.aws_regions, _region_problem)
         yield from _resources(f"{path}.aws_resources", rules)
+    for index, mark in enumerate(role.spec.allow.approvals):
+        yield from _each(f"spec.allow.approvals[{index}].actions", mark.actions, action_problem)
     yield from _without_resource(role.spec.allow)
 
 

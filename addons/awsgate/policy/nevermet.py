@@ -66,6 +66,14 @@ def never_met(role: Role, users: Sequence[User]) -> Iterator[Problem]:
                 f"{pattern!r}: no request is known by this action alone, so this denies nothing",
                 "AWS asks for it behind another action: deny that one, or deny it at AWS",
             )
+    for number, mark in enumerate(role.spec.allow.approvals):
+        for index, pattern in enumerate(mark.actions):
+            if action_problem(pattern) is None and not _is_derived(pattern.lower()):
+                yield (
+                    f"spec.allow.approvals[{number}].actions[{index}]",
+                    f"{pattern!r}: no request is known by this action alone: nobody is ever asked",
+                    "AWS asks for it behind another action: mark that one",
+                )
     for part, rules in (("allow", role.spec.allow), ("deny", deny)):
         for index, value in enumerate(rules.aws_resources):
             what, todo = _resource_problem(value)

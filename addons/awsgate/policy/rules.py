@@ -11,6 +11,7 @@ from typing import Annotated, Self
 
 from pydantic import Field, StrictBool, model_validator
 
+from awsgate.policy.approvals import Mark
 from awsgate.policy.callfields import (
     DAYS,
     AccessLevelName,
@@ -85,8 +86,8 @@ class CallConditions(Model):
         )
 
 
-ABOUT_REQUESTS = frozenset({"request", "review_requests"})
-"""Fields of Allow and Deny that say nothing of AWS: who may ask for roles, and who answers."""
+ABOUT_REQUESTS = frozenset({"request", "review_requests", "approvals"})
+"""Fields of Allow and Deny that by themselves neither allow nor deny anything at AWS."""
 
 
 class Allow(CallConditions):
@@ -98,6 +99,8 @@ class Allow(CallConditions):
     """ARNs, with globs and templates."""
     aws_tenant_endpoints: tuple[TenantService, ...] = ()
     """Services whose endpoints other tenants can own, or ``*``. Off unless listed."""
+    approvals: tuple[Mark, ...] = ()
+    """Calls of those that it allows which somebody else must have approved."""
     request: Request | None = None
     """Roles of the policy that users of this one may ask for."""
     review_requests: ReviewRequests | None = None

@@ -98,7 +98,7 @@ def left_to_the_gateway(role: Role, partition: str) -> Iterator[str]:
         )
     elif allow.aws_access_levels:
         yield f"computed: allow.aws_access_levels {alone}, IAM has no such condition"
-    for name in ("hours", "source_networks"):
+    for name in ("hours", "source_networks", "approvals"):
         if getattr(allow, name):
             yield f"computed: allow.{name} {alone}, a session policy cannot say it"
     if not _actions(_shown(allow.aws_actions))[1]:

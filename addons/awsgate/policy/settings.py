@@ -84,6 +84,9 @@ class Limits(Model):
     """Under way at a time, in one process. No SDK opens so many by default."""
     max_tunnels_per_user: PositiveInt = 100
     """Open at a time, in one process. Of who is known: see ``tunnels.callers``."""
+    failures_per_minute: Annotated[StrictInt, Field(ge=0)] = 60
+    """Of authentication, by one address, in one process: those beyond are answered a second
+    later. 0: all at once."""
 
     @model_validator(mode="after")
     def _check_buffer(self) -> Self:

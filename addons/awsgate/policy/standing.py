@@ -89,7 +89,7 @@ def standing_of(policy: Policy, user: str, app: str, role_arn: str) -> Standing:
 def _restricts_resources(policy: Policy, user: str) -> bool:
     who = policy.users.get(user)
     return who is not None and any(
-        role.spec.allow.aws_resources or role.spec.deny.aws_resources
+        role.spec.allow.aws_resources or role.spec.deny.aws_resources or role.spec.allow.approvals
         for role in roles_of(policy, who)
     )
 

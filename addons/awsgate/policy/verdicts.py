@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from awsgate.policy.conditions import CallFacts, may_hold
-from awsgate.policy.decide import denies_call, lists_endpoint, unmet_by
+from awsgate.policy.decide import denies_call, lists_endpoint, needs_approval, unmet_by
 from awsgate.policy.matching import matches_both
 from awsgate.policy.resources import App, Policy, Role, User
 from awsgate.policy.rules import Allow, CallConditions, Deny
@@ -57,7 +57,9 @@ def verdicts(
             missing = _unallowed(role, who, what, role_arn)
             if tenant_controlled and not lists_endpoint(role, endpoint_service):
                 missing += ("aws_tenant_endpoints",)
-            missing += unmet_by(role, who, call) if call is not None else ()
+            if call is not None:
+                missing += unmet_by(role, who, call)
+                missing += ("approvals",) * needs_approval(role, call)
             allowing.append(Verdict(rule_of(role), "allow", not missing, missing))
     return (*standing, *on_call, *allowing)
 

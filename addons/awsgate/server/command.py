@@ -39,6 +39,7 @@ from awsgate.server.orders import OWN, Orders
 from awsgate.server.parent import START_TIMEOUT_S, Parent, default_workers
 from awsgate.servercert import ServerCertificate
 from awsgate.state import State, open_state
+from awsgate.undumped import forbid_dumps
 from awsgate.wiring import (
     Settings,
     base_assumer,
@@ -122,6 +123,7 @@ def serve(
 
     ``scratch`` is an empty folder that nobody else may enter.
     """
+    forbid_dumps()
     began = monotonic()
     policy = load_policy(settings.policy)
     reading_s = monotonic() - began

@@ -30,6 +30,8 @@ class Connection(InPlace):
         """It is a tunnel or a WebSocket by now: nothing of it is read here."""
         self.heard = self.since = monotonic()
         """When the client last sent something; since when it owes a head, or 0."""
+        self.body_since, self.body_bytes = 0.0, 0
+        """Not told apart here from a body that streams, which may take its time."""
 
     def _heard(self, event: events.Event) -> None:
         if isinstance(event, events.DataReceived) and event.connection is self.client:

@@ -11,17 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import os
 import socket
 import ssl
-import tempfile
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from time import monotonic
 
 from mitmproxy.utils import asyncio_utils
 
 from awsgate.policy.settings import Limits
+from awsgate.server.nameless import nameless, path_of
 from awsgate.servercert import ServerCertificate, context_of
 from awsgate.tlsmemory import keep_small, let_go
 
@@ -53,7 +51,8 @@ PLAIN_HTTP, NOT_TLS, TIMEOUT, CLOSED, HANDSHAKE = (
 class Door:
     """Takes connections until it is closed, and gives those with TLS to a protocol each.
 
-    ``limits`` gives those in force, ``held`` how many connections the front holds.
+    ``limits`` gives those in force, ``held`` how many connections the front holds, and
+    ``make_room`` closes some that do nothing, if there are any.
     """
 
     def __init__(
@@ -63,14 +62,17 @@ class Door:
         *,
         limits: Callable[[], Limits],
         held: Callable[[], int],
+        make_room: Callable[[], bool],
         on_failure: Callable[[str], None],
     ) -> None:
         self._context, self._front = context, front
         self._limits, self._held, self._on_failure = limits, held, on_failure
+        self._make_room = make_room
         keep_small()
         self.sockets: Sequence[socket.socket] = ()
         self._taking: list[asyncio.Task[None]] = []
-        self._greeting: set[asyncio.Task[None]] = set()
+        self._greeting: dict[asyncio.Task[None], None] = {}
+        """In the order in which they came."""
 
     def open(self, sockets: Sequence[socket.socket]) -> None:
         """Take connections of these sockets, one at a time: other workers share them."""
@@ -96,17 +98,25 @@ class Door:
                 await asyncio.sleep(_PAUSE_S if exc.errno in _NO_FILES else _MOMENT_S)
                 continue
             limits = self._limits()
-            if len(self._greeting) + self._held() >= limits.max_connections:
+            many = len(self._greeting) + self._held() >= limits.max_connections
+            if many and not self._has_room():
                 sock.close()
                 await asyncio.sleep(0)
                 continue
             task = asyncio_utils.create_task(
                 self._greet(sock, limits.head_timeout_s), name="awsgate TLS", keep_ref=False
             )
-            self._greeting.add(task)
-            task.add_done_callback(self._greeting.discard)
+            self._greeting[task] = None
+            task.add_done_callback(lambda done: self._greeting.pop(done, None))
             # Else what waits would be taken without a breath: by one worker, all of it.
             await asyncio.sleep(0)
+
+    def _has_room(self) -> bool:
+        """Have one give way that does nothing, or has not come to TLS for longest."""
+        if self._greeting and len(self._greeting) >= self._held():
+            next(iter(self._greeting)).cancel()
+            return True
+        return self._make_room()
 
     async def _greet(self, sock: socket.socket, timeout_s: float) -> None:
         end = monotonic() + timeout_s
@@ -117,6 +127,9 @@ class Door:
             why = TIMEOUT
         except OSError:
             why = CLOSED
+        except asyncio.CancelledError:  # it gives way
+            sock.close()
+            raise
         if not why:
             # From here on it is the transport's, and closed by that.
             why = await self._hand_over(sock, max(end - monotonic(), 0.1))
@@ -192,18 +205,11 @@ def certificate_file(certificate: ServerCertificate) -> int:
     A worker that starts later must serve the certificate that the others serve, whatever
     stands in the folder by then.
     """
-    if hasattr(os, "memfd_create"):
-        handle = os.memfd_create("awsgate-tls", os.MFD_CLOEXEC)
-    else:
-        with tempfile.TemporaryFile() as file:  # 0600, and already without a name
-            handle = os.dup(file.fileno())
     key, chain = certificate.key.read_bytes(), certificate.cert.read_bytes()
-    os.write(handle, key.rstrip(b"\n") + b"\n" + chain)
-    return handle
+    return nameless(key.rstrip(b"\n") + b"\n" + chain)
 
 
 def handed_context(handle: int) -> ssl.SSLContext:
     """Give the server's side of TLS with what ``certificate_file`` made."""
-    os.lseek(handle, 0, os.SEEK_SET)  # on some systems what is opened is the same open file
-    path = Path("/proc/self/fd" if Path("/proc/self/fd").is_dir() else "/dev/fd") / str(handle)
+    path = path_of(handle)
     return context_of(path, path)

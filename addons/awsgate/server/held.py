@@ -16,6 +16,10 @@ class Held(Protocol):
     """When the client last sent something."""
     since: float
     """Since when it owes a head, or 0."""
+    body_since: float
+    """Since when it owes a body that must be whole before anything is decided, or 0."""
+    body_bytes: int
+    """What there is of that."""
 
     def end(self) -> None:
         """Close it, after what is written, and all that it leads to."""

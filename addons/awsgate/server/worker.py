@@ -33,6 +33,7 @@ from awsgate.server.drain import Draining
 from awsgate.server.front import Front, MitmproxyFront, OwnFront
 from awsgate.server.mode import AwsgateMode, Listening
 from awsgate.server.orders import OWN, Orders
+from awsgate.undumped import forbid_dumps
 from awsgate.wiring import Gateway, Settings, assemble
 
 log = logging.getLogger("awsgate")
@@ -120,6 +121,7 @@ class LeanMaster(Master):
 
 def main() -> None:
     """Serve until the parent says otherwise."""
+    forbid_dumps()  # exec has undone what the parent did
     orders = Orders.parse(sys.argv[1])
     logging.basicConfig(level=logging.WARNING, format="awsgate: %(levelname)s: %(message)s")
     asyncio.run(_serve(orders))
@@ -139,6 +141,7 @@ async def _serve(orders: Orders) -> None:
             protocol,
             limits=master.limits,
             held=lambda: len(front.connections),
+            make_room=master.bounds.make_room,
             on_failure=gate.no_tls,
         )
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from awsgate import asking
 from awsgate.asking import Asker, NotDone, described, described_terms
+from awsgate.errors import SetupError
 from awsgate.policy.accessrequest import AccessRequest
 from awsgate.web.accessshapes import (
     AccessInfo,
@@ -16,8 +17,9 @@ from awsgate.web.accessshapes import (
 )
 from awsgate.web.calls import Call
 from awsgate.web.problems import Problem
-from awsgate.web.shapes import Answer
 
+REVOKE = "request.revoke"
+"""Event of the audit: a call that may not take a request back."""
 _STATUS = {
     asking.NOT_REQUESTABLE: 403,
     asking.NOT_REVIEWER: 403,
@@ -28,14 +30,14 @@ _STATUS = {
 }
 
 
-async def requestable(call: Call) -> Answer:
+async def requestable(call: Call) -> RequestableRoles:
     """List the roles that the caller may ask for."""
     found = call.api.asking.requestable(_asker(call))
     rows = [Requestable(**described_terms(role, terms)) for role, terms in found]
     return RequestableRoles(roles=rows)
 
 
-async def listed(call: Call) -> Answer:
+async def listed(call: Call) -> AccessRequests:
     """List the requests that the caller may see."""
     asker = _asker(call)
     found = await asyncio.to_thread(call.api.asking.all_for, asker)
@@ -43,7 +45,15 @@ async def listed(call: Call) -> Answer:
     return AccessRequests(requests=[_info(one, asker, now) for one in found])
 
 
-async def create(call: Call) -> Answer:
+def waiting(call: Call) -> int:
+    """Count what waits for the caller's answer. Blocks; 0 if the database does not say."""
+    try:
+        return call.api.asking.waiting_for(_asker(call))
+    except SetupError:
+        return 0  # whoever lists them is told
+
+
+async def create(call: Call) -> AccessInfo:
     """Ask for a role."""
     asked = call.asked
     return await _done(
@@ -54,12 +64,12 @@ async def create(call: Call) -> Answer:
     )
 
 
-async def show(call: Call) -> Answer:
+async def show(call: Call) -> AccessInfo:
     """Give one request."""
     return await _done(call, lambda asker: call.api.asking.get(asker, call.path["id"]))
 
 
-async def review(call: Call) -> Answer:
+async def review(call: Call) -> AccessInfo:
     """Answer a request of somebody else's."""
     asked = call.asked
     return await _done(
@@ -70,12 +80,12 @@ async def review(call: Call) -> Answer:
     )
 
 
-async def revoke(call: Call) -> Answer:
+async def revoke(call: Call) -> AccessInfo:
     """Take a request back, or the role that it has given."""
     return await _done(call, lambda asker: call.api.asking.revoke(asker, call.path["id"]))
 
 
-async def _done(call: Call, do: Callable[[Asker], AccessRequest]) -> Answer:
+async def _done(call: Call, do: Callable[[Asker], AccessRequest]) -> AccessInfo:
     asker = _asker(call)
     try:
         # In a thread: the database may take its time.

@@ -53,6 +53,15 @@ class ReviewInfo(Answer):
     at: int
 
 
+class CallInfo(Answer):
+    """A call that needs an approval."""
+
+    role_arn: str
+    actions: list[str]
+    resources: list[str]
+    """ARNs; none: the request does not tell them."""
+
+
 class AccessInfo(Answer):
     """An access request."""
 
@@ -72,6 +81,10 @@ class AccessInfo(Answer):
     revoked_by: str
     reviews: list[ReviewInfo]
     suggested_reviewers: list[str]
+    what: str
+    """What is asked for, in words: the role, or the call. Whoever answers must see it."""
+    call: CallInfo | None
+    """What is asked for, if it is one call; ``role`` is then the one that marks it."""
     own: bool
     """It is the caller's."""
     may_review: bool

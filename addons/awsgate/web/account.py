@@ -10,7 +10,7 @@ from awsgate.web.choosing import Asked as Wanted
 from awsgate.web.shapes import Answer, Credentials, LoggedOut, RoleInfo, Roles, WhoAmI
 
 
-async def whoami(call: Call) -> Answer:
+async def whoami(call: Call) -> WhoAmI:
     """Say who the login is."""
     who = call.who
     return WhoAmI(

@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from awsgate.asking import CREATE, REVIEW
 from awsgate.consoledesk import EVENT as CONSOLE
 from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
-from awsgate.web import callbacks, samlmetadata
+from awsgate.web import access, callbacks, samlmetadata
 from awsgate.web.calls import Api, Call, Operation
 from awsgate.web.choosing import Caller
 from awsgate.web.openapi import PATH, describe
@@ -40,6 +40,7 @@ from awsgate.web.receiving import (
     MAX_BODY_BYTES,
     body_of,
     check_attempts,
+    check_questions,
     client_of,
     form_of,
     problem_for,
@@ -58,8 +59,9 @@ _RECORDED = {
     "removeLock": LOCK_REMOVED,
     "createRequest": CREATE,
     "reviewRequest": REVIEW,
-    "revokeRequest": "request.revoke",
+    "revokeRequest": access.REVOKE,
 }
+_FOR_ANYBODY = frozenset({"ping", "ca"})
 _HEADERS = (
     (b"cache-control", b"no-store"),
     (b"content-security-policy", b"default-src 'none'; frame-ancestors 'none'"),
@@ -122,6 +124,8 @@ async def _call(api: Api, operation: Operation, request: Request, login: list[Ca
     address, client = client_of(request)
     if operation.attempt:
         check_attempts(api, address)
+    elif operation.name in _FOR_ANYBODY:
+        check_questions(api, address)
     token = _bearer(request) if operation.needs else ""
     caller = None
     if operation.needs in ("login", "admin"):

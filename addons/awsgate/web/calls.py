@@ -31,6 +31,8 @@ from awsgate.web.waiting import Waiting
 BROWSER_LIFE_S, MAX_BROWSERS = 600.0, 10_000
 CODE_LIFE_S, MAX_CODES = 60.0, 10_000
 DEVICE_LIFE_S, MAX_DEVICES = 1800.0, 10_000
+QUESTIONS = 10
+"""What anybody may ask, over the attempts to log in that an address has."""
 
 
 class LocalWay(Protocol):
@@ -149,6 +151,8 @@ class Api:
         self.asking = asking
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
+        self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)
+        """What anybody may ask: each reads and hashes all the roots of the system."""
         self.browsing: Waiting[Browsing] = Waiting(
             life_s=BROWSER_LIFE_S, most=MAX_BROWSERS, clock=ticks
         )

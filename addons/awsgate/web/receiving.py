@@ -38,15 +38,18 @@ def client_of(request: Request) -> tuple[str, str]:
 
 def check_attempts(api: Api, address: str) -> None:
     """Count an attempt. Raises ``Problem`` if it is one too many."""
-    wait_s = api.attempts.wait_s(address)
+    _check(api.attempts.wait_s(address), "too many attempts to log in from this address")
+
+
+def check_questions(api: Api, address: str) -> None:
+    """Count what anybody may ask. Raises ``Problem`` if it is one too many."""
+    _check(api.questions.wait_s(address), "too many questions from this address")
+
+
+def _check(wait_s: float, what: str) -> None:
     if wait_s:
-        raise Problem(
-            429,
-            TOO_MANY,
-            "too many attempts to log in from this address",
-            hint="wait, and try again",
-            retry_after_s=max(1, round(wait_s)),
-        )
+        again_s = max(1, round(wait_s))
+        raise Problem(429, TOO_MANY, what, hint="wait, and try again", retry_after_s=again_s)
 
 
 async def form_of(request: Request, most: int = MAX_FORM_BYTES) -> list[tuple[str, str]]:

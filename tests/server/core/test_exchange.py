@@ -85,6 +85,21 @@ async def test_a_client_that_goes_while_a_hook_waits_sends_nothing(tmp_path: Pat
         assert wire.gate.fired == ["requestheaders", "error", "client_disconnected"]
 
 
+async def test_what_waits_for_something_that_is_cancelled_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def cancelled() -> None:
+        raise asyncio.CancelledError
+
+    async with core_wire(tmp_path) as wire:
+        monkeypatch.setattr(wire.gate, "requestheaders", lambda _: cancelled())
+        client = await wire.client()
+        client.send(GET)
+
+        assert await asyncio.wait_for(client.rest(), 5) == b""
+        assert wire.servers == []
+
+
 # --- what is no request -----------------------------------------------------------------
 
 

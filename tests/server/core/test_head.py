@@ -54,6 +54,7 @@ def test_connect_names_an_authority() -> None:
 NO_HEADS = {
     "nothing": b"",
     "one word": b"GET",
+    "a method that is no token": b"a=bGET / HTTP/1.1",
     "two words": b"GET /",
     "a space too many": b"GET  / HTTP/1.1",
     "a space in the target": b"GET /a b HTTP/1.1",
@@ -71,6 +72,17 @@ NO_HEADS = {
     "an empty name": GET + b"\r\n: value",
     "a fold that follows nothing": b"GET / HTTP/1.1\r\n folded: 1",
 }
+
+
+@pytest.mark.parametrize(
+    "raw", [b"GET / HTTP/1.1\r\nX: a\nb\r\n\r\n", b"GET / HTTP/1.1\nX: a\r\n\r\n"]
+)
+def test_a_bare_line_feed_is_no_end_of_a_line_however_the_head_arrives(raw: bytes) -> None:
+    for cut in range(raw.index(b"\n") + 1, len(raw) + 1):
+        if b"\n" not in raw[:cut].replace(b"\r\n", b""):
+            continue
+        with pytest.raises(Unreadable):
+            end_of_head(bytearray(raw[:cut]))
 
 
 @pytest.mark.parametrize("raw", NO_HEADS.values(), ids=NO_HEADS)

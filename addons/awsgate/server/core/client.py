@@ -60,6 +60,7 @@ class Client(Near):
         self.asked = self.relayed = False
         self.heard = self.since = self.stirred
         """When the client last sent something; since when it owes a head."""
+        self.body_since, self.body_bytes = 0.0, 0
         self.host = ""
         """Of the CONNECT; empty: there was none."""
         self.port = 0
@@ -151,6 +152,9 @@ class Client(Near):
         async def wait() -> None:
             try:
                 await work
+            except asyncio.CancelledError:
+                self.abort()  # else it would wait for ever: no clock looks at who waits
+                raise
             except Exception as exc:  # noqa: BLE001 - as above
                 self._crashed(exc)
             self._waiting = False
@@ -163,7 +167,7 @@ class Client(Near):
     def finished(self, *, close: bool) -> None:
         """The request under way is answered, and over."""
         self._exchange = self.source = None
-        self.asked, self.heard = False, monotonic()
+        self.asked, self.heard, self.body_since = False, monotonic(), 0.0
         self.since = self.heard if self._buffer else 0.0
         if close:
             self.linger()

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from enum import Enum
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from mitmproxy import flow as mflow
@@ -90,6 +91,8 @@ class Exchange(Answering):
         if flow.request.stream:
             self._mode = Mode.STREAM
             self._go_upstream()
+        else:
+            self.client.body_since, self.client.body_bytes = monotonic(), 0
 
     # --- the body ---------------------------------------------------------------------
 
@@ -99,11 +102,12 @@ class Exchange(Answering):
             self._stream(piece)
         elif self._mode is Mode.HOLD:
             self._parts.append(piece)
-            self._held += len(piece)
+            self._held = self.client.body_bytes = self._held + len(piece)
             if self.answers.body_exceeds(self.flow, self._held):
                 self._answer_early(close=False)
         else:
             self._drained += len(piece)
+            self.client.body_bytes += len(piece)
             if self._drained > DRAIN_BYTES:
                 self.over = True
                 self.client.close()
@@ -121,6 +125,7 @@ class Exchange(Answering):
     def _whole(self, body: bytes) -> None:
         """The request is complete: have the gate decide."""
         self._parts.clear()
+        self.client.body_since = 0.0
         data = self.flow.request.data
         data.content, data.timestamp_end = body, time.time()
         self.request_done = True
@@ -192,6 +197,8 @@ class Exchange(Answering):
         """Answer, though the body has not come: a client that waits for a 100 is let go."""
         self._mode = Mode.DRAIN
         self._parts.clear()
+        # It is thrown away, but the connection is taken until it has come, or does not.
+        self.client.body_since = self.client.body_since or monotonic()
         self.close = self.close or close
         self._answer_own()
         if close and not self.over:

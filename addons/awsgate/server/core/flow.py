@@ -23,13 +23,11 @@ def flow_of(
     """
     if inside is not None:
         scheme, host, port = inside
-        authority = head.authority
     else:
         host, port = _named(head)
-        # As mitmproxy does: what came to a proxy in absolute form goes on in origin form.
-        scheme, authority = head.scheme or b"http", b""
+        scheme = head.scheme or b"http"
     request = http.Request(
-        host, port, head.method, scheme, authority, head.target, head.version,
+        host, port, head.method, scheme, head.authority, head.target, head.version,
         headers_of(head.fields), None, None, time.time(), None,
     )  # fmt: skip
     return _flow(client, server, request)

@@ -20,10 +20,10 @@ CHUNKED = -1
 TO_THE_END = -2
 """Length of a body: as much as comes before the connection ends."""
 
-_REQUEST_LINE = re.compile(rb"([!-~]+) ([^\x00-\x20\x7f]+) (HTTP/[0-9]\.[0-9])")
+_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_REQUEST_LINE = re.compile(rb"(" + _TOKEN + rb") ([^\x00-\x20\x7f]+) (HTTP/[0-9]\.[0-9])")
 _ABSOLUTE = re.compile(rb"([A-Za-z][A-Za-z0-9+.-]*)://([^/]+)(/.*)?")
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9]{2})(?: ([\t -~\x80-\xff]*))?")
-_TOKEN = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 # A request's values are the gate's to judge, folds and all; names are judged here.
 _NAMES = re.compile(rb"(?:" + _TOKEN + rb":[^\r\n]*\r\n)*")
 _NAME = re.compile(_TOKEN)
@@ -92,7 +92,9 @@ def end_of_head(data: bytearray, start: int = 0) -> int:
     with LF alone: another reader might take it for the end.
     """
     found = data.find(b"\r\n\r\n", max(0, start - 3))
-    if found < 0 and _BARE_LF.search(data, max(0, start - 1)) is not None:
+    # Also where the end is there: what is refused may not depend on how it was sent.
+    end = found if found >= 0 else len(data)
+    if _BARE_LF.search(data, max(0, start - 1), end) is not None:
         raise Unreadable("a line that does not end with CRLF")
     return found
 

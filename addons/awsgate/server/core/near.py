@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
+from contextlib import suppress
 from enum import Enum
 from time import monotonic
 
@@ -105,7 +106,8 @@ class Near(asyncio.Protocol):
         if self._transport is not None and not self._said_all:
             self._said_all = True
             if self._transport.can_write_eof():
-                self._transport.write_eof()
+                with suppress(OSError):  # the client has reset it: connection_lost follows
+                    self._transport.write_eof()
 
     def linger(self) -> None:
         """Close our end. A client that is still sending would lose our answer to a reset."""

@@ -139,8 +139,9 @@ class Pool:
                 server.timestamp_tls_setup = time.time()
         except BaseException as exc:
             made.abort()
-            if made.ready is not None and made.ready.done():
-                made.ready.exception()  # looked at, or the loop complains
+            # Looked at, or the loop complains. What was cancelled, by the time-out, has none.
+            if made.ready is not None and made.ready.done() and not made.ready.cancelled():
+                made.ready.exception()
             if isinstance(exc, TimeoutError):
                 raise OSError("no TLS handshake in time") from None
             raise

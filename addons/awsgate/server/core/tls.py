@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import ssl
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -18,6 +17,7 @@ from cachetools import LRUCache
 from mitmproxy.certs import CertStore
 
 from awsgate.server.certificates import STORE_CAP, covering_name, leaf_for
+from awsgate.server.nameless import nameless, path_of
 
 MAX_CONTEXTS = 500
 """A host name has a context of its own, about 60 KB. Those not used for longest go."""
@@ -136,10 +136,11 @@ class Leaves:
         context.num_tickets = 1
         context.set_alpn_protocols(["http/1.1"])
         context.sslobject_class = _Asked
-        with tempfile.NamedTemporaryFile("w", suffix=".pem") as file:  # certificates alone
-            file.write(chain)
-            file.flush()
-            context.load_cert_chain(file.name, self._key)
+        handle = nameless(chain.encode("ascii"))
+        try:
+            context.load_cert_chain(path_of(handle), self._key)
+        finally:
+            os.close(handle)
 
         def asked(tls: ssl.SSLObject, name: str | None, _: ssl.SSLContext) -> None:
             tls.name = name  # type: ignore[attr-defined]

@@ -10,6 +10,7 @@ import asyncio
 import logging
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from time import monotonic
 from typing import Protocol, cast
 
@@ -124,7 +125,8 @@ class Upstream(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             return
         if self.tls is None and self._transport.can_write_eof():
-            self._transport.write_eof()
+            with suppress(OSError):  # the server has reset it: connection_lost follows
+                self._transport.write_eof()
         else:
             self.close()
 

@@ -8,6 +8,8 @@
     catalogue   the apps and roles that somebody has, by account; no HTTP
     apps        the apps; launching AWS's console
     calls       what the gateway did for somebody, live
+    requests    access requests: ask, see, answer
+    attention   how many requests wait for somebody
     tail        the end of the audit log
     overview    for roles with options.gateway_admin: people, figures, locks, policy
     figures     metrics -> what a person reads

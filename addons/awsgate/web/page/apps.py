@@ -37,7 +37,7 @@ async def apps(site: Site, visit: Visit) -> Response:
     values: dict[str, Any] = {"accounts": found, "count": count, "search": search}
     if visit.by_htmx:
         return page("_apps.html", form_token=form_token(visit.call.token), **values)
-    return site.shown(visit, "apps.html", launches=True, **values)
+    return await site.shown(visit, "apps.html", launches=True, **values)
 
 
 async def launch(_: Site, visit: Visit) -> Response:

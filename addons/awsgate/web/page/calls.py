@@ -57,7 +57,9 @@ async def calls(site: Site, visit: Visit) -> Response:
     read = of_user(visit.who.login.user, EVENTS)
     found = await asyncio.to_thread(last, site.insight.audit, read, most=SHOWN)
     newest = found[0]["id"] if found else ""
-    return site.shown(visit, "calls.html", calls=[row_of(one) for one in found], newest=newest)
+    return await site.shown(
+        visit, "calls.html", calls=[row_of(one) for one in found], newest=newest
+    )
 
 
 async def stream(site: Site, visit: Visit, streams: Streams) -> Response:

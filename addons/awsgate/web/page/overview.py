@@ -43,7 +43,7 @@ async def overview(site: Site, visit: Visit) -> Response:
     locks = await operators.locks(visit.call)
     status = await operators.status(visit.call)
     policy = site.api.policy
-    return site.shown(
+    return await site.shown(
         visit,
         "gateway.html",
         locks=[lock for lock in locks.locks if not lock.name.startswith(LOGOUT_PREFIX)],

@@ -55,7 +55,7 @@ class Place:
 NAVIGATION = (
     Place("/", "Apps"),
     Place("/calls", "My calls"),
-    # Access requests have their place here.
+    Place("/requests", "Requests"),
     Place("/login", "My login"),
     Place("/gateway", "Gateway", admin=True),
 )
@@ -71,6 +71,15 @@ def _duration(seconds: float) -> str:
         return f"{hours // 24} days"
     parts = [f"{hours} h"] * (hours > 0) + [f"{minutes} min"] * (minutes > 0)
     return " ".join(parts)
+
+
+def _span(seconds: int) -> str:
+    """Give a time span to the second: what somebody agrees to is not rounded."""
+    parts = []
+    for size, name in ((86400, "d"), (3600, "h"), (60, "min"), (1, "s")):
+        number, seconds = divmod(seconds, size)
+        parts += [f"{number} {name}"] * (number > 0)
+    return " ".join(parts) or "0 s"
 
 
 def _moment(epoch_s: float) -> str:
@@ -108,6 +117,7 @@ def _environment() -> Environment:
     )
     made.filters |= {
         "duration": _duration,
+        "span": _span,
         "moment": _moment,
         "breakable": _breakable,
         "sentence": _sentence,

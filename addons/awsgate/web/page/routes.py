@@ -10,9 +10,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from awsgate.asking import CREATE, REVIEW
 from awsgate.consoledesk import EVENT as CONSOLE
 from awsgate.locks import LOCK_ADDED, LOCK_REMOVED
-from awsgate.web.page import apps, calls, overview, signing_in
+from awsgate.web.access import REVOKE
+from awsgate.web.page import apps, calls, overview, requests, signing_in
 from awsgate.web.page.rendering import static
 from awsgate.web.page.site import Needs, Site, Visit
 from awsgate.web.receiving import ANSWER_TIMEOUT_S, problem_for
@@ -35,6 +37,11 @@ def page_routes(site: Site) -> list[Route]:
         route("/login", signing_in.my_login, "login"),
         route("/calls", calls.calls, "login"),
         route("/calls/stream", partial(_stream, streams=streams), "login"),
+        route("/requests", requests.requests, "login"),
+        route("/requests/live", requests.live, "login"),
+        route("/requests", requests.create, "login", "POST", event=CREATE),
+        route("/requests/answer", requests.answer, "login", "POST", event=REVIEW),
+        route("/requests/revoke", requests.revoke, "login", "POST", event=REVOKE),
         route("/gateway", overview.overview, "admin"),
         route("/gateway/live", overview.live, "admin"),
         route("/gateway/locks", overview.add_lock, "admin", "POST", event=LOCK_ADDED),

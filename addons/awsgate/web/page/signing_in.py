@@ -8,7 +8,7 @@ from http import HTTPStatus
 from pydantic import ValidationError
 from starlette.responses import RedirectResponse, Response
 
-from awsgate.web import account, logins
+from awsgate.web import account, logins, open_to_all
 from awsgate.web.calls import PAGE
 from awsgate.web.logins import challenge_of
 from awsgate.web.page import guard
@@ -85,4 +85,7 @@ async def signed_out(site: Site, visit: Visit) -> Response:
 async def my_login(site: Site, visit: Visit) -> Response:
     """Show the login: whose, until when, with which roles."""
     found = await account.whoami(visit.call)
-    return site.shown(visit, "login.html", login=found)
+    way = next(
+        (one for one in open_to_all.connectors(visit.call) if one.name == found.connector), None
+    )
+    return await site.shown(visit, "login.html", login=found, way=way)

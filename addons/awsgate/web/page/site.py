@@ -22,6 +22,7 @@ from awsgate.web.calls import Api, Call, Insight
 from awsgate.web.choosing import Caller
 from awsgate.web.logins import give
 from awsgate.web.page import guard
+from awsgate.web.page.attention import Attention
 from awsgate.web.page.rendering import page
 from awsgate.web.problems import Problem
 from awsgate.web.receiving import check_attempts, client_of, form_of
@@ -59,6 +60,7 @@ class Site:
 
     def __init__(self, api: Api) -> None:
         self.api = api
+        self._attention = Attention()
 
     @property
     def insight(self) -> Insight:
@@ -98,11 +100,12 @@ class Site:
 
     # --- answers ----------------------------------------------------------------------
 
-    def shown(
+    async def shown(
         self, visit: Visit, template: str, *, launches: bool = False, **more: Any
     ) -> Response:
         """Give a page for somebody who is signed in."""
         values = self._frame(visit.request, visit.call.token, visit.who)
+        values["waits"] = await self._attention.wanted(visit.call)
         return page(template, launches=launches, **values, **more)
 
     def _frame(self, request: Request, token: str, who: Caller | None) -> dict[str, Any]:
@@ -115,6 +118,7 @@ class Site:
             "form_token": guard.form_token(token) if token else "",
             "left_s": who.login.expires_at - now if who is not None else 0,
             "now": now,
+            "waits": 0,
         }
 
     async def sign_in_page(

@@ -86,3 +86,51 @@ showCopies(document);
 setInterval(countDown, 15000);
 const live = document.querySelector("[data-stream]");
 if (live) follow(live);
+
+// --- forms: a double click asks once
+
+const sentAt = new WeakMap();
+
+document.addEventListener("submit", (event) => {
+  if (event.target.target === "_blank") return; // one form launches many roles
+  if (event.timeStamp - (sentAt.get(event.target) ?? -Infinity) < 2000) event.preventDefault();
+  else sentAt.set(event.target, event.timeStamp);
+});
+
+// --- requests, as they change
+
+const news = document.getElementById("news");
+
+// What is in use is not moved: a button that goes away under a click answers something else.
+const inUse = (place) =>
+  place.matches(":focus-within") ||
+  place.querySelector("form:hover") !== null ||
+  [...place.querySelectorAll("textarea")].some((field) => field.value !== field.defaultValue);
+
+const tell = (text, on) => {
+  if (news.textContent !== text) news.textContent = text;
+  news.classList.toggle("on", on);
+};
+
+if (news && window.htmx) {
+  tell("Changes show up by themselves.", true);
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    if (document.hidden) event.preventDefault(); // nobody looks: the gateway has better to do
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    const { target, xhr } = event.detail;
+    if (target.id !== "requests" || xhr.status !== 200) return;
+    if (!inUse(target)) return;
+    event.detail.shouldSwap = false;
+    tell("Something has changed: it shows when you have left the form, or after a reload.", false);
+  });
+  document.addEventListener("htmx:afterRequest", (event) => {
+    const status = event.detail.xhr.status;
+    if (status === 204) tell("Changes show up by themselves.", true);
+    else if (status !== 200) tell("Not up to date: the gateway does not answer.", false);
+  });
+  document.addEventListener("htmx:afterSettle", () => {
+    tell("Changes show up by themselves.", true);
+    say("The requests have changed.");
+  });
+}

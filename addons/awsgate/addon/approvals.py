@@ -1,0 +1,118 @@
+"""Asks for an approval of a call that needs one, beside the loop, and refuses the call.
+
+The refusal names the request, new or known. Who cannot be asked for is refused as well:
+the database may be down (503, which SDKs repeat), or too many requests of theirs be open.
+One thread asks for all, so that no flood of such calls is one of the database; while that
+fails, or has too many of somebody, it is not asked again for a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from cachetools import TTLCache
+
+from awsgate.addon.answers import Clock
+from awsgate.addon.record import MAX_REASON_CHARS, Recorder, Trace
+from awsgate.approving import Unapproved, connector_of, told
+from awsgate.asking import Asker, Asking, NotDone
+from awsgate.audit import AuditRecord, AuditUnavailable
+from awsgate.errors import Code, Refusal, SetupError
+from awsgate.policy import Policy
+from awsgate.policy.approvals import AskedCall
+from awsgate.timestamps import utc_millis
+from awsgate.webhook import Webhook
+from awsgate.wiring import Gateway
+
+REST_S = 2.0
+
+log = logging.getLogger("awsgate")
+
+_ANYBODY = ("", "")
+"""In the place of a user: nobody can be asked for."""
+
+
+class Approvals:
+    """Of one gateway. Made, and asked, on the loop."""
+
+    def __init__(self, gateway: Gateway, recorder: Recorder, clock: Clock) -> None:
+        self._gateway, self._recorder, self._clock = gateway, recorder, clock
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="awsgate-approvals")
+        self._asking: Asking | None = None
+        self._resting: TTLCache[tuple[str, str], Refusal] = TTLCache(4096, REST_S)
+
+    def close(self) -> None:
+        """Ask for nothing more."""
+        self._thread.shutdown(wait=False, cancel_futures=True)
+
+    async def refuse(self, no: Unapproved, trace: Trace) -> None:
+        """Ask for a call, unless that has been done, and raise ``Refusal`` in any case."""
+        session = trace.review.session
+        if session is None:
+            raise no
+        self._recorder.admit(trace)
+        whose = session.user, connector_of(session)
+        for about in (whose, _ANYBODY):
+            if (resting := self._resting.get(about)) is not None:
+                raise resting
+        client = trace.review.facts.client
+        asker = Asker(*whose, Policy(), client=client, login=session.id)
+        loop = asyncio.get_running_loop()
+        try:
+            asked = await loop.run_in_executor(self._thread, self._ask, asker, no)
+        except NotDone as few:
+            message = f"{no.message}, and {few.message}"
+            refusal = Refusal(no.code, message, hint=few.hint, detail=no.detail)
+            self._resting[whose] = refusal
+            raise refusal from None
+        except SetupError as exc:
+            self._gateway.requests.forget()
+            refusal = _unanswered(exc.message)
+            self._resting[_ANYBODY] = refusal
+            raise refusal from None
+        if asked.state == "approved":  # a moment ago: this process has not heard of it
+            message = f"{asked.request} has just been approved"
+            raise Refusal(no.code, message, hint=no.hint, detail=no.detail)
+        raise told(session.user, asked, no.detail)
+
+    def _ask(self, asker: Asker, no: Unapproved) -> AskedCall:
+        if self._asking is None:
+            self._asking = Asking(
+                self._gateway.requests,
+                record=self._record,
+                count=self._gateway.metrics.access_request,
+                tell=Webhook(self._gateway.policy.gateway.requests.webhook).tell,
+                clock=lambda: self._clock().timestamp(),
+            )
+        return self._asking.ask_for_call(asker, no.need)
+
+    def _record(self, record: AuditRecord) -> None:
+        """Write a line now. Raises ``Refusal`` if that keeps the request from being made."""
+        now: datetime = self._clock()
+        record.time, record.id = utc_millis(now), str(uuid.uuid4())
+        record.reason = record.reason[:MAX_REASON_CHARS]
+        try:
+            self._gateway.audit.write(record)
+        except AuditUnavailable as exc:
+            log.error("audit log: %s", exc)  # noqa: TRY400 - the cause is in the text
+            if self._gateway.policy.gateway.audit.on_failure == "refuse":
+                raise Refusal(
+                    Code.GATEWAY_FAULT,
+                    "the audit log cannot be written, so no approval is asked for",
+                    hint="tell the operator of the gateway",
+                    status=503,
+                ) from None
+
+
+def _unanswered(why: str) -> Refusal:
+    return Refusal(
+        Code.GATEWAY_FAULT,
+        "this needs an approval, and none can be asked for now",
+        hint="try again; if it stays so, tell the operator of the gateway",
+        status=503,
+        detail=why,
+    )

@@ -1,0 +1,1 @@
+"""Loads and kills that are too heavy for the tests: ``scripts/load``."""

@@ -1,0 +1,108 @@
+"""Asking for an approval beside the loop: in words, bounded, and never a way through."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from awsgate.addon.approvals import Approvals
+from awsgate.approving import Unapproved
+from awsgate.asking import TOO_MANY, NotDone
+from awsgate.errors import Code, Refusal, SetupError
+from awsgate.policy.approvals import AskedCall, MarkedCall, Need
+from awsgate.policy.requests import Terms
+
+CALL = MarkedCall("dev", "arn:role", ("iam:DeleteUser",), ())
+NO = Unapproved("alice", Need(CALL, Terms(((1, 1),), 600, reason_required=False)), "role/dev")
+
+
+def asked(state: Any) -> AskedCall:
+    return AskedCall("ar-0123456789", "alice", "local", CALL, state, 10)
+
+
+class Desk:
+    """Stands in for ``Asking``: gives, or raises, what it is told."""
+
+    def __init__(self, becomes: Any) -> None:
+        self.becomes, self.times = becomes, 0
+
+    def ask_for_call(self, _asker: object, _need: Need) -> AskedCall:
+        self.times += 1
+        if isinstance(self.becomes, Exception):
+            raise self.becomes
+        assert isinstance(self.becomes, AskedCall)
+        return self.becomes
+
+
+def approvals(desk: Desk) -> Approvals:
+    forgotten: list[int] = []
+    gateway: Any = SimpleNamespace(requests=SimpleNamespace(forget=lambda: forgotten.append(1)))
+    recorder: Any = SimpleNamespace(admit=lambda _trace: None)
+    made = Approvals(gateway, recorder, lambda: datetime.now(UTC))
+    made._asking = desk  # type: ignore[assignment]
+    return made
+
+
+def trace(user: str = "alice") -> Any:
+    session = SimpleNamespace(user=user, login=None, id="s")
+    facts = SimpleNamespace(client="10.0.0.1")
+    return SimpleNamespace(review=SimpleNamespace(session=session, facts=facts))
+
+
+def refused(made: Approvals, user: str = "alice") -> Refusal:
+    with pytest.raises(Refusal) as caught:
+        asyncio.run(made.refuse(NO, trace(user)))
+    return caught.value
+
+
+ANSWERS = {
+    "pending": (asked("pending"), Code.PENDING_APPROVAL, "ar-0123456789 asks for it", None),
+    "denied meanwhile": (asked("denied"), Code.DENIED, "denied ar-0123456789", None),
+    "approved meanwhile": (asked("approved"), Code.PENDING_APPROVAL, "just been approved", None),
+    "too many": (
+        NotDone(TOO_MANY, "alice has 20 requests open"),
+        Code.PENDING_APPROVAL, "needs an approval, and alice has 20 requests open", None,
+    ),
+    "no database": (
+        SetupError("it does not answer"), Code.GATEWAY_FAULT, "none can be asked for now", 503,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("row", ANSWERS.values(), ids=ANSWERS)
+def test_whatever_becomes_of_it_the_call_is_refused(row: Any) -> None:
+    becomes, code, said, status = row
+    no = refused(approvals(Desk(becomes)))
+
+    assert (no.code, no.status) == (code, status)
+    assert said in no.message
+
+
+def test_while_somebody_has_too_many_the_database_is_left_alone_and_others_are_served() -> None:
+    desk = Desk(NotDone(TOO_MANY, "alice has 20 requests open"))
+    made = approvals(desk)
+    for _ in range(50):
+        refused(made)
+    assert desk.times == 1
+    desk.becomes = asked("pending")
+
+    assert refused(made, "carol").message.endswith("asks for it")
+    assert desk.times == 2
+
+
+def test_while_the_database_does_not_answer_nobody_waits_for_it() -> None:
+    desk = Desk(SetupError("it does not answer"))
+    made = approvals(desk)
+    for user in ("alice", "carol", "alice"):
+        assert refused(made, user).status == 503
+
+    assert desk.times == 1
+
+
+def test_what_fails_otherwise_lets_nothing_through() -> None:
+    with pytest.raises(ZeroDivisionError):
+        asyncio.run(approvals(Desk(ZeroDivisionError())).refuse(NO, trace()))

@@ -1,0 +1,204 @@
+"""What a case is made of: signed requests and what was done to them, as plain data.
+
+A ``Case`` holds no key, signature or token: it can be written to a file, read again, and
+built with other keys. ``build`` signs with botocore (not with anything of ours), applies
+the edits, and gives the client's bytes and what was signed in them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+from botocore.auth import S3SigV4Auth, SigV4Auth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from awsgate.aws.sigv4 import SigningKeys
+
+HOSTS = {
+    "s3": "fuzz-bucket.s3.us-east-1.amazonaws.com",
+    "lambda": "lambda.us-east-1.amazonaws.com",
+    "sqs": "sqs.us-east-1.amazonaws.com",
+}
+SIBLINGS = {
+    "s3": "other-bucket.s3.us-east-1.amazonaws.com",
+    "lambda": "lambda.us-east-1.api.aws",
+    "sqs": "sqs.us-east-1.api.aws",
+}
+"""Other hosts for which the same scope is good."""
+LOCAL = "localhost:8080"
+"""What stands in Host where an endpoint URL was set."""
+
+Edit = list[Any]
+"""Its name and its arguments; see ``edits``."""
+
+
+@dataclass(frozen=True)
+class Ask:
+    """A request that a client is allowed to send, before it is signed."""
+
+    number: int
+    service: str = "s3"
+    method: str = "GET"
+    more: str = ""
+    """Follows the mark in the path: further path, query."""
+    headers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+    """Latin-1."""
+    chunked: bool = False
+    unsigned_body: bool = False
+    """UNSIGNED-PAYLOAD; S3 alone."""
+    named_by: str = "host"
+    """In origin form: ``host`` has Host name AWS too, ``beside`` likewise, with an
+    X-Forwarded-Host that is not signed; ``forwarded`` has that alone."""
+    origin: bool = False
+    close: bool = False
+    sibling: bool = False
+    """It is for the other host of its service."""
+    holds: Piece | None = None
+    """Its body ends with this piece."""
+
+    @property
+    def host(self) -> str:
+        return (SIBLINGS if self.sibling else HOSTS)[self.service]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A request with what was done to it, or bytes that are none."""
+
+    ask: Ask | None = None
+    edits: tuple[Edit, ...] = ()
+    raw: str = ""
+    """Latin-1."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """What one client sends on one connection."""
+
+    tunnel: str
+    """Service whose host is in CONNECT; empty: origin form, no TLS."""
+    pieces: tuple[Piece, ...]
+    splits: tuple[float, ...] = ()
+    """Where it is cut into sends, of the whole."""
+    pause_ms: int = 0
+    """Between two sends."""
+
+    @property
+    def is_clean(self) -> bool:
+        """Nothing was done to it: all of it must arrive."""
+        return all(p.ask is not None and not p.edits and self._fits(p.ask) for p in self.pieces)
+
+    def _fits(self, ask: Ask) -> bool:
+        to_the_tunnel = not self.tunnel or ask.host == HOSTS[self.tunnel]
+        return to_the_tunnel and not (ask.chunked and not ask.body and ask.holds is None)
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> Case:
+        made = json.loads(text)
+        return cls(
+            made["tunnel"],
+            tuple(_piece(p) for p in made["pieces"]),
+            tuple(made["splits"]),
+            made["pause_ms"],
+        )
+
+
+def _piece(made: dict[str, Any]) -> Piece:
+    ask = made["ask"]
+    if ask is not None:
+        holds = _piece(ask["holds"]) if ask["holds"] else None
+        headers = tuple((n, v) for n, v in ask["headers"])
+        ask = Ask(**{**ask, "headers": headers, "holds": holds})
+    return Piece(ask, tuple(made["edits"]), made["raw"])
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What the client's signature says: this may arrive, and nothing else under its mark."""
+
+    mark: str
+    method: bytes
+    target: bytes
+    host: str
+    headers: tuple[tuple[bytes, bytes], ...] = field(repr=False)
+    """Those that are signed, but for what is signed anew."""
+    payload: str
+    """Value of x-amz-content-sha256, or what it would be."""
+
+
+@dataclass
+class Message:
+    """A signed request, still in parts, for edits to change."""
+
+    method: str
+    target: str
+    fields: list[tuple[str, str]]
+    body: bytes
+    host: str
+
+
+_ANEW = frozenset(
+    {"authorization", "x-amz-date", "x-amz-security-token", "x-amz-content-sha256", "host",
+     "x-forwarded-host"}
+)  # fmt: skip
+
+
+def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, Signed]:
+    """Sign a request as a client that uses botocore does."""
+    target = target_of(ask, mark)
+    host = LOCAL if ask.origin and ask.named_by == "forwarded" else ask.host
+    request = AWSRequest(method=ask.method, url=f"https://{host}{target}", data=body)
+    request.headers["Host"] = host
+    for name, value in ask.headers:
+        request.headers[name] = value
+    if ask.origin and ask.named_by != "beside":
+        request.headers["X-Forwarded-Host"] = ask.host
+    if ask.service == "sqs":
+        request.headers["Content-Type"] = "application/x-www-form-urlencoded"
+    request.context["payload_signing_enabled"] = not ask.unsigned_body
+    if ask.unsigned_body:
+        off = SimpleNamespace(s3={"payload_signing_enabled": False})
+        request.context["client_config"] = off
+    credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
+    made: Any = S3SigV4Auth if ask.service == "s3" else SigV4Auth
+    signer = made(credentials, ask.service, "us-east-1")
+    signer.add_auth(request)
+    fields = [(name, value) for name, value in request.headers.items()]
+    authorization = {n.lower(): v for n, v in fields}["authorization"]
+    names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
+    signed = Signed(
+        mark,
+        ask.method.encode(),
+        target.encode(),
+        ask.host,
+        tuple(
+            (n.lower().encode(), v.encode())
+            for n, v in fields
+            if n.lower() in names and n.lower() not in _ANEW
+        ),
+        signer.payload(request),
+    )
+    if ask.origin and ask.named_by == "beside":
+        fields.append(("X-Forwarded-Host", ask.host))
+    if ask.chunked:
+        fields.append(("Transfer-Encoding", "chunked"))
+    elif body or ask.method in ("PUT", "POST"):
+        fields.append(("Content-Length", str(len(body))))
+    if ask.close:
+        fields.append(("Connection", "close"))
+    return Message(ask.method, target, fields, body, ask.host), signed
+
+
+def target_of(ask: Ask, mark: str) -> str:
+    if ask.service == "lambda":
+        return f"/2015-03-31/functions/{mark}/invocations{ask.more}"
+    return f"/{mark}{ask.more}"
