@@ -14,6 +14,7 @@ from awsgate.wire import (
     check_wire,
     forwardable,
     has_query_auth,
+    has_query_v2,
     host_of,
     is_header,
 )
@@ -132,6 +133,29 @@ def test_what_has_two_readings_is_refused(facts: RequestFacts, status: int) -> N
     assert (caught.value.code, caught.value.status) == (Code.UNSUPPORTED, status)
 
 
+@pytest.mark.parametrize("coding", [b"chunked", b" Chunked\t"])
+def test_a_body_comes_in_chunks_or_with_a_length(coding: bytes) -> None:
+    fields = ((b"Host", HOST.encode()), (b"Transfer-Encoding", coding))
+
+    assert check_wire(replace(PLAIN, headers=fields), max_header_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ((b"x a", b"1"), "a header name holds a character that no header name may hold"),
+        ((b"x-a", b"a\rb"), "header 'x-a' holds a line break or control character"),
+        ((b"transfer-encoding", b"chunked"), "content-length and transfer-encoding together"),
+        ((b"transfer-encoding", b"gzip"), "transfer-encoding is not exactly 'chunked'"),
+    ],
+)
+def test_what_is_wrong_is_said(field: tuple[bytes, bytes], words: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_wire(with_headers(field), max_header_bytes=LIMIT)
+
+    assert caught.value.message == words
+
+
 def test_origin_form_needs_neither_tls_nor_an_equal_host_here() -> None:
     facts = replace(PLAIN, connect_host=None, tls=False, sni=None, headers=((b"Host", b"gw:8080"),))
 
@@ -231,6 +255,20 @@ def test_each_part_of_a_signature_in_the_query_is_one(name: bytes) -> None:
     assert has_query_auth(b"/key?a=1&" + name + b"=x")
     assert has_query_auth(b"/key?" + b"".join(b"%%%02X" % byte for byte in name.lower()))
     assert not has_query_auth(b"/key?x-" + name + b"=x&a=" + name)
+
+
+@pytest.mark.parametrize(
+    ("query", "old"),
+    [
+        (b"AWSAccessKeyId=A&Signature=x&Expires=1", True),
+        (b"%41WSAccessKeyId=A", True),
+        (b"AWSAccessKeyId=A&X-Amz-Algorithm=AWS4-HMAC-SHA256", False),
+        (b"Signature=x", False),
+        (b"", False),
+    ],
+)
+def test_what_is_signed_by_sigv2_and_no_other(query: bytes, old: bool) -> None:
+    assert has_query_v2(b"/key?" + query) is old
 
 
 @pytest.mark.parametrize(
