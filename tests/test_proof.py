@@ -57,7 +57,12 @@ def test_they_are_good_for_their_bucket() -> None:
         (CLAIM, ASSUMED, BUCKET, "in the header of another kind"),
         (replace(CLAIM, express=False), EXPRESS, BUCKET, "in the header of another kind"),
     ],
-    ids=["another bucket", "keys of a role", "keys of one that was assumed", "the header of a role's token"],
+    ids=[
+        "another bucket",
+        "keys of a role",
+        "keys of one that was assumed",
+        "the header of a role's token",
+    ],
 )
 def test_and_for_nothing_else(claim: Claim, session: Session, host: str, words: str) -> None:
     with pytest.raises(Refusal, match=words) as caught:

@@ -102,10 +102,10 @@ def serving(asking_s: float) -> Iterator[int]:
             thread.join()
 
 
-def asked(port: int, path: str = PATH, token: str = "token") -> int:
+def asked(port: int, path: str = PATH, given: str = "token") -> int:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("GET", path, headers={"Authorization": token} if token else {})
+        connection.request("GET", path, headers={"Authorization": given} if given else {})
         return connection.getresponse().status
     finally:
         connection.close()
@@ -156,8 +156,6 @@ def test_silent_connections_are_few_and_hold_up_nobody_for_long() -> None:
         ("/", "", 401),
     ],
 )
-def test_keys_are_at_one_path_and_for_who_has_the_token(
-    path: str, token: str, status: int
-) -> None:
+def test_keys_are_at_one_path_and_for_who_has_the_token(path: str, token: str, status: int) -> None:
     with serving(5) as port:
         assert asked(port, path, token) == status

@@ -181,10 +181,12 @@ REFUSED = {
         altered("more#rsa-sha256", "more#rsa-sha1", Said(sign_response=True).text()),
     ),
     "another form of what is signed": (
-        "weak-algorithm", altered(f'CanonicalizationMethod Algorithm="{C14N}"', INCLUSIVE),
+        "weak-algorithm",
+        altered(f'CanonicalizationMethod Algorithm="{C14N}"', INCLUSIVE),
     ),
     "two forms of what is signed": (
-        "malformed", altered("<ds:SignatureMethod", f"<ds:{ONE_MORE}/><ds:SignatureMethod"),
+        "malformed",
+        altered("<ds:SignatureMethod", f"<ds:{ONE_MORE}/><ds:SignatureMethod"),
     ),
     "no form of what is signed": ("malformed", altered(f"<ds:{ONE_MORE}/>", "")),
     "three transforms": (

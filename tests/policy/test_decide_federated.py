@@ -83,9 +83,7 @@ FURTHER: dict[str, tuple[str, str, str, CallFacts | None, str]] = {
 }
 
 
-@pytest.mark.parametrize(
-    ("user", "app", "mode", "call", "rule"), FURTHER.values(), ids=FURTHER
-)
+@pytest.mark.parametrize(("user", "app", "mode", "call", "rule"), FURTHER.values(), ids=FURTHER)
 def test_a_further_role_is_denied(
     user: str, app: str, mode: str, call: CallFacts | None, rule: str
 ) -> None:

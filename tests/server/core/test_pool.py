@@ -132,9 +132,7 @@ def test_what_its_server_closed_is_forgotten_at_once(pool: Pool) -> None:
 # --- what is asked of the hooks -----------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    ("scheme", "name"), [("https", "h.example"), ("http", ""), ("tunnel", "")]
-)
+@pytest.mark.parametrize(("scheme", "name"), [("https", "h.example"), ("http", ""), ("tunnel", "")])
 def test_a_name_is_proved_by_tls_alone(
     scheme: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
