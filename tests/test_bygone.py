@@ -25,7 +25,7 @@ from awsgate.auditfile import opened_log, rotated_by_awsgate
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import SetupError
 from awsgate.gatewaycall import GatewayCaller
-from awsgate.policy.fields import _optional_keys_url
+from awsgate.policy.fields import _optional_keys_url, provider_url
 from awsgate.policy.settings import GatewaySpec, RequestsSpec
 from awsgate.requestplace import RequestPlace
 from awsgate.server import command
@@ -190,3 +190,24 @@ def test_an_order_goes_to_a_region_alone(region: str) -> None:
 
     with pytest.raises(ValueError, match="is no region"):
         gatewaycall.send_order(caller, region, {"kind": "s3"}, now=datetime.now(UTC))
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        ("169.254.169.254", "no identity provider is at a link-local address"),
+        ("[fd00:ec2::254]", "no identity provider is at a metadata address"),
+        ("[::ffff:169.254.169.254]", "no identity provider is at a link-local address"),
+        ("0.0.0.0", "no identity provider is at a unusable address"),
+        ("192.0.0.192", "no identity provider is at a reserved address"),
+        ("2852039166", "its host is a number"),
+        ("0xa9fea9fe", "its host is a number"),
+        ("169.0376.43518", "its host is a number"),
+        ("127.1.", "its host is a number"),
+    ],
+)
+def test_a_provider_is_at_a_name_or_at_an_address_that_is_one(host: str, words: str) -> None:
+    for good in ("https://idp.example.com", "https://10.0.0.1:8443", "http://127.0.0.1:8080"):
+        assert provider_url(good) == good
+    with pytest.raises(ValueError, match=words):
+        provider_url(f"https://{host}/realm")
