@@ -83,8 +83,9 @@ async def test_a_name_that_has_changed_by_the_next_request_is_refused_then() -> 
 
 
 @pytest.mark.parametrize(
-    ("host", "port", "guarded"), [(HOST, 443, True), (None, None, False), (HOST, None, False)],
-    ids=["a name", "a socket that is open", "no port"],
+    ("host", "port", "guarded"), [(HOST, 443, True), (None, None, False),
+                               (HOST, None, False), (None, 443, False)],
+    ids=["a name", "a socket that is open", "no port", "no name"],
 )  # fmt: skip
 async def test_what_is_no_dialling_is_left_to_the_loop(
     host: str | None, port: int | None, guarded: bool, monkeypatch: pytest.MonkeyPatch
