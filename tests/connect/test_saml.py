@@ -145,7 +145,8 @@ async def test_answers_are_proved_a_bounded_number_at_a_time(
 async def test_an_answer_of_another_provider_is_told_as_such() -> None:
     """Before the signature: it needs no key of that provider."""
     made = connector()
-    said = Said(issuer="https://evil.example", response_issuer="https://evil.example")
+    evil = "https://evil.example"
+    said = Said(issuer=evil, response_issuer=evil, sign_response=True)
 
     with pytest.raises(LoginRefused) as caught:
         made._identity(form(said.text()), await made._source.get(), REQUEST)
