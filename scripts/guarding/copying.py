@@ -97,6 +97,11 @@ class Copy:
         os.close(answers[1])
         self._warm = os.fdopen(orders[1], "w"), os.fdopen(answers[0])
 
+    def wait_until_warm(self) -> None:
+        """Wait until all is imported: nothing may be taken away before."""
+        if self._warm is not None:
+            self._warm[1].readline()
+
     def start_warm(self, guard: Guard, tests: list[str]) -> Run:
         """As ``start``, of one guard; its end may be that it needs ``start``."""
         if self._warm is None or any("::" not in test for test in tests):

@@ -109,6 +109,8 @@ class Search:
             files = sorted({test.partition("::")[0] for _, tests in jobs for test in tests})
             for copy in self._copies:
                 copy.warm_up(files)
+            for copy in self._copies:
+                copy.wait_until_warm()
         busy: dict[int, tuple[Guard, list[str], Run, contextlib.ExitStack]] = {}
         while waiting or busy:
             for place, copy in enumerate(self._copies):

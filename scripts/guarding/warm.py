@@ -47,6 +47,8 @@ class Warm:
         session.config.pluginmanager.register(self._failure)
         gc.collect()
         gc.freeze()
+        self._answers.write("warm\n")
+        self._answers.flush()
         for line in self._orders:
             order = json.loads(line)
             result = self._package.parent / "warm.json"
