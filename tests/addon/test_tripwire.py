@@ -99,6 +99,14 @@ def test_headers_that_are_equal_are_the_same() -> None:
     assert is_stamped(flow.request)
 
 
+def test_a_body_that_is_equal_is_the_same() -> None:
+    flow = stamped_flow()
+
+    flow.request.data.content = bytes(bytearray(flow.request.data.content or b""))
+
+    assert is_stamped(flow.request)
+
+
 def test_no_copy_carries_the_stamp() -> None:
     flow = stamped_flow()
     imported = tflow.tflow()
