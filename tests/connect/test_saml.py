@@ -14,7 +14,7 @@ import threading
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -394,3 +394,15 @@ def test_nothing_is_forgotten_before_its_time(monkeypatch: pytest.MonkeyPatch) -
     assert taken(replays, proved(id="_c"), now=NOW) == "busy"
     assert taken(replays, proved(id="_a"), now=NOW) == "replayed"
     assert taken(replays, proved(id="_c", accepted_until=NOW + 900), now=NOW + 301) == ""
+
+
+def test_what_was_encrypted_has_to_be_an_assertion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may encrypt anything: the connector's certificate is public."""
+    made = connector()
+    inside = "<saml:EncryptedAssertion><saml:Advice/></saml:EncryptedAssertion>"
+    text = Said(sign_assertion=False).text(inside).encode()
+    monkeypatch.setattr(made, "_crypto", SimpleNamespace(decrypt=lambda *_, **__: text))
+
+    with pytest.raises(LoginRefused, match="what was encrypted is no assertion") as caught:
+        made._opened(samlform.read_answer(Said().text().encode()))
+    assert caught.value.reason == "malformed"
