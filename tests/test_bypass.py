@@ -25,6 +25,11 @@ CASES = {
     "a network reaches its addresses": ("10.0.0.0/8", "10.1.2.3", True),
     "a network does not reach names": ("10.0.0.0/8", "ten.example", False),
     "an address reaches itself": ("192.0.2.1", "192.0.2.1", True),
+    "a network of the other version": ("2001:db8::/32", "10.1.2.3", False),
+    "an address in another spelling": ("[2001:0db8:0::1]:443", "2001:db8::1", True),
+    "an address with a port that differs": ("[2001:db8::1]:444", "2001:db8::1", False),
+    "one letter of a label": ("api-?.corp.example", "api-1.corp.example", True),
+    "and not two": ("api-?.corp.example", "api-12.corp.example", False),
     "a dot in a name is no wildcard": ("a.example", "axexample.example", False),
 }
 

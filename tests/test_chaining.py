@@ -11,7 +11,12 @@ from botocore.session import Session
 from awsgate.aws.action import action_of
 from awsgate.aws.call import call_of
 from awsgate.aws.endpoint import resolve_endpoint
-from awsgate.chaining import STREAMING_SERVICES, issues_credentials, rewrite_answer
+from awsgate.chaining import (
+    STREAMING_SERVICES,
+    hold_to_session,
+    issues_credentials,
+    rewrite_answer,
+)
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
 from awsgate.outgoing import Plan
@@ -246,3 +251,47 @@ def test_an_answer_that_cannot_be_believed_is_withheld(change: dict[str, str], w
 
     assert caught.value.code is Code.GATEWAY_FAULT
     assert "canary" not in f"{caught.value.message}{caught.value.hint}"
+
+
+def test_keys_that_would_have_ended_already_are_not_handed_out() -> None:
+    """AWS was slow, or its clock is another: the surrogate would be of no use."""
+    with pytest.raises(Refusal, match="ended before AWS answered") as caught:
+        rewrite_answer(
+            ANSWER.format("123456789012", "next").encode(),
+            encoding="",
+            plan=plan_of(),
+            session=replace(OPENED.session, expires_at=NOW_S),
+            keys=KEYS,
+            now=WHEN,
+            entropy=bytes(range(32)),
+        )
+
+    assert caught.value.code is Code.SESSION_EXPIRED
+
+
+def test_a_call_of_sts_that_is_no_form_is_not_sent() -> None:
+    """What it asks for could not be read, and so not be held to the session."""
+    call = Call(
+        method="POST", host=STS, target="/?Action=AssumeRole&Version=2011-06-15",
+        headers=(("Content-Type", "application/json"),), body=b"{}", service="sts",
+        sign_body=True,
+    )  # fmt: skip
+    gate = Gate(POLICY, SessionOpener(KEYS))
+    review = Review(call.facts())
+    gate.receive(review, WHEN)
+
+    with pytest.raises(Refusal, match="body of an STS request is not a form") as caught:
+        gate.authorise(review, b"{}", WHEN)
+
+    assert caught.value.code is Code.UNSUPPORTED
+
+
+def test_a_call_of_sts_with_two_actions_is_not_sent() -> None:
+    plan = plan_of()
+
+    with pytest.raises(Refusal, match="cannot be read for certain") as caught:
+        hold_to_session(
+            plan, OPENED.session, ChainedSpec(), b"Action=AssumeRole&Action=GetSessionToken", WHEN
+        )
+
+    assert caught.value.code is Code.UNSUPPORTED

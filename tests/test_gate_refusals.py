@@ -201,3 +201,24 @@ def test_nothing_is_authorised_that_was_not_received() -> None:
         gate.authorise(Review(GOOD.facts()), b"hello", WHEN)
 
     assert caught.value.code is Code.GATEWAY_FAULT
+
+
+def test_requests_of_which_there_may_be_so_many_are_refused_where_nobody_counts_them() -> None:
+    with pytest.raises(Refusal, match="are not counted here") as caught:
+        new_gate().tally("session")
+
+    assert caught.value.code is Code.GATEWAY_FAULT
+
+
+def test_who_calls_in_a_body_is_not_known_without_it() -> None:
+    form = replace(
+        GOOD, method="POST", headers=(("Content-Type", "multipart/form-data; boundary=b"),),
+        after=without(AUTH, b"x-amz-date", b"x-amz-security-token", SHA),
+    )  # fmt: skip
+    review, gate = Review(form.facts()), new_gate()
+    gate.receive(review, WHEN)
+
+    with pytest.raises(Refusal, match="body is needed to say who calls") as caught:
+        gate.authorise(review, None, WHEN)
+
+    assert caught.value.code is Code.GATEWAY_FAULT

@@ -9,7 +9,9 @@ import pytest
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.gate import Gate, Review
-from awsgate.lockout import cut_off, locked
+from awsgate.lockout import cut_off, locked, may_stay
+from awsgate.login import LoginFacts
+from awsgate.onward import connector_of
 from awsgate.policy.locks import LockBook
 from awsgate.policy.resources import Lock
 from awsgate.session import (
@@ -21,6 +23,7 @@ from awsgate.session import (
     open_session,
 )
 from calls import ADMIN, GOOD, KEYS, POLICY, READER
+from hopping import NEAR_POLICY
 from locking import lock
 from signers import WHEN
 
@@ -128,3 +131,24 @@ def test_what_the_locked_are_told() -> None:
     )
     assert by_logout.hint == "log in again: awsgate login"
     assert cut_off(lock(user="alice", message="m")).message == "cut off: m"
+
+
+def test_a_lock_on_a_login_holds_each_session_that_came_from_it() -> None:
+    of = replace(ALICE, login=LoginFacts("ab" * 10, "oidc/okta"))
+    other = replace(of, login=LoginFacts("cd" * 10, "oidc/okta"))
+    locked_out = gate(lock(session="ab" * 10))
+
+    assert locked_out.lock_of(of, WHEN) is not None
+    assert locked_out.lock_of(other, WHEN) is None
+    assert locked_out.lock_of(ALICE, WHEN) is None
+
+
+def test_whoever_the_gateway_ahead_knows_may_stay_and_nobody_else() -> None:
+    """The policy here need not know a single user."""
+    policy = NEAR_POLICY
+    ahead = policy.gateway.upstream_gateway
+    assert ahead is not None
+    theirs = replace(ALICE, login=LoginFacts("ab" * 10, connector_of(ahead)))
+
+    assert may_stay(policy, theirs)
+    assert not may_stay(replace(POLICY, gateway=policy.gateway), ALICE)

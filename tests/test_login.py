@@ -161,3 +161,9 @@ def test_a_session_carries_its_login_and_its_bounds_and_hands_them_to_its_surrog
 def test_a_login_by_the_gateways_own_password_is_the_policys() -> None:
     assert LoginFacts("0" * 20, LOCAL).of_policy
     assert not LoginFacts("0" * 20, "oidc/okta").of_policy
+
+
+@pytest.mark.parametrize("size", [12, 31, 33])
+def test_a_login_is_minted_of_fresh_bytes_and_enough(size: int) -> None:
+    with pytest.raises(ValueError, match=f"entropy is {size} bytes"):
+        mint_login(KEYS, login(), entropy=bytes(size))

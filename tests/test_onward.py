@@ -13,7 +13,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.chaining import rewrite_answer
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.gate import Gate, Review
-from awsgate.onward import address_of, check_keys, connector_of
+from awsgate.onward import address_of, check_keys, connector_of, onward
 from awsgate.outgoing import Hop
 from awsgate.policy import UpstreamGateway, parse_policy
 from awsgate.session import (
@@ -390,3 +390,17 @@ def test_surrogates_of_awss_keys_are_not_handed_on() -> None:
     )
 
     assert refused(replace(WHO, keys=real), near_gate()).code is Code.DENIED
+
+
+def test_a_port_that_the_header_cannot_name_goes_nowhere() -> None:
+    """WebSockets of Transcribe are on 8443; the gateway ahead would dial 443."""
+    gate, review = near_gate(), Review(PUT.facts())
+    gate.receive(review, WHEN)
+    plan = gate.authorise(review, PUT.body, WHEN)
+    spec = gate.policy.gateway.upstream_gateway
+    assert spec is not None
+
+    with pytest.raises(Refusal, match="port 8443") as caught:
+        onward(replace(plan, port=8443), spec, None)
+
+    assert caught.value.code is Code.UNSUPPORTED

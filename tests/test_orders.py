@@ -145,6 +145,7 @@ WRONG: dict[str, dict[str, Any] | bytes] = {
     "a bucket of wildcards": but(S3_ORDER, bucket="rep*"),
     "an access point": but(S3_ORDER, bucket="arn:aws:s3:us-east-1:123456789012:accesspoint/a"),
     "a directory bucket": but(S3_ORDER, bucket="bb--usw2-az1--x-s3"),
+    "an alias of an access point": but(S3_ORDER, bucket="reports-s3alias"),
     "post": but(S3_ORDER, method="POST"),
     "a method in small letters": but(S3_ORDER, method="get"),
     "a method with more": but(S3_ORDER, method="GET "),

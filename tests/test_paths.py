@@ -122,6 +122,8 @@ def test_what_belongs_to_another_user_is_refused(
         paths.private_folder(tmp_path)
     with pytest.raises(SetupError, match="belongs to uid"):
         paths.read_private(tmp_path / "key")
+    with pytest.raises(SetupError, match="belongs to uid"):
+        paths.check_private(tmp_path / "key")
 
 
 def test_a_private_file_is_written_and_read(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_a_link_is_not_followed(tmp_path: Path) -> None:
     paths.write_file(tmp_path / "other", b"one", mode=0o600)
     (tmp_path / "key").symlink_to(tmp_path / "other")
 
-    with pytest.raises(SetupError, match="symbolic link"):
+    with pytest.raises(SetupError, match="key is a symbolic link"):
         paths.read_private(tmp_path / "key")
 
 
@@ -184,3 +186,15 @@ def test_what_is_no_file_is_not_read(tmp_path: Path, kind: str) -> None:
 
     with pytest.raises(SetupError, match="not a regular file"):
         paths.read_private(tmp_path / "key")
+
+
+def test_a_private_file_is_a_file(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir(mode=0o700)
+    os.mkfifo(tmp_path / "fifo", 0o600)
+    (tmp_path / "file").touch(0o600)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+
+    paths.check_private(tmp_path / "file")
+    for name in ("folder", "fifo", "link"):
+        with pytest.raises(SetupError, match="not a regular file"):
+            paths.check_private(tmp_path / name)

@@ -82,6 +82,35 @@ async def test_a_name_that_has_changed_by_the_next_request_is_refused_then() -> 
     assert net.dialled == [(PUBLIC, 443)]
 
 
+@pytest.mark.parametrize(
+    ("host", "port", "guarded"), [(HOST, 443, True), (None, None, False),
+                               (HOST, None, False), (None, 443, False)],
+    ids=["a name", "a socket that is open", "no port", "no name"],
+)  # fmt: skip
+async def test_what_is_no_dialling_is_left_to_the_loop(
+    host: str | None, port: int | None, guarded: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[tuple[object, ...]] = []
+
+    async def stock(*given: object, **_: object) -> str:
+        asked.append(given)
+        return "done"
+
+    async def dial(*_: object, **__: object) -> str:
+        return "guarded"
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "create_connection", stock)
+    dialer = GuardedDialer(connect_timeout_s=5)
+    monkeypatch.setattr(dialer, "dial", dial)
+    dialer.install(loop)
+
+    found = await loop.create_connection(asyncio.Protocol, host, port)
+
+    assert found == ("guarded" if guarded else "done")
+    assert asked == ([] if guarded else [(asyncio.Protocol, host, port)])
+
+
 REFUSED = {
     "metadata service": ([METADATA], "link-local"),
     "metadata service in ipv6": (["fd00:ec2::254"], "metadata"),

@@ -9,7 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from awsgate.errors import Code, Refusal
-from awsgate.wire import RequestFacts, check_wire, forwardable, host_of
+from awsgate.wire import (
+    RequestFacts,
+    check_wire,
+    forwardable,
+    has_query_auth,
+    has_query_v2,
+    host_of,
+    is_header,
+)
 
 HOST = "dynamodb.us-east-1.amazonaws.com"
 PLAIN = RequestFacts(
@@ -72,6 +80,8 @@ REFUSED = {
     "tab in target": (replace(PLAIN, target=b"/a\t"), 400),
     "target too long": (replace(PLAIN, target=b"/" + b"a" * 40000), 414),
     "lower-case method": (replace(PLAIN, method=b"post"), 405),
+    "http/2 by its name": (replace(PLAIN, http_version=b"HTTP/2.0"), 505),
+    "http/0.9": (replace(PLAIN, http_version=b"HTTP/0.9"), 505),
     "unknown method": (replace(PLAIN, method=b"TRACE"), 405),
     "connect in tunnel": (replace(PLAIN, method=b"CONNECT"), 405),
     "cr in value": (with_headers((b"x-a", b"a\rb")), 400),
@@ -121,6 +131,29 @@ def test_what_has_two_readings_is_refused(facts: RequestFacts, status: int) -> N
         check_wire(facts, max_header_bytes=LIMIT)
 
     assert (caught.value.code, caught.value.status) == (Code.UNSUPPORTED, status)
+
+
+@pytest.mark.parametrize("coding", [b"chunked", b" Chunked\t"])
+def test_a_body_comes_in_chunks_or_with_a_length(coding: bytes) -> None:
+    fields = ((b"Host", HOST.encode()), (b"Transfer-Encoding", coding))
+
+    assert check_wire(replace(PLAIN, headers=fields), max_header_bytes=LIMIT)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"),
+    [
+        ((b"x a", b"1"), "a header name holds a character that no header name may hold"),
+        ((b"x-a", b"a\rb"), "header 'x-a' holds a line break or control character"),
+        ((b"transfer-encoding", b"chunked"), "content-length and transfer-encoding together"),
+        ((b"transfer-encoding", b"gzip"), "transfer-encoding is not exactly 'chunked'"),
+    ],
+)
+def test_what_is_wrong_is_said(field: tuple[bytes, bytes], words: str) -> None:
+    with pytest.raises(Refusal) as caught:
+        check_wire(with_headers(field), max_header_bytes=LIMIT)
+
+    assert caught.value.message == words
 
 
 def test_origin_form_needs_neither_tls_nor_an_equal_host_here() -> None:
@@ -178,3 +211,80 @@ def test_hop_by_hop_proxy_and_forwarding_headers_stay_behind() -> None:
 def test_host_of_folds_case_port_and_dot_only() -> None:
     assert host_of(b" S3.AmazonAWS.com.:443 ") == "s3.amazonaws.com"
     assert host_of(b"s3.amazonaws.com:80") == "s3.amazonaws.com:80"
+
+
+# --- each name for itself: the lists here are not those of the code ------------------------
+
+ONE_OF_EACH = [
+    b"Host", b"Authorization", b"Content-Length", b"Content-Type", b"Date",
+    b"X-Amz-Content-Sha256", b"X-Amz-Date", b"X-Amz-Region-Set", b"X-Amz-S3session-Token",
+    b"X-Amz-Security-Token", b"X-Amz-Target",
+]  # fmt: skip
+OF_THE_HOP = [
+    b"Connection", b"Expect", b"Forwarded", b"HTTP2-Settings", b"Keep-Alive", b"TE", b"Trailer",
+    b"Upgrade", b"Via", b"X-Real-IP", b"Proxy-Authorization", b"X-Forwarded-For",
+]  # fmt: skip
+SIGNS = [
+    b"X-Amz-Algorithm", b"X-Amz-Credential", b"X-Amz-Signature", b"X-Amz-Security-Token",
+    b"X-Amz-S3session-Token", b"AWSAccessKeyId", b"Signature",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ONE_OF_EACH)
+def test_two_of_these_are_two_answers_to_one_question(name: bytes) -> None:
+    others = tuple(field for field in PLAIN.headers if field[0].lower() != name.lower())
+    value = HOST.encode() if name == b"Host" else b"2"
+    once = replace(PLAIN, headers=(*PLAIN.headers[:1], (name, value)))
+    once = once if name != b"Host" else PLAIN
+    twice = replace(PLAIN, headers=(*others, (name, value), (name.lower(), value)))
+
+    assert check_wire(once, max_header_bytes=LIMIT)
+    with pytest.raises(Refusal, match="more than once"):
+        check_wire(twice, max_header_bytes=LIMIT)
+
+
+@pytest.mark.parametrize("name", OF_THE_HOP)
+def test_what_is_of_the_hop_stays_there(name: bytes) -> None:
+    signed = [name.decode().lower()]
+
+    assert forwardable([(name, b"x")], drop=frozenset(), signed=signed) == []
+
+
+@pytest.mark.parametrize("name", SIGNS)
+def test_each_part_of_a_signature_in_the_query_is_one(name: bytes) -> None:
+    assert has_query_auth(b"/key?a=1&" + name + b"=x")
+    assert has_query_auth(b"/key?" + b"".join(b"%%%02X" % byte for byte in name.lower()))
+    assert not has_query_auth(b"/key?x-" + name + b"=x&a=" + name)
+
+
+@pytest.mark.parametrize(
+    ("query", "old"),
+    [
+        (b"AWSAccessKeyId=A&Signature=x&Expires=1", True),
+        (b"%41WSAccessKeyId=A", True),
+        (b"AWSAccessKeyId=A&X-Amz-Algorithm=AWS4-HMAC-SHA256", False),
+        (b"Signature=x", False),
+        (b"", False),
+    ],
+)
+def test_what_is_signed_by_sigv2_and_no_other(query: bytes, old: bool) -> None:
+    assert has_query_v2(b"/key?" + query) is old
+
+
+@pytest.mark.parametrize(
+    "name", [b"Host", b"Content-Length", b"Transfer-Encoding", b"Content-Type"]
+)
+def test_what_frames_the_message_cannot_be_named_away(name: bytes) -> None:
+    fields = [(b"Connection", name), (name, b"x"), (b"X-Own", b"y")]
+
+    assert forwardable(fields, drop=frozenset()) == [(name, b"x"), (b"X-Own", b"y")]
+    fields[0] = (b"Connection", b"x-own")
+    assert forwardable(fields, drop=frozenset()) == [(name, b"x")]
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "good"),
+    [(b"x", b"a b", True), (b"x y", b"a", False), (b"x", b"a\r\nb", False), (b"", b"", False)],
+)
+def test_what_can_stand_in_a_header(name: bytes, value: bytes, good: bool) -> None:
+    assert is_header(name, value) is good

@@ -39,23 +39,20 @@ class BypassRule:
 
 @dataclass(frozen=True, slots=True)
 class _Pattern:
-    """One parsed entry: exactly one of ``name`` and ``network`` is set."""
+    """One parsed entry: names or addresses, on one port or all."""
 
-    name: re.Pattern[str] | None
-    network: IpNetwork | None
+    hosts: re.Pattern[str] | IpNetwork
     port: int | None
 
     def fits(self, host: str, port: int) -> bool:
         if self.port is not None and self.port != port:
             return False
-        if self.name is not None:
-            return self.name.fullmatch(host) is not None
+        if isinstance(self.hosts, re.Pattern):
+            return self.hosts.fullmatch(host) is not None
         try:
-            address = ipaddress.ip_address(host)
+            return ipaddress.ip_address(host) in self.hosts  # not, if of another version
         except ValueError:
             return False
-        network = self.network
-        return network is not None and address.version == network.version and address in network
 
 
 class Bypass:
@@ -64,7 +61,7 @@ class Bypass:
     def __init__(self, rules: Iterable[BypassRule]) -> None:
         """Parse the rules. Raises ``ValueError`` naming the entry that is wrong."""
         self._rules = tuple(
-            (rule, (*map(_parse, rule.hosts), *(_Pattern(name, None, 443) for name in rule.exact)))
+            (rule, (*map(_parse, rule.hosts), *(_Pattern(name, 443) for name in rule.exact)))
             for rule in rules
         )
 
@@ -100,7 +97,7 @@ _ENTRY = re.compile(r"(?P<host>[^\s:/\[\]@]+|\[[0-9a-fA-F:]+\])(?::(?P<port>\d{1
 def _parse(entry: str) -> _Pattern:
     network = _network(entry)
     if network is not None:
-        return _Pattern(None, network, None)
+        return _Pattern(network, None)
     matched = _ENTRY.fullmatch(entry)
     if matched is None:
         raise ValueError(f"{entry!r} is not a host, glob, network or host:port")
@@ -108,8 +105,8 @@ def _parse(entry: str) -> _Pattern:
     host = matched["host"].strip("[]").lower().removesuffix(".")
     network = _network(host)
     if network is not None:
-        return _Pattern(None, network, port)
-    return _Pattern(re.compile("|".join(_regexes(host))), None, port)
+        return _Pattern(network, port)
+    return _Pattern(re.compile("|".join(_regexes(host))), port)
 
 
 def _regexes(host: str) -> Sequence[str]:
@@ -117,7 +114,7 @@ def _regexes(host: str) -> Sequence[str]:
         return (r".*",)
     if host.startswith("."):
         return (rf".+{re.escape(host)}",)
-    if "*" in host or "?" in host or "[" in host:
+    if "*" in host or "?" in host:
         # One star is one label inside AWS's names; elsewhere people expect "*.corp"
         # to reach any depth, as NO_PROXY has it.
         if host.startswith("*."):

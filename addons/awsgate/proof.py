@@ -143,11 +143,10 @@ def check_scope(claim: Claim, found: Endpoint) -> None:
 
 def check_express(claim: Claim, session: Session, found: Endpoint) -> None:
     """Keys of an S3 Express session are good for its bucket, in its own header."""
-    issued = session.issued
-    express = issued is not None and issued.express
-    if express != claim.express:
+    express = session.issued if session.issued is not None and session.issued.express else None
+    if (express is not None) != claim.express:
         raise Refusal(Code.UNKNOWN_KEY, "the session token is in the header of another kind")
-    if issued is not None and express and issued.bucket_host != found.host:
+    if express is not None and express.bucket_host != found.host:
         raise Refusal(Code.UNKNOWN_KEY, "this S3 Express session is of another bucket")
 
 

@@ -13,6 +13,7 @@ import pytest
 from awsgate.addon.approvals import MAX_WAITING, Approvals
 from awsgate.approving import Unapproved
 from awsgate.asking import TOO_MANY, NotDone
+from awsgate.audit import AuditUnavailable
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policy.approvals import AskedCall, MarkedCall, Need
 from awsgate.policy.requests import Terms
@@ -139,3 +140,35 @@ async def test_a_refusal_that_is_given_again_keeps_no_call_that_it_refused() -> 
         frames, place = frames + 1, place.tb_next
 
     assert frames < 5
+
+
+def test_without_a_session_nobody_asks() -> None:
+    """A call of no user of ours cannot be approved by anybody."""
+    desk, about = Desk(asked("pending")), trace()
+    about.review.session = None
+
+    with pytest.raises(Unapproved) as caught:
+        asyncio.run(approvals(desk).refuse(NO, about))
+
+    assert caught.value is NO
+    assert desk.times == 0
+
+
+@pytest.mark.parametrize("on_failure", ["refuse", "continue"])
+def test_what_cannot_be_recorded_is_not_asked_unless_the_operator_wants_it(on_failure: str) -> None:
+    def write(_: object) -> None:
+        raise AuditUnavailable("the disk is full")
+
+    made = approvals(Desk(None))
+    settings = SimpleNamespace(audit=SimpleNamespace(on_failure=on_failure))
+    made._gateway = SimpleNamespace(  # type: ignore[assignment]
+        audit=SimpleNamespace(write=write), policy=SimpleNamespace(gateway=settings)
+    )
+    record: Any = SimpleNamespace(reason="why")
+
+    if on_failure == "continue":
+        made._record(record)
+        return
+    with pytest.raises(Refusal, match="no approval is asked for") as caught:
+        made._record(record)
+    assert caught.value.status == 503

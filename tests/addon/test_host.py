@@ -221,6 +221,17 @@ async def test_the_slim_chain_keeps_what_it_must_and_ends_with_the_tripwire(
     assert master.addons.get(NAME) is wire
 
 
+async def test_the_tripwire_is_last_wherever_it_stood(master: DumpMaster) -> None:
+    wire = Tripwire()
+    master.addons.add(wire)
+    master.addons.chain.remove(wire)
+    master.addons.chain.insert(0, wire)
+
+    host.slim(master)
+
+    assert master.addons.chain[-1] is wire
+
+
 async def test_slimming_twice_changes_nothing(master: DumpMaster) -> None:
     master.addons.add(Tripwire())
     host.slim(master)

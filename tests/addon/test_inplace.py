@@ -7,14 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 from mitmproxy import exceptions, http
 from mitmproxy.addons import next_layer, proxyserver
-from mitmproxy.proxy import mode_servers
+from mitmproxy.proxy import mode_servers, mode_specs
 from mitmproxy.test import taddons
 
-from awsgate.addon.inplace import Chain, ScriptConnection
+from awsgate.addon.dispatch import Hooks
+from awsgate.addon.inplace import Chain, InPlace, ScriptConnection
 
 FLOW_HOOKS = ("requestheaders", "request", "responseheaders", "response")
 
@@ -165,3 +167,18 @@ def test_a_chain_that_has_not_changed_is_not_read_again() -> None:
     assert chain.hooks() is found
     addons.chain.append(object())
     assert chain.hooks() is not found
+
+
+def test_what_is_closed_is_ending_until_it_is_gone() -> None:
+    """So nobody else gives way for the place that it leaves."""
+    with taddons.context(proxyserver.Proxyserver()) as context:
+        mode = mode_specs.ProxyMode.parse("regular")
+        writer = Mock(get_extra_info=lambda *_: ("127.0.0.1", 1))
+        held = InPlace(Hooks([]), Mock(), Mock(), writer, context.options, mode)
+    task = held.transports[held.client].handler = Mock()
+    assert not held.ending
+
+    held.end()
+
+    assert held.ending
+    task.cancel.assert_called_once()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import version
 from time import perf_counter
 
@@ -500,6 +501,15 @@ def test_a_line_of_blanks_before_a_chunk_is_refused_at_once() -> None:
 
     assert wire.client_is_closed
     assert perf_counter() - before < 3
+
+
+def test_blanks_before_a_chunk_are_read_once_however_many() -> None:
+    """More than a wire lets through: so h11's own pattern would take far longer than allowed."""
+    read, before = patched_bounds.bound_chunk_header(re.fullmatch), perf_counter()
+
+    assert read(_readers.chunk_header_re, b"1;" + 2 * BLANKS + b"\n\r\n") is None
+    assert perf_counter() - before < 3
+    assert read("another", "another") is not None
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,15 @@ from mitmproxy.proxy import server_hooks
 from mitmproxy.test import taddons, tflow
 
 from awsgate.addon import tripwire
-from awsgate.addon.tripwire import PENDING, ROUTED, Tripwire, is_stamped, stamp
+from awsgate.addon.tripwire import (
+    ISSUES,
+    PENDING,
+    REWRITTEN,
+    ROUTED,
+    Tripwire,
+    is_stamped,
+    stamp,
+)
 
 ADDRESS = ("sts.eu-west-1.amazonaws.com", 443)
 
@@ -67,6 +75,9 @@ CHANGES: dict[str, Callable[[http.Request], None]] = {
     "the method changes": lambda r: setattr(r, "method", "DELETE"),
     "an authority appears": lambda r: setattr(r, "authority", "evil.example:443"),
     "the url changes": lambda r: setattr(r, "url", "http://evil.example/path"),
+    "the version changes": set_data("http_version", b"HTTP/1.0"),
+    "the body changes and not its length": lambda r: setattr(r, "content", b"CONTENT"),
+    "the body is streamed": set_data("content", None),
     "the body changes its length": lambda r: setattr(r, "content", b"longer than before"),
 }
 
@@ -84,6 +95,14 @@ def test_headers_that_are_equal_are_the_same() -> None:
     flow = stamped_flow()
 
     flow.request.data.headers = http.Headers(list(flow.request.data.headers.fields))
+
+    assert is_stamped(flow.request)
+
+
+def test_a_body_that_is_equal_is_the_same() -> None:
+    flow = stamped_flow()
+
+    flow.request.data.content = bytes(bytearray(flow.request.data.content or b""))
 
     assert is_stamped(flow.request)
 
@@ -230,6 +249,62 @@ def test_a_whole_request_passes_only_if_signed(wire: Tripwire, pending: bool) ->
 
     assert not refused(signed)
     assert refused(unsigned)
+
+
+def test_what_was_streamed_was_judged_by_its_head(wire: Tripwire) -> None:
+    """An answer set now would be a second one: mitmproxy raises on it."""
+    flow = head_of(stamped=False, pending=False, stream=True)
+
+    wire.request(flow)
+
+    assert flow.response is None
+
+
+# --- answers that may hold credentials --------------------------------------------
+
+
+def answered(*marks: str) -> http.HTTPFlow:
+    flow = tflow.tflow(resp=http.Response.make(200, b"<SecretAccessKey>canary</SecretAccessKey>"))
+    flow.metadata.update(dict.fromkeys(marks, True))
+    assert flow.response is not None
+    flow.response.stream = True
+    return flow
+
+
+@pytest.mark.parametrize(("marks", "streams"), [((ISSUES,), False), ((), True)])
+def test_an_answer_that_may_hold_credentials_is_held(
+    wire: Tripwire, marks: tuple[str, ...], streams: bool
+) -> None:
+    flow = answered(*marks)
+
+    wire.responseheaders(flow)
+
+    assert flow.response is not None
+    assert flow.response.stream is streams
+
+
+def test_an_answer_that_is_none_holds_nothing(wire: Tripwire) -> None:
+    flow = tflow.tflow()
+    flow.metadata[ISSUES] = True
+
+    wire.responseheaders(flow)
+
+    assert flow.response is None
+
+
+@pytest.mark.parametrize(
+    ("marks", "withheld"), [((ISSUES,), True), ((ISSUES, REWRITTEN), False), ((), False)]
+)
+def test_one_that_nobody_rewrote_is_withheld(
+    wire: Tripwire, marks: tuple[str, ...], withheld: bool
+) -> None:
+    flow = answered(*marks)
+
+    wire.response(flow)
+
+    assert refused(flow) is withheld
+    assert flow.response is not None
+    assert (b"canary" in flow.response.content) is not withheld
 
 
 def test_an_answer_that_is_there_is_left_alone(wire: Tripwire) -> None:

@@ -327,3 +327,19 @@ def test_a_chunk_in_tiny_pieces_costs_no_more_memory_than_its_bytes() -> None:
 def test_no_secret_is_shown() -> None:
     assert SEED not in repr(signer())
     assert repr(signer().key) not in repr(signer())
+
+
+def test_a_chunk_over_the_bound_is_refused_by_its_whole_header_too() -> None:
+    body = b"%x;chunk-signature=%s\r\n" % (MAX_CHUNK_BYTES + 1, b"ab" * 32)
+
+    with pytest.raises(ChunkError, match="chunk is over"):
+        resigner().feed(body)
+
+
+def test_what_broke_after_its_last_chunk_is_no_whole_body() -> None:
+    made = resigner()
+    with pytest.raises(ChunkError, match="more after the last chunk"):
+        made.feed(theirs([b"hello"]) + b"x")
+
+    with pytest.raises(ChunkError, match="more after the last chunk"):
+        made.finish()

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from awsgate.aws.faults import (
     PROTOCOLS,
     S3,
+    _cbor_head,
     protocol_of,
     wants_query_errors,
 )
@@ -268,3 +269,9 @@ def test_protocol_of(
     service: str | None, headers: dict[str, str], expected: tuple[str, str]
 ) -> None:
     assert protocol_of(service_protocol=service, headers=headers) == expected
+
+
+def test_a_text_that_no_head_of_cbor_can_hold_is_not_written() -> None:
+    assert _cbor_head(3, 0xFFFFFFFF) == b"\x7a\xff\xff\xff\xff"
+    with pytest.raises(ValueError, match="too many"):
+        _cbor_head(3, 1 << 32)

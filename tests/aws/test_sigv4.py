@@ -228,3 +228,30 @@ def test_reprs_show_who_and_never_the_secret_parts() -> None:
     )
     assert repr(SESSION_KEYS) == "SigningKeys(ASIDEXAMPLE, redacted)"
     assert f"{PARSED}{SESSION_KEYS}".count(SIGNATURE) == 0
+
+
+def signed_by(path: bytes, as_path: bytes) -> bool:
+    """True if a signature of Lambda over ``as_path`` is one of a request for ``path``."""
+    scope = ("AKIDEXAMPLE", "20261123", "eu-central-1", "lambda", ("host",))
+    headers = {b"host": [b"h"]}
+    auth = sigv4.Authorization(*scope, signature="")
+    canonical = sigv4.canonical_request(
+        "GET", as_path, b"", sigv4.canonical_headers(headers, ("host",)), ("host",), "x"
+    )
+    key = sigv4.signing_key("s", "20261123", "eu-central-1", "lambda")
+    made = sigv4.signature(key, sigv4.string_to_sign(canonical, "20261123T101530Z", auth.scope))
+    return sigv4.matches(
+        sigv4.SignedRequest("GET", path, b"", headers),
+        sigv4.Authorization(*scope, signature=made),
+        secret="s",
+        timestamp="20261123T101530Z",
+        payload="x",
+    )
+
+
+def test_a_path_is_signed_as_sent_where_it_can_be_no_other() -> None:
+    """``/a%3Ab`` as it stands is the canonical form of ``/a:b``."""
+    assert signed_by(b"/a:b", b"/a:b")
+    assert signed_by(b"/a:b", b"/a%3Ab")
+    assert signed_by(b"/a%3Ab", b"/a%253Ab")
+    assert not signed_by(b"/a%3Ab", b"/a%3Ab")

@@ -102,10 +102,10 @@ def serving(asking_s: float) -> Iterator[int]:
             thread.join()
 
 
-def asked(port: int) -> int:
+def asked(port: int, path: str = PATH, given: str = "token") -> int:
     connection = HTTPConnection("127.0.0.1", port, timeout=20)
     try:
-        connection.request("GET", PATH, headers={"Authorization": "token"})
+        connection.request("GET", path, headers={"Authorization": given} if given else {})
         return connection.getresponse().status
     finally:
         connection.close()
@@ -141,3 +141,21 @@ def test_silent_connections_are_few_and_hold_up_nobody_for_long() -> None:
     assert answer == 200
     # Two a connection: the one that answers, and the one of its deadline.
     assert threads <= 2 * MOST_CONNECTIONS + 10
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status"),
+    [
+        (PATH, "token", 200),
+        (PATH, "", 401),
+        (PATH, "toke", 401),
+        (PATH, "Token", 401),
+        (PATH, "Bearer token", 401),
+        ("/", "token", 404),
+        (f"{PATH}?x", "token", 404),
+        ("/", "", 401),
+    ],
+)
+def test_keys_are_at_one_path_and_for_who_has_the_token(path: str, token: str, status: int) -> None:
+    with serving(5) as port:
+        assert asked(port, path, token) == status

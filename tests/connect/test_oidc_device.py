@@ -81,6 +81,22 @@ BAD_CODES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize(
+    ("status", "content", "reason"),
+    [(400, {**DEVICE, "error": "access_denied"}, "denied"), (503, DEVICE, "provider-failed")],
+)
+async def test_a_no_is_one_whatever_stands_beside_it(
+    issuer: Issuer, connect: Connect, status: int, content: dict[str, Any], reason: str
+) -> None:
+    connector = connect()
+    issuer.replies["/device"] = (status, content)
+
+    with pytest.raises(LoginRefused) as caught:
+        await connector.start_device()
+
+    assert caught.value.reason == reason
+
+
 @pytest.mark.parametrize("change", BAD_CODES.values(), ids=BAD_CODES)
 async def test_what_would_be_shown_or_opened_is_checked(
     issuer: Issuer, connect: Connect, change: dict[str, Any]

@@ -5,14 +5,16 @@ A stand-in for xmlsec1 is on PATH: nothing here may run it.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import importlib.util
 import re
 import ssl
+import threading
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -23,14 +25,14 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from saml2 import samlp
 
-from awsgate.connect import samlform
+from awsgate.connect import saml, samlform
 from awsgate.connect.saml import Replays, SamlConnector, identity_of
 from awsgate.connect.samlassertion import Assertion
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
 from awsgate.login import Identity
 from awsgate.policy.connectors import Saml
-from samlforge import ACS, ISSUER, NOW, SSO, Said, document, form, metadata, pair
+from samlforge import ACS, ISSUER, NOW, REQUEST, SSO, Said, document, form, metadata, pair
 
 URL = "https://idp.example.com/metadata.xml"
 BY_URL = {"issuer": None, "sso": None, "cert": None, "entity_descriptor_url": URL}
@@ -113,6 +115,42 @@ async def test_a_request_is_signed_as_the_binding_has_it() -> None:
 async def test_a_state_that_saml_does_not_carry_is_refused() -> None:
     with pytest.raises(ValueError, match="80 bytes"):
         await connector().begin(state="x" * 81, redirect_url="")
+
+
+async def test_answers_are_proved_a_bounded_number_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(saml, "_MAX_WAITING", 1)
+    made = connector()
+    proving, go = threading.Event(), threading.Event()
+
+    def slow() -> Identity:
+        proving.set()
+        go.wait(10)
+        raise LoginRefused("slow", "it took its time")
+
+    first = asyncio.ensure_future(made._in_thread(slow))
+    await asyncio.to_thread(proving.wait, 10)
+    try:
+        with pytest.raises(LoginRefused) as caught:
+            await made._in_thread(slow)
+    finally:
+        go.set()
+    assert caught.value.reason == "busy"
+    with pytest.raises(LoginRefused, match="took its time"):
+        await first
+    assert made._waiting == 0
+
+
+async def test_an_answer_of_another_provider_is_told_as_such() -> None:
+    """Before the signature: it needs no key of that provider."""
+    made = connector()
+    evil = "https://evil.example"
+    said = Said(issuer=evil, response_issuer=evil, sign_response=True)
+
+    with pytest.raises(LoginRefused) as caught:
+        made._identity(form(said.text()), await made._source.get(), REQUEST)
+    assert caught.value.reason == "wrong-issuer"
 
 
 async def test_what_nobody_asked_for_is_refused_unless_allowed() -> None:
@@ -356,3 +394,15 @@ def test_nothing_is_forgotten_before_its_time(monkeypatch: pytest.MonkeyPatch) -
     assert taken(replays, proved(id="_c"), now=NOW) == "busy"
     assert taken(replays, proved(id="_a"), now=NOW) == "replayed"
     assert taken(replays, proved(id="_c", accepted_until=NOW + 900), now=NOW + 301) == ""
+
+
+def test_what_was_encrypted_has_to_be_an_assertion(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody may encrypt anything: the connector's certificate is public."""
+    made = connector()
+    inside = "<saml:EncryptedAssertion><saml:Advice/></saml:EncryptedAssertion>"
+    text = Said(sign_assertion=False).text(inside).encode()
+    monkeypatch.setattr(made, "_crypto", SimpleNamespace(decrypt=lambda *_, **__: text))
+
+    with pytest.raises(LoginRefused, match="what was encrypted is no assertion") as caught:
+        made._opened(samlform.read_answer(Said().text().encode()))
+    assert caught.value.reason == "malformed"

@@ -112,7 +112,12 @@ def test_refused(wanted: str, changes: dict[str, Any]) -> None:
     assert reason(Said(**changes)) == wanted
 
 
+CONDITIONS = Said().assertion()
+CONDITIONS = CONDITIONS[
+    CONDITIONS.index("<saml:Conditions") : CONDITIONS.index("<saml:AuthnStatement")
+]
 ALTERED = {
+    "conditions twice": ("malformed", CONDITIONS, CONDITIONS * 2),
     "not for the bearer": ("malformed", ":cm:bearer", ":cm:sender-vouches"),
     "confirmed without end": ("malformed", 'example.com:8444/v1/saml/acs/corp" NotOnOrAfter', ""),
     "nobody has authenticated": ("malformed", "saml:AuthnStatement", "saml:AuthzDecisionStatement"),

@@ -84,6 +84,9 @@ HMAC = "http://www.w3.org/2001/04/xmldsig-more#hmac-sha256"
 XSLT = "http://www.w3.org/TR/1999/REC-xslt-19991116"
 DOCTYPE = '<!DOCTYPE Response [<!ENTITY who "mallory">]>'
 COPY = signature("_assertion1")
+C14N = "http://www.w3.org/2001/10/xml-exc-c14n#"
+ONE_MORE = f'CanonicalizationMethod Algorithm="{C14N}"'
+INCLUSIVE = 'CanonicalizationMethod Algorithm="http://www.w3.org/TR/2001/REC-xml-c14n-20010315"'
 
 # what is wrong -> (reason, answer)
 REFUSED = {
@@ -177,6 +180,19 @@ REFUSED = {
         "weak-algorithm",
         altered("more#rsa-sha256", "more#rsa-sha1", Said(sign_response=True).text()),
     ),
+    "another form of what is signed": (
+        "weak-algorithm",
+        altered(f'CanonicalizationMethod Algorithm="{C14N}"', INCLUSIVE),
+    ),
+    "two forms of what is signed": (
+        "malformed",
+        altered("<ds:SignatureMethod", f"<ds:{ONE_MORE}/><ds:SignatureMethod"),
+    ),
+    "no form of what is signed": ("malformed", altered(f"<ds:{ONE_MORE}/>", "")),
+    "three transforms": (
+        "malformed",
+        altered("</ds:Transforms>", f'<ds:Transform Algorithm="{C14N}"/></ds:Transforms>'),
+    ),
     "HMAC with the public key": ("weak-algorithm", Said(signs={"method": HMAC}).text()),
     "a program as transform": (
         "weak-algorithm",
@@ -194,6 +210,22 @@ REFUSED = {
 @pytest.mark.parametrize(("wanted", "text"), REFUSED.values(), ids=REFUSED)
 def test_refused(wanted: str, text: str | bytes) -> None:
     assert reason(text) == wanted
+
+
+@pytest.mark.parametrize(
+    ("packed", "reason", "words"),
+    [
+        ("", "malformed", "there is no SAMLResponse"),
+        (" \n", "malformed", "there is no SAMLResponse"),
+        ("%" * (MAX_BYTES * 4 // 3 + 5), "oversized", "is longer than"),
+    ],
+    ids=["nothing", "blanks", "too much"],
+)
+def test_a_field_is_measured_before_it_is_read(packed: str, reason: str, words: str) -> None:
+    with pytest.raises(LoginRefused, match=words) as caught:
+        read_form(packed)
+
+    assert caught.value.reason == reason
 
 
 @pytest.mark.parametrize("packed", ["", "  ", "%%%", "YWJj*", form(SOUND) + "===="])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+from pathlib import Path
 
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.serialization import Encoding
 from saml2 import md
 from saml2.xml.schema import validate
@@ -19,6 +20,7 @@ from awsgate.connect.samlmetadata import (
     read_metadata,
     sp_metadata,
 )
+from awsgate.connect.samlprovider import _file
 from awsgate.errors import SetupError
 from awsgate.policy.connectors import Saml
 from samlforge import ACS, ISSUER, NOW, SSO, document, metadata, pair
@@ -77,6 +79,22 @@ def test_a_key_of_an_elliptic_curve_will_do() -> None:
     assert der(read(metadata(cert="".join(text.splitlines()[1:-1])))) == [der_of(text)]
 
 
+def of_edwards() -> str:
+    """A certificate whose key is of a kind that no signature here is made with."""
+    key = ed25519.Ed25519PrivateKey.generate()
+    day, name = dt.datetime(2026, 1, 1, tzinfo=dt.UTC), x509.Name([])
+    made = x509.CertificateBuilder(name, name, key.public_key(), 7, day, day).sign(key, None)
+    return "".join(made.public_bytes(Encoding.PEM).decode().splitlines()[1:-1])
+
+
+def test_metadata_is_read_by_its_whole_path(tmp_path: Path) -> None:
+    (tmp_path / "metadata.xml").write_text("<x/>")
+
+    assert _file(f"file://{tmp_path}/metadata.xml") == b"<x/>"
+    with pytest.raises(ValueError, match="with a third slash"):
+        _file("file://metadata.xml")
+
+
 # what is wrong -> (metadata, what is said)
 FAULTS = {
     "no XML": ("<html", "not well-formed"),
@@ -86,6 +104,7 @@ FAULTS = {
     "ended": (metadata(more=' validUntil="2026-11-18T00:00:00Z"'), "was valid until 2026-11-18"),
     "no certificate": (metadata(cert=" "), "cannot be read"),
     "a short key": (metadata(cert=pair("weak", 1024).base64), "1024 bits"),
+    "a key of another kind": (metadata(cert=of_edwards()), "neither RSA nor of an elliptic"),
     "POST alone": (metadata().replace("HTTP-Redirect", "HTTP-POST"), "HTTP-Redirect"),
     "plain http": (metadata(sso="http://idp.example.com/"), "must start with https://"),
     "SAML 1.1": (metadata().replace("SAML:2.0:protocol", "SAML:1.1:protocol"), "0 identity"),

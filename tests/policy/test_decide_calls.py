@@ -85,6 +85,17 @@ ROWS: dict[str, tuple[list[dict[str, Any]], Call, bool, str, str]] = {
          role("b", {"aws_actions": ["s3:GetObject"], "aws_regions": ["eu-*"]})],
         PUT, False, "role/a", "no rule allows this call: aws_regions of role/a",
     ),
+    "the role that lacks the least is named": (
+        [role("a", {"aws_actions": ["s3:GetObject"], "aws_regions": ["us-*"]}),
+         role("b", {"aws_actions": ["s3:GetObject"], "aws_regions": ["eu-*"]}),
+         role("c", {"aws_actions": ["s3:GetObject"], "aws_regions": ["us-*"]})],
+        PUT, False, "role/b", "no rule allows this call: aws_actions of role/b",
+    ),
+    "the first of two that lack as much": (
+        [role("a", {"aws_actions": ["s3:PutObject"], "aws_regions": ["us-*"]}),
+         role("b", {"aws_actions": ["s3:GetObject"]})],
+        PUT, False, "role/a", "no rule allows this call: aws_regions of role/a",
+    ),
     "a deny of the call wins": (
         [role("all", {}), role("no-put", deny={"aws_actions": ["s3:Put*"]})], PUT, False,
         "role/no-put", "a deny rule matches this call: role/no-put",

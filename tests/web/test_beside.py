@@ -86,3 +86,24 @@ def test_one_user_takes_not_all_of_it_and_what_has_ended_makes_room() -> None:
         return [no.value.status, no.value.code, await other, await again]
 
     assert asyncio.run(story()) == [503, "busy", "alice's", "again"]
+
+
+def test_not_any_number_of_users_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(beside, "MAX_WAITING", 3)
+
+    async def story() -> int:
+        some, free = Beside("test"), threading.Event()
+        held = [
+            asyncio.ensure_future(some.run(f"user{number}", lambda: free.wait(60)))
+            for number in range(3)
+        ]
+        await asyncio.sleep(0)
+        try:
+            with pytest.raises(Problem) as no:
+                await some.run("alice", lambda: "too many")
+        finally:
+            free.set()
+        await asyncio.gather(*held)
+        return no.value.status
+
+    assert asyncio.run(story()) == 503

@@ -6,6 +6,7 @@ import datetime as dt
 import socket
 import ssl
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -266,3 +267,15 @@ def test_a_file_that_holds_no_certificates_ends_the_start(tmp_path: Path) -> Non
 
     with pytest.raises(SetupError, match=r"client_ca .*empty.pem cannot be read"):
         start_control(parts_in(tmp_path, str(file)))
+
+
+def test_an_api_that_is_to_listen_nowhere_is_not_begun(tmp_path: Path) -> None:
+    parts = parts_in(tmp_path, str(Issuer(tmp_path, "issuer").file))
+    policy = parts.policy()
+    control = policy.gateway.control.model_copy(update={"listen": ""})
+    about = {"control": control, "names": (), "tls": False, "certificate": None}
+    gateway = policy.gateway.model_copy(update=about)
+    policy = replace(policy, gateway=gateway)
+
+    with pytest.raises(SetupError, match=r"spec.control.listen of kind: gateway is empty"):
+        start_control(replace(parts, policy=lambda: policy))

@@ -22,6 +22,7 @@ FOREIGN = {
     "a sister site": {"Sec-Fetch-Site": "same-site", "Origin": "https://other.example.com"},
     "no page at all": {"Sec-Fetch-Site": "none"},
     "one that says both": {"Sec-Fetch-Site": "same-origin", "Origin": EVIL},
+    "another site that says to be ours": {"Sec-Fetch-Site": "cross-site", "Origin": HOME},
     "an old browser from elsewhere": {"Origin": EVIL},
     "an old browser that says nothing": {"Origin": "null"},
     "nobody": {},

@@ -31,7 +31,9 @@ _METADATA = _networks(
 )
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")  # RFC 6052: IPv4 in the last 32 bits
 _SHARED = ipaddress.ip_network("100.64.0.0/10")  # RFC 6598: carrier-grade NAT, also VPCs
-_GLOBAL_V6 = ipaddress.ip_network("2000::/3")  # RFC 4291: all that is routed in the world
+# RFC 4291: all that is routed in the world. Outside are the reserved, and the site-local
+# (fec0::/10): deprecated, and still routed by who has them.
+_GLOBAL_V6 = ipaddress.ip_network("2000::/3")
 _SPECIAL = _networks("192.0.0.0/24", "192.88.99.0/24", "64:ff9b:1::/48", "2001::/23", "3fff::/20")
 _PRIVATE = _networks("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7")
 
@@ -64,7 +66,7 @@ def address_verdict(address: str, *, private_ok: bool) -> str | None:
         # "Private" in Python is everything not globally reachable: only the ranges
         # that people route are meant by private_ok.
         return None if private_ok and _is_in(ip, _PRIVATE) else "private"
-    return "reserved" if _is_reserved(ip) else None
+    return "reserved" if ip.version == 6 and ip not in _GLOBAL_V6 else None
 
 
 def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
@@ -78,10 +80,4 @@ def _embedded(ip: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
 
 
 def _is_in(ip: Ip, networks: Iterable[Network]) -> bool:
-    return any(ip.version == net.version and ip in net for net in networks)
-
-
-def _is_reserved(ip: Ip) -> bool:
-    # Site-local addresses (fec0::/10) too: deprecated, and still routed by who has them.
-    outside = ip.version == 6 and ip not in _GLOBAL_V6
-    return ip.is_reserved or outside
+    return any(ip in net for net in networks)  # not, if of another version

@@ -106,7 +106,7 @@ class ChunkResigner:
     def feed(self, data: bytes) -> bytes:
         """Give what may go on now that ``data`` is here."""
         self._check()
-        if len(data) < self._size and not self._pending:  # all of it is data: the usual piece
+        if len(data) < self._size:  # all of it is data, and nothing waits: the usual piece
             self._digest.update(data)
             self._held += data
             self._size -= len(data)
@@ -177,8 +177,6 @@ class ChunkResigner:
             raise ChunkError(f"chunk is over {MAX_CHUNK_BYTES} bytes")
 
     def _read_data(self) -> bool:
-        if not self._pending:
-            return False
         with memoryview(self._pending) as view, view[: self._size] as piece:
             taken = len(piece)
             self._digest.update(piece)
@@ -207,7 +205,11 @@ class ChunkResigner:
         if name == _TRAILER_SIGNATURE:
             self._prove_trailer(value)
             self._state = ChunkResigner._read_last_break
-            return True
+        else:
+            self._keep_trailer(name, line)
+        return True
+
+    def _keep_trailer(self, name: bytes, line: bytes) -> None:
         matched = _TRAILER.fullmatch(line)
         if matched is None:
             raise ChunkError("trailing header is not <name>:<value>")
@@ -217,7 +219,6 @@ class ChunkResigner:
         self._held += line + b"\r\n"
         if len(self._trailers) > MAX_TRAILERS or len(self._held) > MAX_TRAILER_BYTES:
             raise ChunkError("there are too many trailing headers")
-        return True
 
     def _read_last_break(self) -> bool:
         if not self._take_break():

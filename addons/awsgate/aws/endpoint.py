@@ -77,10 +77,7 @@ def normalise_host(host: str) -> str:
     """
     name = host
     if not name.isascii():
-        try:
-            name = name.encode("idna").decode("ascii")
-        except UnicodeError:
-            raise ValueError("host is not a DNS name") from None
+        name = name.encode("idna").decode("ascii")  # its UnicodeError is a ValueError
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or len(labels) < 2 or not all(map(_LABEL.fullmatch, labels)):

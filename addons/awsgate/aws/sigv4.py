@@ -278,8 +278,9 @@ def matches(
     headers = canonical_headers(request.headers, auth.signed_headers)
     query = canonical_query(request.query)
     paths = uri.signed_paths(request.path, auth.service)
-    if b"%" not in request.path and auth.service not in uri.EXACT_PATH_SERVICES:
-        # With a byte that is to be encoded and no "%" it is canonical of nothing else.
+    if b"%" not in request.path:
+        # With a byte that is to be encoded and no "%" it is canonical of nothing else. S3's
+        # is there already.
         paths.add(request.path)
     found = False
     for path in paths:

@@ -104,8 +104,7 @@ def shown(resource: str) -> str:
     turns = not _TURNING.isdisjoint(map(bidirectional, resource))
     if resource.isprintable() and not turns and _QUOTED.search(resource) is None:
         return resource
-    quoted = json.dumps(resource, ensure_ascii=turns or not resource.isprintable())
-    return quoted.replace("\x7f", "\\u007f")  # which JSON lets stand
+    return json.dumps(resource, ensure_ascii=turns or not resource.isprintable())
 
 
 def is_marked(marks: Iterable[Mark], call: Call) -> bool:

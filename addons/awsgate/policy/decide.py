@@ -171,7 +171,7 @@ def _on_call(
     for role in on_calls:
         if may_hold(role.spec.deny, call, user.spec.traits):
             return _OnCall(DENIED_CALL, rule_of(role))
-    nearest: _OnCall | None = None
+    nearest = _OnCall(NO_CALL, "")
     needs: list[Need] = []
     for role in allowing:
         missing = unmet_by(role, user, call)
@@ -182,11 +182,11 @@ def _on_call(
             missing = ("approvals",)
         if not missing:
             return _OnCall(ALLOWED, rule_of(role))
-        if nearest is None or len(missing) < len(nearest.unmet):
+        if not nearest.unmet or len(missing) < len(nearest.unmet):
             nearest = _OnCall(NO_CALL, rule_of(role), missing)
     if needs:
         return _OnCall(NEEDS_APPROVAL, f"role/{needs[0].call.role}", (), tuple(needs))
-    return nearest or _OnCall(NO_CALL, "")
+    return nearest
 
 
 def denied_by(
@@ -217,8 +217,7 @@ def decide_federated(policy: Policy, *, role_arn: str, tenant_controlled: bool) 
     an account of his own.
     """
     account = (account_and_partition(role_arn) or ("", ""))[0]
-    known = account != "" and account in _accounts(policy)
-    if not known:
+    if account not in _accounts(policy):  # nor is no account
         reason = OTHER_IDENTITY
     else:
         reason = NO_TENANT_ENDPOINT if tenant_controlled else ALLOWED

@@ -11,8 +11,8 @@ import pytest
 from mitmproxy import http
 
 from awsgate.server.core import exchange
-from awsgate.server.core.client import AT_ONCE, Client
-from corewire import OK, CoreWire, Peer, core_wire, serving
+from awsgate.server.core.client import AT_ONCE, MAX_COLLECTED_BYTES, Client
+from corewire import OK, TIMEOUT_S, CoreWire, Peer, core_wire, serving
 
 GET = b"GET /k HTTP/1.1\r\nHost: bucket.s3.amazonaws.com\r\n\r\n"
 
@@ -113,3 +113,41 @@ async def test_a_body_that_streams_may_take_its_time_if_somebody_sends_it(
 
         assert (await client.answer())[0] == 200
         assert held.body_since == 0
+
+
+async def test_an_answer_may_take_its_time_once_the_body_is_there(tmp_path: Path) -> None:
+    there, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def serve(peer: Peer) -> None:
+        await peer.request()
+        there.set()
+        await may_answer.wait()
+        peer.send(OK)
+
+    async with core_wire(tmp_path, serve) as wire:
+        wire.gate.streams = wire.says.nobodys = True
+        client = await wire.client()
+        (held,) = wire.site.connections.values()
+        assert isinstance(held, Client)
+        client.send(GET.replace(b"GET", b"POST")[:-2] + b"Content-Length: 9\r\n\r\n123456789")
+        async with asyncio.timeout(TIMEOUT_S):
+            await there.wait()
+
+        assert (held.asked, held.body_since) == (True, 0)
+        may_answer.set()
+        assert (await client.answer())[0] == 200
+
+
+async def test_who_does_not_read_is_not_read_either(tmp_path: Path) -> None:
+    """What they send ahead is kept, and that has an end."""
+    async with core_wire(tmp_path) as wire:
+        client = await wire.client()
+        (held,) = wire.site.connections.values()
+        assert isinstance(held, Client)
+        held.pause_writing()  # as asyncio does when its buffer is full
+        client.send(GET * (2 * MAX_COLLECTED_BYTES // len(GET)))
+
+        assert await holds(lambda: held._paused != 0)
+        assert wire.gate.flows == []
+        held.resume_writing()
+        assert (await client.answer())[0] == 200

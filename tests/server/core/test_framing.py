@@ -126,6 +126,8 @@ BROKEN = {
     "a chunk that is longer than its size": b"5\r\nhello!\r\n",
     "LF alone after a chunk": b"5\r\nhello\n5\r\n",
     "nothing after a chunk": b"5\r\nhello5\r\nhello\r\n",
+    "something else after a chunk": b"5\r\nhelloXX0\r\n\r\n",
+    "half a line break after a chunk": b"5\r\nhello\rX0\r\n\r\n",
     "a NUL in an extension": b"5;\0\r\nhello\r\n",
     "a bare CR in an extension": b"5;a\rb\r\nhello\r\n",
     "a bare LF in an extension": b"5;a\nb\r\nhello\r\n",

@@ -34,3 +34,14 @@ def test_who_reads_next_to_nothing_of_an_end_is_not_waited_for(
     left: list[int], ends: float
 ) -> None:
     assert ended_after(*left) == ends
+
+
+def test_what_is_closed_is_ending_until_it_is_gone() -> None:
+    """So nobody else gives way for the place that it leaves."""
+    near = Near()
+    near._transport = Mock()
+    assert not near.ending
+
+    near.close()
+
+    assert near.ending

@@ -96,6 +96,22 @@ def test_a_session_that_other_roots_proved_is_not_gone_on_with(
         meet(trust, one)
 
 
+def test_a_session_that_ends_after_its_roots_have_changed_is_not_kept(
+    servers: list[ServerCertificate],
+) -> None:
+    """The handshake was of the roots before, and its tickets came with the answer."""
+    one, two = servers
+    trusted = Trusted(root_of(one))
+    trust = Trust(trusted)
+    before = meet(trust, one)
+    trusted.path = root_of(two)
+    trust.begin(("other", 443, "other"))
+
+    trust.keep(KEY, before)
+
+    assert not meet(trust, two).object.session_reused
+
+
 def test_without_a_root_nobody_is_believed(servers: list[ServerCertificate]) -> None:
     trust = Trust(Trusted(os.devnull))
 

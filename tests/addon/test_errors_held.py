@@ -1,0 +1,24 @@
+"""An error of AWS's that holds credentials is withheld, whatever its status says."""
+
+from __future__ import annotations
+
+import pytest
+
+from awsgate.addon.answers import _check_error
+from awsgate.errors import Code, Refusal
+
+HELD = b"""<ErrorResponse><Credentials><AccessKeyId>ASIAIOSFODNN7EXAMPLE</AccessKeyId>
+<SecretAccessKey>canary-secret</SecretAccessKey><SessionToken>canary-token</SessionToken>
+<Expiration>2026-11-23T10:45:30Z</Expiration></Credentials></ErrorResponse>"""
+
+
+def test_an_error_with_credentials_is_withheld() -> None:
+    with pytest.raises(Refusal, match="holds credentials") as caught:
+        _check_error(HELD)
+
+    assert caught.value.code is Code.GATEWAY_FAULT
+    assert "canary" not in caught.value.message
+
+
+def test_an_error_as_aws_has_them_goes_through() -> None:
+    _check_error(b"<ErrorResponse><Error><Code>AccessDenied</Code></Error></ErrorResponse>")
