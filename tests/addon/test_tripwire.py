@@ -99,6 +99,17 @@ def test_headers_that_are_equal_are_the_same() -> None:
     assert is_stamped(flow.request)
 
 
+def test_so_is_a_body_that_is_equal() -> None:
+    flow = stamped_flow()
+    content = flow.request.data.content
+    assert content
+
+    flow.request.data.content = bytes(bytearray(content))
+
+    assert flow.request.data.content is not content
+    assert is_stamped(flow.request)
+
+
 def test_no_copy_carries_the_stamp() -> None:
     flow = stamped_flow()
     imported = tflow.tflow()

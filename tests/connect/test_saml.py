@@ -13,8 +13,9 @@ import ssl
 import threading
 import zlib
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -28,6 +29,7 @@ from saml2 import samlp
 from awsgate.connect import saml, samlform
 from awsgate.connect.saml import Replays, SamlConnector, identity_of
 from awsgate.connect.samlassertion import Assertion
+from awsgate.connect.samlform import read_answer
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
 from awsgate.login import Identity
@@ -394,3 +396,16 @@ def test_nothing_is_forgotten_before_its_time(monkeypatch: pytest.MonkeyPatch) -
     assert taken(replays, proved(id="_c"), now=NOW) == "busy"
     assert taken(replays, proved(id="_a"), now=NOW) == "replayed"
     assert taken(replays, proved(id="_c", accepted_until=NOW + 900), now=NOW + 301) == ""
+
+
+def test_what_was_encrypted_is_an_assertion_and_not_another_envelope(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = connector()
+    answer = read_answer(Said().text().encode())
+    monkeypatch.setattr(made, "_crypto", SimpleNamespace(decrypt=lambda *_, **__: b"<text/>"))
+    monkeypatch.setattr(saml, "read_answer", lambda *_, **__: replace(answer, assertion=None))
+
+    with pytest.raises(LoginRefused, match="what was encrypted is no assertion") as caught:
+        made._opened(answer)
+    assert caught.value.reason == "malformed"
