@@ -9,7 +9,7 @@ import pytest
 from mitmproxy import http
 
 from awsgate.server.core import pool as pools
-from corewire import LIMIT, OK, Peer, core_wire, serving
+from corewire import LIMIT, OK, TIMEOUT_S, Peer, core_wire, serving
 
 GET = b"GET /k HTTP/1.1\r\nHost: h\r\n\r\n"
 POST = b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nhi"
@@ -231,18 +231,22 @@ async def test_some_connections_serve_once(tmp_path: Path, answer: bytes) -> Non
 
 
 async def test_what_a_server_says_unasked_is_nobodys_answer(tmp_path: Path) -> None:
+    cut = asyncio.Event()
+
     async def serve(peer: Peer) -> None:
         await peer.request()
         peer.send(OK)
         await asyncio.sleep(0.05)
         peer.send(b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nforged")
         await peer.rest()
+        cut.set()
 
     async with core_wire(tmp_path, serve) as wire:
         client = await wire.client()
         client.send(GET)
         assert await client.answer() == (200, b"ok")
-        await asyncio.sleep(0.15)
+        async with asyncio.timeout(TIMEOUT_S - 1):  # the server waits no longer than that itself
+            await cut.wait()
         client.send(GET)
 
         assert await client.answer() == (200, b"ok")
