@@ -5,17 +5,14 @@ A stand-in for xmlsec1 is on PATH: nothing here may run it.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib.util
 import re
 import ssl
-import threading
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType, SimpleNamespace
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
 
@@ -26,10 +23,9 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from saml2 import samlp
 
-from awsgate.connect import saml, samlform
+from awsgate.connect import samlform
 from awsgate.connect.saml import Replays, SamlConnector, identity_of
 from awsgate.connect.samlassertion import Assertion
-from awsgate.connect.samlform import read_answer
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import SetupError
 from awsgate.login import Identity
@@ -117,31 +113,6 @@ async def test_a_request_is_signed_as_the_binding_has_it() -> None:
 async def test_a_state_that_saml_does_not_carry_is_refused() -> None:
     with pytest.raises(ValueError, match="80 bytes"):
         await connector().begin(state="x" * 81, redirect_url="")
-
-
-async def test_answers_are_proved_a_bounded_number_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(saml, "_MAX_WAITING", 1)
-    made = connector()
-    proving, go = threading.Event(), threading.Event()
-
-    def slow() -> Identity:
-        proving.set()
-        go.wait(10)
-        raise LoginRefused("slow", "it took its time")
-
-    first = asyncio.ensure_future(made._in_thread(slow))
-    await asyncio.to_thread(proving.wait, 10)
-    try:
-        with pytest.raises(LoginRefused) as caught:
-            await made._in_thread(slow)
-    finally:
-        go.set()
-    assert caught.value.reason == "busy"
-    with pytest.raises(LoginRefused, match="took its time"):
-        await first
-    assert made._waiting == 0
 
 
 async def test_an_answer_of_another_provider_is_told_as_such() -> None:
@@ -396,16 +367,3 @@ def test_nothing_is_forgotten_before_its_time(monkeypatch: pytest.MonkeyPatch) -
     assert taken(replays, proved(id="_c"), now=NOW) == "busy"
     assert taken(replays, proved(id="_a"), now=NOW) == "replayed"
     assert taken(replays, proved(id="_c", accepted_until=NOW + 900), now=NOW + 301) == ""
-
-
-def test_what_was_encrypted_is_an_assertion_and_not_another_envelope(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    made = connector()
-    answer = read_answer(Said().text().encode())
-    monkeypatch.setattr(made, "_crypto", SimpleNamespace(decrypt=lambda *_, **__: b"<text/>"))
-    monkeypatch.setattr(saml, "read_answer", lambda *_, **__: replace(answer, assertion=None))
-
-    with pytest.raises(LoginRefused, match="what was encrypted is no assertion") as caught:
-        made._opened(answer)
-    assert caught.value.reason == "malformed"
