@@ -217,7 +217,8 @@ def test_a_host_has_one_form(host: str, expected: str) -> None:
     "host",
     ["", "localhost", "a..b", "a.b..", "-a.example", "127.0.0.1", "127.1", "0x7f.1", "1.2.3.0x4",
      "user@a.example", "a.example:443", "[::1]", "::1", "a b.example", "a.example/", "a.%00b",
-     "a" * 64 + ".example", "a." * 130 + "example", "\ud800.example"],
+     "a" * 64 + ".example", "a." * 130 + "example", "\ud800.example", "\u212a..example",
+     "\u212a.\ud800", "bücher" * 20 + ".example"],
 )  # fmt: skip
 def test_what_is_no_dns_name_is_refused(host: str) -> None:
     with pytest.raises(ValueError, match="host is"):

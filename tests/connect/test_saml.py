@@ -5,12 +5,10 @@ A stand-in for xmlsec1 is on PATH: nothing here may run it.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import importlib.util
 import re
 import ssl
-import threading
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -25,7 +23,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from saml2 import samlp
 
-from awsgate.connect import saml, samlform
+from awsgate.connect import samlform
 from awsgate.connect.saml import Replays, SamlConnector, identity_of
 from awsgate.connect.samlassertion import Assertion
 from awsgate.connect.ways import LoginRefused
@@ -115,31 +113,6 @@ async def test_a_request_is_signed_as_the_binding_has_it() -> None:
 async def test_a_state_that_saml_does_not_carry_is_refused() -> None:
     with pytest.raises(ValueError, match="80 bytes"):
         await connector().begin(state="x" * 81, redirect_url="")
-
-
-async def test_answers_are_proved_a_bounded_number_at_a_time(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(saml, "_MAX_WAITING", 1)
-    made = connector()
-    proving, go = threading.Event(), threading.Event()
-
-    def slow() -> Identity:
-        proving.set()
-        go.wait(10)
-        raise LoginRefused("slow", "it took its time")
-
-    first = asyncio.ensure_future(made._in_thread(slow))
-    await asyncio.to_thread(proving.wait, 10)
-    try:
-        with pytest.raises(LoginRefused) as caught:
-            await made._in_thread(slow)
-    finally:
-        go.set()
-    assert caught.value.reason == "busy"
-    with pytest.raises(LoginRefused, match="took its time"):
-        await first
-    assert made._waiting == 0
 
 
 async def test_an_answer_of_another_provider_is_told_as_such() -> None:

@@ -186,26 +186,6 @@ def test_an_answer_that_is_neither_yes_nor_no_is_none(verdict: str, own: Served)
     assert state(own, request) == ("pending", 0)
 
 
-@pytest.mark.parametrize("size", [512, 513])
-def test_a_reason_has_an_end_in_what_is_asked_and_in_what_is_answered(
-    size: int, own: Served
-) -> None:
-    alice, olga = signed_in(own), signed_in(own, "olga")
-    request = ask(alice, role="writer")
-
-    answers = [
-        alice.send("/requests", **{**ASKED, "role": "teamed", "reason": "x" * size}),
-        olga.send("/requests/answer", id=request, verdict="deny", reason="x" * size),
-    ]
-
-    if size == 512:
-        assert answers[1].status_code == 303
-        return
-    assert [one.status_code for one in answers] == [400, 400]
-    assert all("512 characters at most" in words_of(one) for one in answers)
-    assert state(own, request) == ("pending", 0)
-
-
 def test_of_two_windows_the_second_is_told_what_the_first_did(own: Served) -> None:
     alice, first = signed_in(own), signed_in(own, "olga")
     second = signed_in(own, "olga")

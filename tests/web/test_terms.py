@@ -28,6 +28,7 @@ from awsgate.web.problems import Problem
 from awsgate.web.server import serve
 from awsgate.web.table import OPERATIONS
 from web.believing import challenge, id_token
+from web.paging import signed_in, words_of
 from web.served import Served, Stage, served_on
 
 BROWSER = {"connector": "oidc/okta", "challenge": challenge(), "port": 4321}
@@ -59,6 +60,30 @@ def test_a_browser_without_a_secret_has_no_form() -> None:
     with pytest.raises(Problem, match="too old"):
         guard.check_form({guard.FIELD: guard.form_token("")}, "")
     guard.check_form({guard.FIELD: guard.form_token("secret")}, "secret")
+
+
+@pytest.mark.parametrize("size", [512, 513])
+def test_a_reason_has_an_end_in_what_is_asked_and_in_what_is_answered(
+    size: int, own: Served
+) -> None:
+    alice, olga = signed_in(own), signed_in(own, "olga")
+    fields = {"role": "writer", "reason": "an incident", "duration_s": "600"}
+    asked = alice.send("/requests", **fields)
+    request = asked.headers["location"].removeprefix("/requests#")
+
+    answers = [
+        alice.send("/requests", **{**fields, "role": "teamed", "reason": "x" * size}),
+        olga.send("/requests/answer", id=request, verdict="deny", reason="x" * size),
+    ]
+
+    if size == 512:
+        assert answers[1].status_code == 303
+        return
+    assert [one.status_code for one in answers] == [400, 400]
+    assert all("512 characters at most" in words_of(one) for one in answers)
+    found = own.api.asking.place.store().get(request)
+    assert found is not None
+    assert found.reviews == ()
 
 
 # --- certificates -----------------------------------------------------------------------

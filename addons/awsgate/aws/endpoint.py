@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import resources
@@ -77,7 +78,8 @@ def normalise_host(host: str) -> str:
     """
     name = host
     if not name.isascii():
-        name = name.encode("idna").decode("ascii")  # its UnicodeError is a ValueError
+        with suppress(UnicodeError):  # what has no such form is no name: below
+            name = name.encode("idna").decode("ascii")
     name = name.lower().removesuffix(".")
     labels = name.split(".")
     if len(name) > 253 or len(labels) < 2 or not all(map(_LABEL.fullmatch, labels)):
