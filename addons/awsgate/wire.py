@@ -15,7 +15,7 @@ ARCHITECTURE.md with the test that holds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import NoReturn
 from urllib.parse import unquote_to_bytes
@@ -183,11 +183,10 @@ def _check_upgrade(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]
     """A WebSocket (RFC 6455, 4.1) may upgrade; nothing else may, nor may half of one."""
     if b"upgrade" not in by_name:
         return
-    connection = b",".join(by_name.get(b"connection", ())).lower().split(b",")
     if not (
         is_upgrade(by_name)
         and facts.method == b"GET"
-        and b"upgrade" in [token.strip() for token in connection]
+        and b"upgrade" in tokens_of(by_name.get(b"connection", ()))
         and len(by_name.get(b"sec-websocket-key", ())) == 1
         and by_name.get(b"sec-websocket-version") == [b"13"]
         and b"content-length" not in by_name
@@ -200,6 +199,11 @@ def is_upgrade(by_name: Mapping[bytes, Sequence[bytes]]) -> bool:
     """True if the request asks to become a WebSocket."""
     values = by_name.get(b"upgrade", ())
     return len(values) == 1 and values[0].strip().lower() == b"websocket"
+
+
+def tokens_of(values: Iterable[bytes]) -> frozenset[bytes]:
+    """Give what the values of a list header name, such as those of Connection; lower-case."""
+    return frozenset(token.strip() for token in b",".join(values).lower().split(b","))
 
 
 def _check_host(facts: RequestFacts, by_name: Mapping[bytes, Sequence[bytes]]) -> None:
@@ -253,12 +257,7 @@ def forwardable(
     signed (``signed``, lower-case) is meant for AWS, so ``Connection`` cannot name it.
     With ``upgrade`` the WebSocket's own two go along, in the form of RFC 6455.
     """
-    named = frozenset(
-        token.strip().lower()
-        for name, value in headers
-        if name.lower() == b"connection"
-        for token in value.split(b",")
-    )
+    named = tokens_of(value for name, value in headers if name.lower() == b"connection")
     kept = []
     for name, value in headers:
         lower = name.lower()

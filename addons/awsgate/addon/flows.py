@@ -19,7 +19,7 @@ from mitmproxy.net.http import url
 from awsgate.aws.faults import FaultResponse
 from awsgate.caller import Headers, header
 from awsgate.outgoing import Outgoing
-from awsgate.wire import RequestFacts
+from awsgate.wire import RequestFacts, tokens_of
 
 NO_MORE: Mapping[str, str] = MappingProxyType({})
 
@@ -119,10 +119,8 @@ def close_as_asked(flow: http.HTTPFlow, headers: Headers) -> None:
     mitmproxy looks for it in the request, and it is not in the one that goes to AWS.
     """
     said = headers.get(b"connection")
-    if said and flow.response is not None:
-        tokens = b",".join(said).lower().split(b",")
-        if b"close" in [token.strip() for token in tokens]:
-            flow.response.headers["connection"] = "close"
+    if said and flow.response is not None and b"close" in tokens_of(said):
+        flow.response.headers["connection"] = "close"
 
 
 def respond(flow: http.HTTPFlow, fault: FaultResponse) -> None:
