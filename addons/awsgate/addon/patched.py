@@ -35,7 +35,7 @@ from mitmproxy.proxy.layers.http._hooks import (
 )
 
 from awsgate.addon.patched_words import unquoted
-from awsgate.addon.speaker import seat
+from awsgate.addon.speaker import as_patch, seat
 from awsgate.errors import GateError
 
 Commands = Generator[Any, Any, Any]
@@ -46,12 +46,6 @@ MAX_HEADS_AHEAD = 100
 DRAIN_BYTES = 1024 * 1024
 """How much of a refused upload is read and thrown away. A client that is still
 sending cannot read our answer; one that sends more than this is cut off."""
-
-
-def as_patch[F: Callable[..., Any]](function: F) -> F:
-    """Mark a replacement, so that it is put in place once."""
-    function.awsgate_patch = True  # type: ignore[attr-defined]
-    return function
 
 
 # --- respond_early ---------------------------------------------------------------
@@ -234,33 +228,37 @@ def bound_request_head(stock: Method) -> Method:
 
     @as_patch
     def read_headers(self: h1.Http1Server, event: events.ConnectionEvent) -> Commands:
-        if isinstance(event, events.DataReceived):
-            heads = 1 if event.data else getattr(self, _HEADS, 0) + 1  # b"": more is there
-            setattr(self, _HEADS, heads)
-            if heads > MAX_HEADS_AHEAD:
-                yield commands.SendData(self.conn, _TOO_LARGE)
-                yield commands.CloseConnection(self.conn)
-                self.state = self.done
-                return
-        limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
-        data = bytes(self.buf)
-        new = len(event.data) if isinstance(event, events.DataReceived) else 0
-        # What came before was searched: a head that comes a byte at a time costs no more.
-        found = _HEAD_END.search(data, max(0, len(data) - new - 2) if new else 0)
-        # Twice the limit: the gate itself answers a head between one and two times
-        # the limit in the call's protocol; this is for the one that never ends.
-        if limit and len(data) > 2 * limit and found is None:
-            answer = _TOO_LARGE
-        elif found is not None and _is_taken_away(data[: found.end()]):
-            answer = _MALFORMED
-        else:
+        fault = _too_many(self, event) or _fault_of_head(bytes(self.buf), event)
+        if not fault:
             yield from unquoted(stock(self, event))
             return
-        yield commands.SendData(self.conn, answer)
+        yield commands.SendData(self.conn, fault)
         yield commands.CloseConnection(self.conn)
         self.state = self.done
 
     return read_headers
+
+
+def _too_many(server: h1.Http1Server, event: events.ConnectionEvent) -> bytes:
+    """Give the answer to one more head in a packet than may be in one; empty: it is none."""
+    if not isinstance(event, events.DataReceived):
+        return b""
+    heads = 1 if event.data else getattr(server, _HEADS, 0) + 1  # b"": more is there
+    setattr(server, _HEADS, heads)
+    return _TOO_LARGE if heads > MAX_HEADS_AHEAD else b""
+
+
+def _fault_of_head(data: bytes, event: events.ConnectionEvent) -> bytes:
+    """Give the answer to a head, as far as it is there, that is not read; empty: it is."""
+    limit = seat.speaker.max_header_bytes if seat.speaker is not None else 0
+    new = len(event.data) if isinstance(event, events.DataReceived) else 0
+    # What came before was searched: a head that comes a byte at a time costs no more.
+    found = _HEAD_END.search(data, max(0, len(data) - new - 2) if new else 0)
+    if found is not None:
+        return _MALFORMED if _is_taken_away(data[: found.end()]) else b""
+    # Twice the limit: the gate itself answers a head between one and two times
+    # the limit in the call's protocol; this is for the one that never ends.
+    return _TOO_LARGE if limit and len(data) > 2 * limit else b""
 
 
 _HEAD_END = re.compile(rb"\n\r?\n")

@@ -20,7 +20,8 @@ from mitmproxy.proxy.layers.tls import TLSLayer
 from mitmproxy.proxy.server import ConnectionHandler
 from mitmproxy.tls import ClientHello
 
-from awsgate.addon.patched import Commands, Method, as_patch
+from awsgate.addon.patched import Commands, Method
+from awsgate.addon.speaker import as_patch
 
 MAX_HELLO_BYTES = 32 * 1024
 """Real ones are under 2 KiB; post-quantum key shares add one or two more."""

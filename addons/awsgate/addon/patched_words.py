@@ -12,6 +12,8 @@ from mitmproxy.proxy import commands
 from mitmproxy.proxy.layers.http import _http1 as h1
 from mitmproxy.proxy.layers.http._events import ResponseProtocolError
 
+from awsgate.addon.speaker import as_patch
+
 _STOCK = b"HTTP/1.1 400 "
 _OURS = (
     b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Type: text/plain\r\n"
@@ -31,9 +33,9 @@ def unquoted(said: Iterable[commands.Command]) -> Generator[Any, Any, Any]:
 def quote_nothing(stock: Callable[..., Any]) -> Callable[..., Any]:
     """Of a request that is refused as no HTTP, nothing is said again."""
 
+    @as_patch
     def send(self: h1.Http1Server, event: Any) -> Any:
         said = stock(self, event)
         return unquoted(said) if isinstance(event, ResponseProtocolError) else said
 
-    send.awsgate_patch = True  # type: ignore[attr-defined]
     return send

@@ -6,6 +6,7 @@ speaker on it, who goes on where the one before left off.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -63,3 +64,9 @@ class Seat:
 
 
 seat = Seat()
+
+
+def as_patch[F: Callable[..., Any]](function: F) -> F:
+    """Mark a replacement, so that it is put in place once."""
+    function.awsgate_patch = True  # type: ignore[attr-defined]
+    return function

@@ -95,10 +95,10 @@ class Exchange(Answering):
         if flow.request.stream:
             self._mode = Mode.STREAM
             if self.answers.is_nobodys(flow):
-                self.client.body_since, self.client.body_bytes = monotonic(), 0
+                self._begin_stretch()
             self._go_upstream()
         else:
-            self.client.body_since, self.client.body_bytes = monotonic(), 0
+            self._begin_stretch()
 
     # --- the body ---------------------------------------------------------------------
 
@@ -119,12 +119,15 @@ class Exchange(Answering):
                 self.over = True
                 self.client.close()
 
+    def _begin_stretch(self) -> None:
+        """From now on the client owes a stretch of its body."""
+        self.client.body_since, self.client.body_bytes = monotonic(), 0
+
     def _came(self, size: int) -> None:
         """Have the clock know. What came long ago, however much, is no reason to wait for more."""
-        client = self.client
-        client.body_bytes += size
-        if client.body_since and client.body_bytes >= STRETCH_BYTES:
-            client.body_since, client.body_bytes = monotonic(), 0
+        self.client.body_bytes += size
+        if self.client.body_since and self.client.body_bytes >= STRETCH_BYTES:
+            self._begin_stretch()
 
     def on_client_end(self) -> None:
         """The request's body is complete."""
