@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import datetime
 
 from awsgate.errors import Code, Refusal
-from awsgate.login import LOCAL
 from awsgate.policy import Decision
 from awsgate.policy.approvals import AskedCall, Need
 from awsgate.policy.decide import ALLOWED
@@ -34,11 +33,6 @@ class Unapproved(Refusal):
         self.need = need
 
 
-def connector_of(session: Session) -> str:
-    """Give who vouches for the user of a session."""
-    return session.login.connector if session.login is not None else LOCAL
-
-
 def settled(
     decision: Decision, grants: GrantBook, session: Session, now: datetime
 ) -> tuple[Decision, Decision | None]:
@@ -52,7 +46,7 @@ def settled(
     issued = session.issued
     if issued is not None and issued.role_arn:  # as whom it is done, who approves it must know
         decision = replace(decision, needs=tuple(_as(issued.role_arn, decision.needs)))
-    whose = session.user, connector_of(session)
+    whose = session.user, session.connector
     found = [grants.asked(*whose, need.call, now.timestamp()) for need in decision.needs]
     approved = next((one for one in found if one is not None and one.state == "approved"), None)
     passes = replace(decision, allowed=True, reason=ALLOWED, needs=())
