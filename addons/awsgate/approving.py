@@ -16,6 +16,7 @@ from awsgate.policy import Decision
 from awsgate.policy.approvals import AskedCall, Need
 from awsgate.policy.decide import ALLOWED
 from awsgate.policy.grants import GrantBook
+from awsgate.requestwords import said
 from awsgate.session import Session
 from awsgate.timestamps import utc_seconds_of
 
@@ -71,10 +72,10 @@ def told(user: str, asked: AskedCall, rule: str) -> Refusal:
     """Give the refusal of a call that somebody has been asked to approve."""
     actions = ", ".join(asked.call.actions)
     if asked.state == "denied":
-        why = f": {' '.join(asked.reason.split())}" if asked.reason.strip() else ""
         return Refusal(
             Code.DENIED,
-            f"{user} may not do this: {asked.by} denied {asked.request} for {actions}{why}",
+            f"{user} may not do this: {asked.by} denied {asked.request} for {actions}"
+            f"{said(asked.reason)}",
             hint=f"it can be asked for anew after {utc_seconds_of(asked.until)}",
             detail=rule,
         )
