@@ -18,6 +18,7 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from urllib.parse import urlencode
 
@@ -76,6 +77,7 @@ _ERRORS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     }
 )
 """GitHub's error -> reason, message, hint. Any other is told as it came."""
+_text = partial(oauth.text_in, of="GitHub", most=1024)
 _SSO_URL = re.compile(r"(?:^|[;\s])url=(\S+)")
 _SSO_IDS = re.compile(r"organizations=([0-9,]{1,200})")
 
@@ -339,10 +341,3 @@ def _hidden_in(reply: Reply) -> str:
     ids = _SSO_IDS.search(header)
     which = f" (organisations {ids[1]})" if ids else ""
     return f"or sign in to your organisation at GitHub first: without, its teams are hidden{which}"
-
-
-def _text(said: Mapping[str, object], name: str) -> str:
-    value = said.get(name)
-    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 1024:
-        raise LoginRefused("provider-failed", f"GitHub gave no {name} that can be used")
-    return value

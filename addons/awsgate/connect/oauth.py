@@ -51,6 +51,14 @@ def printable(value: object) -> str:
     return "".join(c for c in value if c.isprintable())[:200] if isinstance(value, str) else ""
 
 
+def text_in(said: Mapping[str, object], name: str, *, of: str, most: int) -> str:
+    """Give a text without which there is no login. Raises ``LoginRefused``."""
+    value = said.get(name)
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > most:
+        raise LoginRefused("provider-failed", f"{of} gave no {name} that can be used")
+    return value
+
+
 def seconds(value: object, usual: int, *, most: int) -> int:
     """Give the seconds that a provider says, ``most`` at most; ``usual`` if it says none."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:

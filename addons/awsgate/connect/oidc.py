@@ -16,6 +16,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import quote_plus
 
@@ -47,6 +48,7 @@ from awsgate.policy.connectors import Oidc
 _DISCOVERY = "/.well-known/openid-configuration"
 _LONGEST_CODE_S = 1800
 _EMAIL, _VERIFIED = "email", "email_verified"
+_text = partial(oauth.text_in, of="the provider", most=4096)
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -330,10 +332,3 @@ def _refusal_of(said: Mapping[str, object]) -> LoginRefused:
     reasons = {"access_denied": "denied", "expired_token": "expired", "invalid_grant": "code-used"}
     words = f"the provider refused the login: {slug}" + (f" ({text})" if text else "")
     return LoginRefused(reasons.get(slug, "provider-refused"), words, hint="log in again")
-
-
-def _text(said: Mapping[str, object], name: str) -> str:
-    value = said.get(name)
-    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 4096:
-        raise LoginRefused("provider-failed", f"the provider gave no {name} that can be used")
-    return value
