@@ -269,12 +269,11 @@ def test_a_key_of_another_scope_signs_nothing_here(scope: dict[str, str], expect
 
 def test_across_midnight_the_scope_has_the_day_of_the_signature() -> None:
     midnight = datetime(2026, 11, 24, tzinfo=UTC)
-    call = replace(GOOD, keys=replace(session(1)), age=WHEN - midnight + SECOND)
     keys = mint(
         KEYS, user="alice", app="console", role_arn=READER, ttl_s=3600,
         now=int(midnight.timestamp()) - 60, entropy=bytes(range(32)),
     )  # fmt: skip
-    facts = replace(call, keys=keys).facts()
+    facts = replace(GOOD, keys=keys, age=WHEN - midnight + SECOND).facts()
 
     assert b"/20261123/" in value_of(facts.headers, AUTH)
     assert verdict(facts, now=midnight + SECOND) == "passed"

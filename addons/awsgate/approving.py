@@ -12,11 +12,11 @@ from dataclasses import replace
 from datetime import datetime
 
 from awsgate.errors import Code, Refusal
-from awsgate.login import LOCAL
 from awsgate.policy import Decision
 from awsgate.policy.approvals import AskedCall, Need
 from awsgate.policy.decide import ALLOWED
 from awsgate.policy.grants import GrantBook
+from awsgate.requestwords import said
 from awsgate.session import Session
 from awsgate.timestamps import utc_seconds_of
 
@@ -34,11 +34,6 @@ class Unapproved(Refusal):
         self.need = need
 
 
-def connector_of(session: Session) -> str:
-    """Give who vouches for the user of a session."""
-    return session.login.connector if session.login is not None else LOCAL
-
-
 def settled(
     decision: Decision, grants: GrantBook, session: Session, now: datetime
 ) -> tuple[Decision, Decision | None]:
@@ -52,7 +47,7 @@ def settled(
     issued = session.issued
     if issued is not None and issued.role_arn:  # as whom it is done, who approves it must know
         decision = replace(decision, needs=tuple(_as(issued.role_arn, decision.needs)))
-    whose = session.user, connector_of(session)
+    whose = session.user, session.connector
     found = [grants.asked(*whose, need.call, now.timestamp()) for need in decision.needs]
     approved = next((one for one in found if one is not None and one.state == "approved"), None)
     passes = replace(decision, allowed=True, reason=ALLOWED, needs=())
@@ -77,10 +72,10 @@ def told(user: str, asked: AskedCall, rule: str) -> Refusal:
     """Give the refusal of a call that somebody has been asked to approve."""
     actions = ", ".join(asked.call.actions)
     if asked.state == "denied":
-        why = f": {' '.join(asked.reason.split())}" if asked.reason.strip() else ""
         return Refusal(
             Code.DENIED,
-            f"{user} may not do this: {asked.by} denied {asked.request} for {actions}{why}",
+            f"{user} may not do this: {asked.by} denied {asked.request} for {actions}"
+            f"{said(asked.reason)}",
             hint=f"it can be asked for anew after {utc_seconds_of(asked.until)}",
             detail=rule,
         )

@@ -149,7 +149,7 @@ class Asking:
         now = int(self._clock())
         try:
             request = asked(
-                f"ar-{secrets.token_hex(5)}",
+                _new_id(),
                 asker.user,
                 asker.connector,
                 role,
@@ -161,24 +161,19 @@ class Asking:
         except NotNow as exc:
             raise NotDone(NOT_NOW, str(exc), hint="see the terms: awsgate request roles") from None
 
-        def check(live: list[AccessRequest]) -> None:
-            mine = [one for one in live if asker.owns(one) and _is_open(one, now)]
+        def check(mine: list[AccessRequest]) -> None:
             for one in mine:
                 same = one.call is None and one.role == role
                 if same and one.state_at(now) is State.PENDING:
                     raise NotDone(EXISTS, f"{one.id} asks for {role} already")
-            _check_few(asker, mine)
 
-        def note(_: AccessRequest) -> None:
-            self._write(CREATE, asker, request, f"asked for {how_long(request)}{said(reason)}")
-
-        store = self.place.store()
-        _check_day(asker, store, now)
-        store.add(request, check, note)
-        self._count("created")
-        self._say(
-            f"{request.user} ({request.connector}) asks for the role {role} for "
-            f"{how_long(request)}{said(request.reason)}\nawsgate request approve {request.id}"
+        on_terms = f"for {how_long(request)}{said(reason)}"
+        self._add(
+            asker,
+            request,
+            check,
+            noted=f"asked {on_terms}",
+            told=f"asks for {what(request)} {on_terms}",
         )
         return request
 
@@ -195,30 +190,24 @@ class Asking:
 
         if (found := known()) is not None:
             return found
-        _check_day(asker, store, now)
-        new_id = f"ar-{secrets.token_hex(5)}"
-        request = asked_for(new_id, asker.user, asker.connector, need, now=now)
+        request = asked_for(_new_id(), asker.user, asker.connector, need, now=now)
 
-        def check(live: list[AccessRequest]) -> None:
-            mine = [one for one in live if asker.owns(one) and _is_open(one, now)]
+        def check(mine: list[AccessRequest]) -> None:
             if any(one.call == need.call for one in mine):
                 raise NotDone(EXISTS, "another gateway or process was first")
-            _check_few(asker, mine)
-
-        def note(_: AccessRequest) -> None:
-            self._write(CREATE, asker, request, f"asked for {what(request)}, {how_long(request)}")
 
         try:
-            store.add(request, check, note)
+            self._add(
+                asker,
+                request,
+                check,
+                noted=f"asked for {what(request)}, {how_long(request)}",
+                told=f"asks for an approval of {what(request)}, for {how_long(request)}",
+            )
         except NotDone as no:
             if no.code == EXISTS and (found := known()) is not None:
                 return found
             raise
-        self._count("created")
-        self._say(
-            f"{whose(request)} asks for an approval of {what(request)}, for {how_long(request)}"
-            f"\nawsgate request approve {request.id}"
-        )
         return AskedCall(
             request.id, asker.user, asker.connector, need.call, "pending", request.expires_at
         )
@@ -290,6 +279,28 @@ class Asking:
 
         return self._changed(request_id, judge, note)
 
+    def _add(
+        self,
+        asker: Asker,
+        request: AccessRequest,
+        check: Callable[[list[AccessRequest]], None],
+        *,
+        noted: str,
+        told: str,
+    ) -> None:
+        """Keep a new request, unless its asker has too many, or ``check``, of theirs, raises."""
+        store, now = self.place.store(), request.asked_at
+        _check_day(asker, store, now)
+
+        def check_all(live: list[AccessRequest]) -> None:
+            mine = [one for one in live if asker.owns(one) and one.state_at(now) in LIVE]
+            check(mine)
+            _check_few(asker, mine)
+
+        store.add(request, check_all, lambda _: self._write(CREATE, asker, request, noted))
+        self._count("created")
+        self._say(f"{whose(request)} {told}\nawsgate request approve {request.id}")
+
     def _changed(
         self,
         request_id: str,
@@ -349,10 +360,11 @@ def described(request: AccessRequest, asker: Asker, now: float) -> dict[str, Any
 
 def _of(request: AccessRequest) -> Asker:
     """Give the asker of a request, for the audit."""
-    return Asker(request.user, request.connector, _NOBODY)
+    return Asker(request.user, request.connector, Policy())
 
 
-_NOBODY = Policy()
+def _new_id() -> str:
+    return f"ar-{secrets.token_hex(5)}"
 
 
 def _check_few(asker: Asker, mine: list[AccessRequest]) -> None:
@@ -371,10 +383,6 @@ def _check_day(asker: Asker, store: RequestStore, now: int) -> None:
             f"{asker.user} has made {MAX_A_DAY} requests within a day",
             hint="what is open goes on; ask again tomorrow",
         )
-
-
-def _is_open(request: AccessRequest, now: int) -> bool:
-    return request.state_at(now) in LIVE
 
 
 def _bounded(text: str) -> str:

@@ -30,7 +30,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 
 from awsgate.errors import Code, Refusal
-from awsgate.login import LoginFacts
+from awsgate.login import LOCAL, LoginFacts
 from awsgate.sealing import KEY_BYTES as KEY_BYTES
 from awsgate.sealing import NONCE_BYTES, packed, parse_sealed, seal
 from awsgate.sealing import SessionKeys as SessionKeys
@@ -80,6 +80,11 @@ class Session:
     login: LoginFacts | None = None
     """The login that it came from; None: it was minted by who holds the session key."""
     bounds: Bounds = NO_BOUNDS
+
+    @property
+    def connector(self) -> str:
+        """Give who vouches for its user."""
+        return self.login.connector if self.login is not None else LOCAL
 
     @property
     def role_arns(self) -> tuple[str, ...]:

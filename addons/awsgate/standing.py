@@ -20,7 +20,7 @@ from types import MappingProxyType
 from cachetools import LRUCache
 
 from awsgate.aws.call import Call
-from awsgate.login import CERTIFICATE, LOCAL, LoginFacts
+from awsgate.login import CERTIFICATE, LoginFacts
 from awsgate.policy import Policy, User
 from awsgate.policy.grants import GrantBook, with_roles
 from awsgate.policy.resources import Metadata, UserSpec
@@ -58,8 +58,7 @@ def policy_of(
 
 def granted(grants: GrantBook, session: Session, now: datetime) -> tuple[str, ...]:
     """Give the roles that the user of a session has by grants at this moment."""
-    connector = session.login.connector if session.login is not None else LOCAL
-    return grants.roles(session.user, connector, now.timestamp())
+    return grants.roles(session.user, session.connector, now.timestamp())
 
 
 def policy_with(policy: Policy, user: str, login: LoginFacts) -> Policy:

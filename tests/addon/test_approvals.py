@@ -50,7 +50,7 @@ def approvals(desk: Desk) -> Approvals:
 
 
 def trace(user: str = "alice") -> Any:
-    session = SimpleNamespace(user=user, login=None, id="s")
+    session = SimpleNamespace(user=user, connector="local", id="s")
     facts = SimpleNamespace(client="10.0.0.1")
     return SimpleNamespace(review=SimpleNamespace(session=session, facts=facts))
 

@@ -52,8 +52,6 @@ def spec(url: str) -> RequestsSpec:
 def test_who_has_no_requests_pays_nothing(tmp_path: Path) -> None:
     code = f"""
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from awsgate.grantwatch import GrantWatch
 from awsgate.requestplace import RequestPlace

@@ -18,7 +18,7 @@ from cachetools import TTLCache
 
 from awsgate.addon.answers import Clock
 from awsgate.addon.record import MAX_REASON_CHARS, Recorder, Trace
-from awsgate.approving import Unapproved, connector_of, told
+from awsgate.approving import Unapproved, told
 from awsgate.asking import Asker, Asking, NotDone
 from awsgate.audit import AuditRecord, AuditUnavailable
 from awsgate.errors import Code, Refusal, SetupError
@@ -58,7 +58,7 @@ class Approvals:
         if session is None:
             raise no
         self._recorder.admit(trace)
-        whose = session.user, connector_of(session)
+        whose = session.user, session.connector
         for about in (whose, _ANYBODY):
             if (resting := self._resting.get(about)) is not None:
                 raise resting.with_traceback(None)  # else it keeps every call that it refused

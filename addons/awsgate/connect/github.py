@@ -18,22 +18,14 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from types import MappingProxyType
 from urllib.parse import urlencode
 
 import httpx
 
+from awsgate.connect import oauth
 from awsgate.connect.githubapi import MAX_PAGES, PER_PAGE, GithubApi, Places, Reply, failed
-from awsgate.connect.oauth import (
-    DEVICE_GRANT,
-    USUAL_INTERVAL_S,
-    challenge_of,
-    check_state,
-    error_in,
-    new_verifier,
-    printable,
-    whole,
-)
 from awsgate.connect.secrets import secret_text
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending, roles_given
 from awsgate.login import Identity
@@ -85,6 +77,7 @@ _ERRORS: Mapping[str, tuple[str, str, str]] = MappingProxyType(
     }
 )
 """GitHub's error -> reason, message, hint. Any other is told as it came."""
+_text = partial(oauth.text_in, of="GitHub", most=1024)
 _SSO_URL = re.compile(r"(?:^|[;\s])url=(\S+)")
 _SSO_IDS = re.compile(r"organizations=([0-9,]{1,200})")
 
@@ -113,21 +106,21 @@ class GithubConnector:
                 "this connector has no client_secret, and GitHub wants one for browsers",
                 hint="log in with a code on another device",
             )
-        verifier = new_verifier()
+        verifier = oauth.new_verifier()
         query = {
             "client_id": self._spec.client_id,
             "redirect_uri": redirect_url,
             "scope": SCOPE,
             "state": state,
             "allow_signup": "false",
-            **challenge_of(verifier),
+            **oauth.challenge_of(verifier),
         }
         memory = {"state": state, "verifier": verifier, "redirect_url": redirect_url}
         return Begun(f"{self._places.authorize}?{urlencode(query)}", memory)
 
     async def finish(self, answer: Mapping[str, str], memory: Mapping[str, str]) -> Identity:
         """Give who came back from GitHub. Raises ``LoginRefused``."""
-        check_state(answer, memory)
+        oauth.check_state(answer, memory)
         if "error" in answer:
             raise _refusal_of(answer)
         if not answer.get("code"):
@@ -160,8 +153,8 @@ class GithubConnector:
             user_code=_text(said, "user_code"),
             verification_uri=where,
             verification_uri_complete="",
-            interval_s=whole(said.get("interval"), USUAL_INTERVAL_S, most=60),
-            expires_in_s=whole(said.get("expires_in"), _USUAL_LIFE_S, most=1800),
+            interval_s=oauth.seconds(said.get("interval"), oauth.USUAL_INTERVAL_S, most=60),
+            expires_in_s=oauth.seconds(said.get("expires_in"), _USUAL_LIFE_S, most=1800),
             memory={"device_code": _text(said, "device_code")},
         )
 
@@ -170,7 +163,7 @@ class GithubConnector:
         form = {
             "client_id": self._spec.client_id,
             "device_code": memory["device_code"],
-            "grant_type": DEVICE_GRANT,
+            "grant_type": oauth.DEVICE_GRANT,
         }
         reply = await self._api.post(self._places.token, form)
         error = reply.said.get("error")
@@ -256,7 +249,7 @@ class GithubConnector:
 
     def _api_refusal(self, reply: Reply, path: str) -> LoginRefused:
         """Give the refusal for an answer of the API that is none."""
-        url, said = self._places.api + path, printable(reply.said.get("message"))
+        url, said = self._places.api + path, oauth.printable(reply.said.get("message"))
         sso = reply.headers.get("x-github-sso", "")
         if reply.status == 403 and sso:
             return LoginRefused(
@@ -282,7 +275,7 @@ class GithubConnector:
         place = found[1].partition("?")[0] if found else ""
         if not place.startswith(f"{self._places.web}/orgs/"):
             return f"{self._places.web}/orgs/ORGANISATION/sso"
-        return printable(place)
+        return oauth.printable(place)
 
 
 def _token_in(reply: Reply) -> str:
@@ -306,11 +299,11 @@ def _oauth_refusal(reply: Reply, url: str) -> LoginRefused:
 
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:
-    slug = error_in(said)
+    slug = oauth.error_in(said)
     if slug in _ERRORS:
         reason, message, hint = _ERRORS[slug]
         return LoginRefused(reason, message, hint=hint)
-    about = printable(said.get("error_description"))
+    about = oauth.printable(said.get("error_description"))
     words = f"GitHub refused the login: {slug}" + (f" ({about})" if about else "")
     return LoginRefused("provider-refused", words, hint=_AGAIN)
 
@@ -348,10 +341,3 @@ def _hidden_in(reply: Reply) -> str:
     ids = _SSO_IDS.search(header)
     which = f" (organisations {ids[1]})" if ids else ""
     return f"or sign in to your organisation at GitHub first: without, its teams are hidden{which}"
-
-
-def _text(said: Mapping[str, object], name: str) -> str:
-    value = said.get(name)
-    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 1024:
-        raise LoginRefused("provider-failed", f"GitHub gave no {name} that can be used")
-    return value

@@ -47,11 +47,19 @@ def error_in(said: Mapping[str, object]) -> str:
 
 
 def printable(value: object) -> str:
-    """Give what is no text as nothing."""
+    """Give text from outside, bounded and on one line; what is no text as nothing."""
     return "".join(c for c in value if c.isprintable())[:200] if isinstance(value, str) else ""
 
 
-def whole(value: object, usual: int, *, most: int) -> int:
+def text_in(said: Mapping[str, object], name: str, *, of: str, most: int) -> str:
+    """Give a text without which there is no login. Raises ``LoginRefused``."""
+    value = said.get(name)
+    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > most:
+        raise LoginRefused("provider-failed", f"{of} gave no {name} that can be used")
+    return value
+
+
+def seconds(value: object, usual: int, *, most: int) -> int:
     """Give the seconds that a provider says, ``most`` at most; ``usual`` if it says none."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         return usual

@@ -16,12 +16,14 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 from urllib.parse import quote_plus
 
 import httpx
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri
 
+from awsgate.connect import oauth
 from awsgate.connect.claims import flat
 from awsgate.connect.fetching import Answer, Fetcher, Remembered
 from awsgate.connect.idtoken import (
@@ -37,16 +39,6 @@ from awsgate.connect.idtoken import (
     parse_token,
 )
 from awsgate.connect.keyfile import key_set_in
-from awsgate.connect.oauth import (
-    DEVICE_GRANT,
-    USUAL_INTERVAL_S,
-    challenge_of,
-    check_state,
-    error_in,
-    new_verifier,
-    printable,
-    whole,
-)
 from awsgate.connect.person import identity_of
 from awsgate.connect.secrets import FILE_PREFIX, secret_text
 from awsgate.connect.ways import Begun, DeviceCode, LoginRefused, Pending
@@ -56,6 +48,7 @@ from awsgate.policy.connectors import Oidc
 _DISCOVERY = "/.well-known/openid-configuration"
 _LONGEST_CODE_S = 1800
 _EMAIL, _VERIFIED = "email", "email_verified"
+_text = partial(oauth.text_in, of="the provider", most=4096)
 _BEARER = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
@@ -102,7 +95,7 @@ class OidcConnector:
         memory = {
             "state": state,
             "nonce": secrets.token_urlsafe(32),
-            "verifier": new_verifier(),
+            "verifier": oauth.new_verifier(),
             "redirect_url": redirect_url,
         }
         url = prepare_grant_uri(
@@ -113,7 +106,7 @@ class OidcConnector:
             scope=self._scope(),
             state=state,
             nonce=memory["nonce"],
-            **challenge_of(memory["verifier"]),
+            **oauth.challenge_of(memory["verifier"]),
             prompt=spec.prompt or None,
             acr_values=spec.acr_values or None,
             max_age=None if spec.max_age_s is None else str(spec.max_age_s),
@@ -122,7 +115,7 @@ class OidcConnector:
 
     async def finish(self, answer: Mapping[str, str], memory: Mapping[str, str]) -> Identity:
         """Give who came back from the provider. Raises ``LoginRefused``."""
-        check_state(answer, memory)
+        oauth.check_state(answer, memory)
         provider = await self._provider.get()
         self._check_sender(provider, answer)
         if "error" in answer:
@@ -151,9 +144,9 @@ class OidcConnector:
                 "unsupported", "this provider has no device login", hint="log in with a browser"
             )
         endpoint = self._endpoint(provider, "device_authorization_endpoint")
-        verifier = new_verifier()
+        verifier = oauth.new_verifier()
         # RFC 8628 has no PKCE; Keycloak asks for it, and others ignore what they do not know.
-        form = {"scope": self._scope(), **challenge_of(verifier)}
+        form = {"scope": self._scope(), **oauth.challenge_of(verifier)}
         answer = await self._post(provider, endpoint, form)
         if answer.status != 200:
             raise _refusal_of(answer.content)
@@ -167,8 +160,8 @@ class OidcConnector:
             verification_uri_complete=(
                 self._fetcher.checked(complete, "verification_uri_complete") if complete else ""
             ),
-            interval_s=whole(said.get("interval"), USUAL_INTERVAL_S, most=60),
-            expires_in_s=whole(said.get("expires_in"), 300, most=_LONGEST_CODE_S),
+            interval_s=oauth.seconds(said.get("interval"), oauth.USUAL_INTERVAL_S, most=60),
+            expires_in_s=oauth.seconds(said.get("expires_in"), 300, most=_LONGEST_CODE_S),
             memory={"device_code": _text(said, "device_code"), "verifier": verifier},
         )
 
@@ -176,7 +169,7 @@ class OidcConnector:
         """Give who typed the code. Raises ``Pending`` or ``LoginRefused``."""
         provider = await self._provider.get()
         form = {
-            "grant_type": DEVICE_GRANT,
+            "grant_type": oauth.DEVICE_GRANT,
             "device_code": memory["device_code"],
             "code_verifier": memory["verifier"],
         }
@@ -335,14 +328,7 @@ def _together(said: Claims, claims: Claims) -> Claims:
 
 def _refusal_of(said: Mapping[str, object]) -> LoginRefused:
     """Give the refusal for an OAuth error."""
-    slug, text = error_in(said), printable(said.get("error_description"))
+    slug, text = oauth.error_in(said), oauth.printable(said.get("error_description"))
     reasons = {"access_denied": "denied", "expired_token": "expired", "invalid_grant": "code-used"}
     words = f"the provider refused the login: {slug}" + (f" ({text})" if text else "")
     return LoginRefused(reasons.get(slug, "provider-refused"), words, hint="log in again")
-
-
-def _text(said: Mapping[str, object], name: str) -> str:
-    value = said.get(name)
-    if not isinstance(value, str) or not value or not value.isprintable() or len(value) > 4096:
-        raise LoginRefused("provider-failed", f"the provider gave no {name} that can be used")
-    return value

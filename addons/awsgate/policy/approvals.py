@@ -28,7 +28,7 @@ from pydantic import Field
 from awsgate.aws.call import Call
 from awsgate.policy.callfields import ActionPattern, some
 from awsgate.policy.fields import Name, Seconds
-from awsgate.policy.globs import glob_matches
+from awsgate.policy.globs import action_fits
 from awsgate.policy.model import Model
 from awsgate.policy.requests import MAX_DURATION_S, Terms, Threshold
 
@@ -116,20 +116,15 @@ def need_of(marks: Sequence[Mark], call: Call, *, role: str, role_arn: str) -> N
     """Give what a call that is marked needs; None: it can be put to nobody."""
     fitting = {action: found for action in call.actions if (found := _fitting(marks, action))}
     resources = tuple(sorted(set(call.resources)))
-    shown = sum(map(len, resources)) + sum(map(len, fitting))
-    if not fitting or len(resources) > MAX_RESOURCES or shown > MAX_CHARS:
+    chars = sum(map(len, resources)) + sum(map(len, fitting))
+    if not fitting or len(resources) > MAX_RESOURCES or chars > MAX_CHARS:
         return None
     asked = MarkedCall(role, role_arn, tuple(sorted(fitting)), resources)
     return Need(asked, _terms([mark for found in fitting.values() for mark in found]))
 
 
 def _fitting(marks: Iterable[Mark], action: str) -> list[Mark]:
-    folded = action.lower()
-    return [
-        mark
-        for mark in marks
-        if any(pattern == "*" or glob_matches(pattern.lower(), folded) for pattern in mark.actions)
-    ]
+    return [mark for mark in marks if action_fits(mark.actions, action)]
 
 
 def _terms(marks: Sequence[Mark]) -> Terms:

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from awsgate.aws.call import Call
 from awsgate.policy.callfields import DAYS
-from awsgate.policy.globs import Parts, glob_matches, parts_match
+from awsgate.policy.globs import Parts, action_fits, glob_matches, parts_match
 from awsgate.policy.rules import CallConditions, Hours, RoleOptions
 from awsgate.policy.templates import Template, Traits, parse_template
 
@@ -97,7 +97,7 @@ def may_hold(rules: CallConditions, facts: CallFacts, traits: Traits) -> bool:
 
 def _actions_allowed(patterns: Sequence[str], call: Call) -> bool:
     if call.actions:
-        return all(_action_fits(patterns, action) for action in call.actions)
+        return all(action_fits(patterns, action) for action in call.actions)
     # Not known: only a rule about all of a service, or of all services, surely fits.
     for pattern in patterns:
         service, _, name = pattern.lower().partition(":")
@@ -107,12 +107,7 @@ def _actions_allowed(patterns: Sequence[str], call: Call) -> bool:
 
 
 def _actions_denied(patterns: Sequence[str], call: Call) -> bool:
-    return not call.actions or any(_action_fits(patterns, action) for action in call.actions)
-
-
-def _action_fits(patterns: Sequence[str], action: str) -> bool:
-    folded = action.lower()  # IAM: "the prefix and the action name are case insensitive"
-    return any(p == "*" or glob_matches(p.lower(), folded) for p in patterns)
+    return not call.actions or any(action_fits(patterns, action) for action in call.actions)
 
 
 def _services(call: Call) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ of objects, names of tables), so a pattern that backtracks would be theirs to ex
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from functools import lru_cache
 
 type Piece = str | re.Pattern[str]
@@ -17,6 +18,12 @@ type Parts = tuple[tuple[str, bool], ...]
 def glob_matches(pattern: str, text: str) -> bool:
     """True if all of ``text`` matches ``pattern``."""
     return parts_match(((pattern, False),), text)
+
+
+def action_fits(patterns: Iterable[str], action: str) -> bool:
+    """True if an action is one of those that the patterns name, in any case."""
+    folded = action.lower()  # IAM: "the prefix and the action name are case insensitive"
+    return any(p == "*" or glob_matches(p.lower(), folded) for p in patterns)
 
 
 def parts_match(parts: Parts, text: str) -> bool:
