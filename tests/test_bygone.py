@@ -25,6 +25,7 @@ from awsgate.auditfile import opened_log, rotated_by_awsgate
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import SetupError
 from awsgate.gatewaycall import GatewayCaller
+from awsgate.pins import Root
 from awsgate.policy.fields import _optional_keys_url, provider_url
 from awsgate.policy.settings import GatewaySpec, RequestsSpec
 from awsgate.requestplace import RequestPlace
@@ -175,7 +176,7 @@ def test_a_no_without_its_words_is_of_no_gateway(said: object) -> None:
 @pytest.mark.parametrize("fault", [KeyError("x"), TypeError(), ValueError(), AttributeError()])
 def test_an_answer_that_lacks_a_part_is_of_no_gateway(fault: Exception) -> None:
     client = controlclient.ControlClient(
-        URL, controlclient.Root("", ""), context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        URL, Root("", ""), context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     )
 
     with pytest.raises(SetupError) as caught, client._reading():

@@ -19,11 +19,11 @@ from awsgate.controlclient import (
     ControlError,
     GatewayAway,
     LoginAnswer,
-    is_pin,
     trusted_root,
 )
 from awsgate.errors import SetupError
 from awsgate.login import Identity
+from awsgate.pins import is_pin
 from awsgate.servercert import ensure_server_certificate
 from commandline import POWER, READ_ONLY
 from controlserving import Serving, jwt_of, serving

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.controlclient import ControlError, GatewayAway, IssuedAnswer, Root, roots_in
+from awsgate.controlclient import ControlError, GatewayAway, IssuedAnswer
 from awsgate.credentials import RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.loginstore import FOLDER_VARIABLE, Stored, forget, save
 from awsgate.nextgateway import FOLDER, NextGateway, publish_root
 from awsgate.outgoing import Hop
+from awsgate.pins import Root, roots_in
 from awsgate.policy import UpstreamGateway
 from awsgate.servercert import ensure_server_certificate
 from awsgate.upstreamkeys import UpstreamAssumer

@@ -26,10 +26,7 @@ from awsgate.controlanswers import IssuedAnswer as IssuedAnswer
 from awsgate.controlanswers import LoginAnswer as LoginAnswer
 from awsgate.controlanswers import issued_of, login_of, object_of, text_of
 from awsgate.errors import Code, SetupError
-from awsgate.pins import Root as Root
-from awsgate.pins import is_pin as is_pin
-from awsgate.pins import root_in as root_in
-from awsgate.pins import roots_in as roots_in
+from awsgate.pins import Root, roots_in
 from awsgate.version import __version__
 
 TIMEOUT_S = 30.0

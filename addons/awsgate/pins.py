@@ -1,6 +1,7 @@
 """The root that a gateway's certificates lead to, and its pin: the digest of its key.
 
 is_pin     a text -> whether it has the form of a pin
+pin_of     a certificate -> its pin
 roots_in   PEM    -> its certificates, each with its pin
 root_in    a file -> the one of a pin
 """
@@ -10,8 +11,12 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from awsgate.paths import read_private
+
+if TYPE_CHECKING:
+    from cryptography import x509
 
 PIN_PREFIX = "sha256:"
 
@@ -30,17 +35,23 @@ def is_pin(text: str) -> bool:
     return text != digits and len(digits) == 64 and set(digits) <= set("0123456789abcdef")
 
 
+def pin_of(cert: x509.Certificate) -> str:
+    """Give the pin of a root: it stays when the root is made anew with the same key."""
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+    key = cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    return PIN_PREFIX + hashlib.sha256(key).hexdigest()
+
+
 def roots_in(pem: bytes) -> list[Root]:
     """Give the certificates of a PEM text, each with its pin. Raises ``ValueError``."""
     from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    from cryptography.hazmat.primitives.serialization import Encoding
 
-    found = []
-    for cert in x509.load_pem_x509_certificates(pem):
-        key = cert.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        pin = PIN_PREFIX + hashlib.sha256(key).hexdigest()
-        found.append(Root(cert.public_bytes(Encoding.PEM).decode("ascii"), pin))
-    return found
+    return [
+        Root(cert.public_bytes(Encoding.PEM).decode("ascii"), pin_of(cert))
+        for cert in x509.load_pem_x509_certificates(pem)
+    ]
 
 
 def root_in(path: Path, pin: str) -> Root | None:

@@ -19,7 +19,6 @@ its last certificate is what clients trust.
 
 from __future__ import annotations
 
-import hashlib
 import re
 import ssl
 from collections.abc import Sequence
@@ -49,6 +48,7 @@ from awsgate.certmaking import (
 )
 from awsgate.errors import SetupError
 from awsgate.paths import folder_lock, private_folder, read_private, write_file
+from awsgate.pins import pin_of
 from awsgate.policy.settings import Certificate, GatewaySpec
 
 CERT_NAME = "gateway.pem"
@@ -159,14 +159,6 @@ def renew_server_certificate(folder: Path, *, now: datetime) -> ServerCertificat
         if not chain:
             return None
         return _made(folder, _names_of(chain[0]), now, why="")
-
-
-def pin_of(cert: x509.Certificate) -> str:
-    """Give the pin of a root: it stays when the root is made anew with the same key."""
-    spki = cert.public_key().public_bytes(
-        serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo
-    )
-    return f"sha256:{hashlib.sha256(spki).hexdigest()}"
 
 
 # --- names ----------------------------------------------------------------------

@@ -17,20 +17,14 @@ from pathlib import Path
 from typing import Protocol
 
 from awsgate.address import proxy_address
-from awsgate.controlclient import (
-    ControlClient,
-    ControlError,
-    IssuedAnswer,
-    Root,
-    login_is_over,
-    root_in,
-)
+from awsgate.controlclient import ControlClient, ControlError, IssuedAnswer, login_is_over
 from awsgate.credentials import AwsCredentials, RoleRequest
 from awsgate.errors import Code, Refusal, SetupError
 from awsgate.loginstore import Stored, load, stored_gateways
 from awsgate.nextgateway import log_in, publish_root
 from awsgate.onward import address_of
 from awsgate.outgoing import Hop
+from awsgate.pins import Root, root_in
 from awsgate.policy import UpstreamGateway
 from awsgate.session import looks_like_gateway_key
 

@@ -42,6 +42,13 @@ def near_policy(home: Path, control: str, more: str = "") -> Path:
     return path
 
 
+def be_the_usual_places(monkeypatch: pytest.MonkeyPatch, home: Path, path: Path) -> None:
+    """Make a policy, with the state and the CA of ``near``, what is meant where none is named."""
+    monkeypatch.setattr(places, "default_policy_path", lambda: path)
+    monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
+    monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
+
+
 def env(run: Run, *words: str) -> dict[str, str]:
     result = run("env", "--format", "json", *words)
     assert result.code == 0, result.err
@@ -161,9 +168,7 @@ def test_a_gateway_here_that_hands_on_goes_before_the_login(
     """Nothing is named: of a login and a policy, the policy that hands on is meant."""
     path = home / "default"
     path.mkdir()
-    monkeypatch.setattr(places, "default_policy_path", lambda: path)
-    monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
-    monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
+    be_the_usual_places(monkeypatch, home, path)
     assert env(here)["HTTPS_PROXY"] == PROXY
     near_policy(home, gateway.url).rename(path / name)
 
@@ -176,9 +181,7 @@ def test_that_it_hands_on_is_read_in_the_policy_once(
 ) -> None:
     """Reading a policy takes longer than all else that the second ``awsgate exec`` does."""
     path = near_policy(home, gateway.url)
-    monkeypatch.setattr(places, "default_policy_path", lambda: path)
-    monkeypatch.setattr(places, "default_state_folder", lambda: home / "near-state")
-    monkeypatch.setattr(places, "default_certs_folder", lambda: home / "near-certs")
+    be_the_usual_places(monkeypatch, home, path)
     for _ in range(2):  # the first one makes the state folder
         assert here("credentials").code == 0
     read: list[Path] = []

@@ -26,8 +26,9 @@ from awsgate.demo.processes import GatewayProcess, free_port
 from awsgate.login import LOCAL, Identity, Login, LoginFacts, make_login, mint_login
 from awsgate.loginstore import FOLDER_VARIABLE, Stored, load, save
 from awsgate.onward import connector_of
+from awsgate.pins import pin_of
 from awsgate.policyfile import load_policy
-from awsgate.servercert import ensure_server_certificate, pin_of
+from awsgate.servercert import ensure_server_certificate
 from awsgate.session import ENTROPY_BYTES, mint
 from awsgate.state import open_state
 from awsgate.upstreamkeys import root_of

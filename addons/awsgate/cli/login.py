@@ -25,10 +25,11 @@ from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import JsonOption
 from awsgate.cli.remote import proxy_said
 from awsgate.cli.terminal import columns, printable
-from awsgate.controlclient import ControlClient, LoginAnswer, Root, is_pin, trusted_root
+from awsgate.controlclient import ControlClient, LoginAnswer, trusted_root
 from awsgate.errors import SetupError
 from awsgate.login import LOCAL
 from awsgate.loginstore import Stored, load, save
+from awsgate.pins import Root, is_pin
 from awsgate.timestamps import utc_seconds
 
 TOKEN_VARIABLE = "AWSGATE_ID_TOKEN"  # noqa: S105 - its name

@@ -20,9 +20,10 @@ from awsgate.cli.issuing import Issued, Wanted
 from awsgate.cli.no import MAX_SHOWN, No, to_choose_from
 from awsgate.cli.where import ended, login_at
 from awsgate.controlclient import ControlClient as ControlClient
-from awsgate.controlclient import ControlError, IssuedAnswer, Root, login_is_over, root_in
+from awsgate.controlclient import ControlError, IssuedAnswer, login_is_over
 from awsgate.errors import Code, SetupError
 from awsgate.loginstore import Stored, refresh
+from awsgate.pins import Root, root_in
 from awsgate.variables import Keys
 
 if TYPE_CHECKING:

@@ -34,9 +34,10 @@ from awsgate.connect.invitations import Invitation
 from awsgate.connect.local import INVITATION_TTL_S, LocalUsers
 from awsgate.connect.userfiles import UserRecord
 from awsgate.errors import SetupError
+from awsgate.pins import pin_of
 from awsgate.policy import GatewaySpec, Policy
 from awsgate.policyfile import load_policy
-from awsgate.servercert import CERT_NAME, pin_of
+from awsgate.servercert import CERT_NAME
 from awsgate.timestamps import utc_seconds
 
 app = typer.Typer(

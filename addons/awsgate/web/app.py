@@ -74,6 +74,7 @@ type Endpoint = Callable[[Request], Awaitable[Response]]
 
 def build(api: Api) -> ASGIApp:
     """Give the application."""
+    site = Site(api)
     document = JSONResponse(describe(OPERATIONS, api.info.url))
 
     async def openapi(_: Request) -> Response:
@@ -82,10 +83,10 @@ def build(api: Api) -> ASGIApp:
     routes = [Route(one.path, _endpoint(api, one), methods=[one.method]) for one in OPERATIONS]
     routes += [
         Route(PATH, openapi, methods=["GET"]),
-        Route("/v1/callback", _callback(api), methods=["GET", "POST"]),
-        Route("/v1/saml/acs/{name}", _callback(api), methods=["POST"]),
+        Route("/v1/callback", _callback(site), methods=["GET", "POST"]),
+        Route("/v1/saml/acs/{name}", _callback(site), methods=["POST"]),
         Route(samlmetadata.PATH, _saml_metadata(api), methods=["GET"]),
-        *(page_routes(Site(api)) if api.insight is not None else ()),
+        *(page_routes(site) if api.insight is not None else ()),
     ]
     app = Starlette(routes=routes, exception_handlers={HTTPException: _no_route})
     app.router.redirect_slashes = False  # it would believe the Host header
@@ -145,7 +146,9 @@ async def _call(api: Api, operation: Operation, request: Request, login: list[Ca
     )
 
 
-def _callback(api: Api) -> Endpoint:
+def _callback(site: Site) -> Endpoint:
+    api = site.api
+
     async def answer(request: Request) -> Response:
         name = request.path_params.get("name", "")
         try:
@@ -159,7 +162,7 @@ def _callback(api: Api) -> Endpoint:
                 if isinstance(found, str):
                     return RedirectResponse(found, HTTPStatus.SEE_OTHER)
                 # Only the page begins such a login: there is one.
-                return await Site(api).landed(request, call, found)
+                return await site.landed(request, call, found)
         except Exception as exc:  # noqa: BLE001 - as above
             return _told(problem_for(exc))
 

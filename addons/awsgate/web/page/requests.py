@@ -14,7 +14,7 @@ from typing import Any
 
 from starlette.responses import RedirectResponse, Response
 
-from awsgate.policy.accessrequest import DEFAULT_DURATION_S, MAX_TEXT_CHARS
+from awsgate.policy.accessrequest import DEFAULT_DURATION_S, LIVE, MAX_TEXT_CHARS
 from awsgate.web import access
 from awsgate.web.accessshapes import AccessAsked, AccessInfo, ReviewAsked
 from awsgate.web.page.guard import form_token
@@ -41,7 +41,6 @@ async def requests(site: Site, visit: Visit) -> Response:
         "requests.html",
         roles=roles,
         usual_s=DEFAULT_DURATION_S,
-        most_chars=MAX_TEXT_CHARS,
         **await _lists(visit),
     )
 
@@ -57,7 +56,6 @@ async def live(site: Site, visit: Visit) -> Response:
         form_token=form_token(visit.call.token),
         now=site.api.clock(),
         waits=len(lists["waiting"]),
-        most_chars=MAX_TEXT_CHARS,
         **lists,
     )
 
@@ -116,21 +114,22 @@ async def _lists(visit: Visit) -> dict[str, Any]:
     answered = await access.listed(visit.call)
     found = answered.requests
     waiting = [one for one in reversed(found) if one.may_review]
-    mine = [one for one in found if one.own]
-    others = [one for one in found if not one.own and not one.may_review]
+    mine, more_mine = _bounded([one for one in found if one.own])
+    others, more_others = _bounded([one for one in found if not one.own and not one.may_review])
     text = answered.model_dump_json().encode()
     return {
         "waiting": waiting,
-        "mine": _bounded(mine),
-        "more_mine": len(mine) - len(_bounded(mine)),
-        "others": _bounded(others),
-        "more_others": len(others) - len(_bounded(others)),
+        "mine": mine,
+        "more_mine": more_mine,
+        "others": others,
+        "more_others": more_others,
+        "most_chars": MAX_TEXT_CHARS,
         "seen": hashlib.sha256(text).hexdigest()[:16],
     }
 
 
-def _bounded(found: list[AccessInfo]) -> list[AccessInfo]:
-    """Give those that are not over, and then the latest of the others."""
-    is_open = ("pending", "approved")
-    over = [one for one in found if one.state not in is_open]
-    return [one for one in found if one.state in is_open] + over[:MAX_OVER]
+def _bounded(found: list[AccessInfo]) -> tuple[list[AccessInfo], int]:
+    """Give those that are not over, then the latest of the others; and how many are left out."""
+    over = [one for one in found if one.state not in LIVE]
+    shown = [one for one in found if one.state in LIVE] + over[:MAX_OVER]
+    return shown, len(found) - len(shown)

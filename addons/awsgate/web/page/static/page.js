@@ -112,8 +112,10 @@ const tell = (text, on) => {
   news.classList.toggle("on", on);
 };
 
+const upToDate = () => tell("Changes show up by themselves.", true);
+
 if (news && window.htmx) {
-  tell("Changes show up by themselves.", true);
+  upToDate();
   document.addEventListener("htmx:beforeRequest", (event) => {
     if (document.hidden) event.preventDefault(); // nobody looks: the gateway has better to do
   });
@@ -126,11 +128,11 @@ if (news && window.htmx) {
   });
   document.addEventListener("htmx:afterRequest", (event) => {
     const status = event.detail.xhr.status;
-    if (status === 204) tell("Changes show up by themselves.", true);
+    if (status === 204) upToDate();
     else if (status !== 200) tell("Not up to date: the gateway does not answer.", false);
   });
   document.addEventListener("htmx:afterSettle", () => {
-    tell("Changes show up by themselves.", true);
+    upToDate();
     say("The requests have changed.");
   });
 }
