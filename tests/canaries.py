@@ -94,22 +94,6 @@ def files_under(folder: Path) -> Iterator[tuple[str, bytes]]:
             yield name, name.encode() + b"\n" + path.read_bytes()
 
 
-def family_of(pid: int) -> list[int]:
-    """Give a process and all its descendants."""
-    parents: dict[int, int] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                words = (entry / "stat").read_text().rpartition(") ")[2].split()
-            except OSError:  # it has ended meanwhile
-                continue
-            parents[int(entry.name)] = int(words[1])
-    family = [pid]
-    for member in family:
-        family += [child for child, parent in parents.items() if parent == member]
-    return family
-
-
 def of_process(pid: int) -> Iterator[tuple[str, bytes]]:
     """Give what /proc shows of a process, and the files that it holds open without a name."""
     folder = Path(f"/proc/{pid}")

@@ -1,15 +1,20 @@
-"""Signs aws-chunked bodies from the specification, independently of the package.
+"""Signs aws-chunked bodies and event streams, independently of the package.
 
-Source: "Signature calculations for the authorization header: transferring payload in
-multiple chunks" and "... including trailing headers", S3 API Reference.
+Chunks from the specification: "Signature calculations for the authorization header:
+transferring payload in multiple chunks" and "... including trailing headers", S3 API
+Reference. Frames as the SDK for Go makes them: ``aws/test_eventframes`` has some of its own.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from aws_server.events import message
 
 EMPTY = hashlib.sha256(b"").hexdigest()
 
@@ -61,3 +66,29 @@ class Chain:
         if trailer:
             out.append(self.trailer(trailer))
         return b"".join([*out, b"\r\n"])
+
+
+@dataclass
+class EventChain:
+    """Signs frames of an event stream, each after the one before."""
+
+    secret: str
+    previous: str
+    """The signature of the head."""
+
+    def frame(self, milliseconds: int, payload: bytes, *, date_first: bool = True) -> bytes:
+        stamp = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
+        date = b"\x05:date\x08" + struct.pack(">q", milliseconds)
+        lines = (
+            "AWS4-HMAC-SHA256-PAYLOAD",
+            stamp,
+            f"{stamp[:8]}/us-east-1/transcribe/aws4_request",
+            self.previous,
+            hashlib.sha256(date).hexdigest(),
+            hashlib.sha256(payload).hexdigest(),
+        )
+        key = signing_key(self.secret, stamp[:8], "us-east-1", "transcribe")
+        signed = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).digest()
+        self.previous = signed.hex()
+        signature = b"\x10:chunk-signature\x06" + struct.pack(">H", 32) + signed
+        return message(date + signature if date_first else signature + date, payload)

@@ -14,8 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from benchmarks.processes import family
 
-from canaries import Canaries, family_of, files_under, of_process
+from canaries import Canaries, files_under, of_process
 from e2e.held import until
 
 # Each by another program than the one that makes the spellings, as far as there is one.
@@ -102,11 +103,11 @@ def test_it_is_found_in_a_process_of_a_process(tmp_path: Path) -> None:
         stdin=subprocess.PIPE,
     ) as process:
         assert until((tmp_path / "ready").exists, within=30)
-        family = family_of(process.pid)
-        found = {pid: set().union(*canaries.found(of_process(pid)).values()) for pid in family}
+        pids = list(family(process.pid))
+        found = {pid: set().union(*canaries.found(of_process(pid)).values()) for pid in pids}
         assert process.stdin is not None
         process.stdin.close()
 
-    assert len(family) == 2
-    assert found[family[0]] == {"environment", "argument"}
-    assert found[family[1]] == set(named)
+    assert len(pids) == 2
+    assert found[pids[0]] == {"environment", "argument"}
+    assert found[pids[1]] == set(named)

@@ -11,9 +11,8 @@ from pathlib import Path
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-def family(pid: int) -> Iterator[int]:
-    """Give a process and all that it started and that still run."""
-    yield pid
+def children(pid: int) -> Iterator[int]:
+    """Give the processes that a process started and that still run."""
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
@@ -21,7 +20,14 @@ def family(pid: int) -> Iterator[int]:
             except OSError:  # it has ended
                 continue
             if int(fields[1]) == pid:
-                yield from family(int(entry.name))
+                yield int(entry.name)
+
+
+def family(pid: int) -> Iterator[int]:
+    """Give a process and all that it started and that still run, and that these did."""
+    yield pid
+    for child in children(pid):
+        yield from family(child)
 
 
 def cpu_s(pid: int) -> float:

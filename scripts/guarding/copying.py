@@ -14,7 +14,6 @@ import os
 import py_compile
 import select
 import shutil
-import signal
 import sys
 import traceback
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from typing import IO, TYPE_CHECKING
 import pytest
 
 from guarding.warm import Warm
-from guarding.watching import FirstFailure, Reach, stands_still
+from guarding.watching import FirstFailure, Reach, kill_all_of, stands_still
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -135,13 +134,11 @@ def ended(run: Run) -> dict[str, object] | None:
         answer: dict[str, object] = json.loads(line)
         return answer
     pid, _ = os.waitpid(run.pid, os.WNOHANG)
-    test = stands_still(run.result.with_name("current"), PATIENCE) if pid == 0 else ""
-    if pid == 0 and not test:
-        return None
     if pid == 0:
-        with contextlib.suppress(OSError):
-            os.killpg(run.pid, signal.SIGKILL)
-        os.waitpid(run.pid, 0)
+        test = stands_still(run.result.with_name("current"), PATIENCE)
+        if not test:
+            return None
+        kill_all_of(run.pid)
         return {"failed": test, "code": -1}
     if not run.result.is_file():
         log = (run.result.parent / "log").read_text()[-2000:]

@@ -175,7 +175,7 @@ def _is_check(call: ast.Call) -> bool:
 
 
 def _says(node: ast.AST) -> str:
-    """Give the words of a refusal: the longest text in it that is no hint."""
+    """Give the words of a refusal: the first text in it."""
     if not (isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)):
         return ""
     for value in node.exc.args:

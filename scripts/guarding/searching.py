@@ -56,7 +56,7 @@ class Search:
     def run(self) -> Iterator[tuple[Guard, str]]:
         """Give each guard with who misses it, or nothing, as they are found."""
         left = []
-        known = self._still_good({self._remembered.get(guard.key, "") for guard in self._guards})
+        known = self._still_good({self._killer(guard) for guard in self._guards})
         again = [(g, [known_by]) for g in self._guards if (known_by := self._killer(g)) in known]
         tried = {guard.key for guard, _ in again}
         for guard, killer in self._try(again):

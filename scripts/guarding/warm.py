@@ -10,7 +10,6 @@ import contextlib
 import gc
 import json
 import os
-import signal
 import time
 import traceback
 from collections import defaultdict
@@ -21,7 +20,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import pytest
 
-from guarding.watching import FirstFailure, stands_still
+from guarding.watching import FirstFailure, kill_all_of, stands_still
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,9 +63,7 @@ class Warm:
     def _wait_for(self, pid: int, result: Path) -> dict[str, Any]:
         while os.waitpid(pid, os.WNOHANG)[0] == 0:
             if test := stands_still(self._current, self._patience):
-                with contextlib.suppress(OSError):
-                    os.killpg(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                kill_all_of(pid)
                 return {"failed": test}
             time.sleep(0.005)
         found: dict[str, Any] = {"failed": "the test process ends"}

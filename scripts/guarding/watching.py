@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import sys
 import time
 from typing import TYPE_CHECKING, Any
@@ -46,6 +49,13 @@ def stands_still(current: Path, seconds: float) -> str:
         return current.read_text() or "it hangs"
     except FileNotFoundError:
         return ""
+
+
+def kill_all_of(pid: int) -> None:
+    """End a test process, and what its tests started."""
+    with contextlib.suppress(OSError):
+        os.killpg(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
 
 
 class Reach:

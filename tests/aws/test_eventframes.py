@@ -6,13 +6,10 @@ Python: ``EventSigner`` and ``EventStreamMessageSerializer`` of amazon-transcrib
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given
@@ -20,7 +17,7 @@ from hypothesis import strategies as st
 
 from awsgate.aws.chunked import ChunkError
 from awsgate.aws.eventframes import MAX_FRAME_BYTES, EventResigner, EventSigner
-from chunksigner import signing_key
+from chunksigner import EventChain
 
 SEED = "98f60c5b4f0e6d7d2f0c7c7ba24a4f6e4b8ae6b44d2d8f4ea1b5e9ac0a7b3f11"
 SECRET, OURS_SECRET, OURS_SEED = (
@@ -58,27 +55,8 @@ def stream(
     secret: str, seed: str, events: Sequence[tuple[int, bytes]], *, date_first: bool = True
 ) -> bytes:
     """Sign events (milliseconds, payload) from the specification alone."""
-    previous, out = seed, []
-    for milliseconds, payload in events:
-        stamp = datetime.fromtimestamp(milliseconds // 1000, UTC).strftime("%Y%m%dT%H%M%SZ")
-        date = b"\x05:date\x08" + struct.pack(">q", milliseconds)
-        lines = (
-            "AWS4-HMAC-SHA256-PAYLOAD",
-            stamp,
-            f"{stamp[:8]}/us-east-1/transcribe/aws4_request",
-            previous,
-            hashlib.sha256(date).hexdigest(),
-            hashlib.sha256(payload).hexdigest(),
-        )
-        key = signing_key(secret, stamp[:8], "us-east-1", "transcribe")
-        signed = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).digest()
-        previous = signed.hex()
-        signature = b"\x10:chunk-signature\x06" + struct.pack(">H", 32) + signed
-        headers = date + signature if date_first else signature + date
-        head = struct.pack(">II", 16 + len(headers) + len(payload), len(headers))
-        body = head + struct.pack(">I", zlib.crc32(head)) + headers + payload
-        out.append(body + struct.pack(">I", zlib.crc32(body)))
-    return b"".join(out)
+    chain = EventChain(secret, seed)
+    return b"".join(chain.frame(when, payload, date_first=date_first) for when, payload in events)
 
 
 MIDNIGHT = 1795478400000

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from awsgate.aws import sigv4
 from awsgate.aws.sigv4 import SignatureSyntaxError, parse_amz_date, parse_authorization
+from chunksigner import signing_key
 from signers import KEYS, SESSION_KEYS, WHEN, botocore_sign, value_of
 
 SIGNATURE = "0123456789abcdef" * 4
@@ -232,19 +235,18 @@ def test_reprs_show_who_and_never_the_secret_parts() -> None:
 
 def signed_by(path: bytes, as_path: bytes) -> bool:
     """True if a signature of Lambda over ``as_path`` is one of a request for ``path``."""
-    scope = ("AKIDEXAMPLE", "20261123", "eu-central-1", "lambda", ("host",))
-    headers = {b"host": [b"h"]}
-    auth = sigv4.Authorization(*scope, signature="")
-    canonical = sigv4.canonical_request(
-        "GET", as_path, b"", sigv4.canonical_headers(headers, ("host",)), ("host",), "x"
-    )
-    key = sigv4.signing_key("s", "20261123", "eu-central-1", "lambda")
-    made = sigv4.signature(key, sigv4.string_to_sign(canonical, "20261123T101530Z", auth.scope))
+    stamp, scope = "20261123T101530Z", "20261123/eu-central-1/lambda/aws4_request"
+    canonical = b"GET\n" + as_path + b"\n\nhost:h\n\nhost\nx"
+    digest = hashlib.sha256(canonical).hexdigest()
+    key = signing_key("s", "20261123", "eu-central-1", "lambda")
+    text = f"AWS4-HMAC-SHA256\n{stamp}\n{scope}\n{digest}"
+    made = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+    auth = ("AKIDEXAMPLE", "20261123", "eu-central-1", "lambda", ("host",))
     return sigv4.matches(
-        sigv4.SignedRequest("GET", path, b"", headers),
-        sigv4.Authorization(*scope, signature=made),
+        sigv4.SignedRequest("GET", path, b"", {b"host": [b"h"]}),
+        sigv4.Authorization(*auth, signature=made),
         secret="s",
-        timestamp="20261123T101530Z",
+        timestamp=stamp,
         payload="x",
     )
 

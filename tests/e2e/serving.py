@@ -5,21 +5,14 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from benchmarks.processes import children
+
 from awsgate.demo.processes import GatewayProcess
 
 
 def workers_of(gateway: GatewayProcess) -> list[int]:
     """Give the process ids of the workers; none: it is a mitmdump."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdecimal():
-            try:
-                parent = int((entry / "stat").read_text().rpartition(") ")[2].split()[1])
-            except OSError:  # it has ended meanwhile
-                continue
-            if parent == gateway.process.pid:
-                found.append(int(entry.name))
-    return sorted(found)
+    return sorted(children(gateway.process.pid))
 
 
 def serving(gateway: GatewayProcess) -> list[int]:

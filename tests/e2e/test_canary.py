@@ -19,9 +19,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 import pytest
+from benchmarks.processes import family
 
 from awsgate.demo.processes import clean_env
-from canaries import Canaries, family_of, files_under, of_process
+from canaries import Canaries, files_under, of_process
 from e2e.canarydrive import drive
 from e2e.canaryscene import WAYS, Scene, scene_in
 from e2e.held import until
@@ -98,7 +99,7 @@ def test_no_secret_is_in_the_environment_the_arguments_or_the_open_files_of_a_pr
     scene: Scene,
 ) -> None:
     """But for the credentials that the operator gave in the environment, in the first one's."""
-    first, *children = family_of(scene.gateway.process.pid)
+    first, *children = family(scene.gateway.process.pid)
     found = {pid: scene.canaries.found(of_process(pid)) for pid in (first, *children)}
 
     own = {"environ": {BASE}} if scene.base == "environment" else {}
@@ -107,7 +108,7 @@ def test_no_secret_is_in_the_environment_the_arguments_or_the_open_files_of_a_pr
 
 
 def test_no_process_of_the_gateway_leaves_a_core_dump(scene: Scene) -> None:
-    for pid in family_of(scene.gateway.process.pid):
+    for pid in family(scene.gateway.process.pid):
         limits = Path(f"/proc/{pid}/limits").read_text()
         assert re.search(r"(?m)^Max core file size +0 +0 ", limits), limits
 
@@ -115,7 +116,7 @@ def test_no_process_of_the_gateway_leaves_a_core_dump(scene: Scene) -> None:
 @pytest.mark.skipif(sys.platform != "linux", reason="Linux alone has it")
 def test_no_other_process_of_its_user_can_look_into_one(scene: Scene) -> None:
     """By the kernel's own word: each could be looked into when it began, and then no more."""
-    for pid in family_of(scene.gateway.process.pid):
+    for pid in family(scene.gateway.process.pid):
         told = scene.folder / f"dumpable-{pid}"
         assert until(lambda told=told: told.read_text() == "1\n0\n", within=10), told.read_text()
 

@@ -6,8 +6,6 @@ the assumed role's key and keeps the time at which it came.
 
 from __future__ import annotations
 
-import hashlib
-import hmac
 import re
 import time
 from collections.abc import Iterator
@@ -15,8 +13,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aws_server.events import message
-from chunksigner import signing_key
+from chunksigner import EventChain
 from e2e.forms import Stage, stage_in
 from rawclient import head, secure
 from signers import botocore_sign
@@ -31,23 +28,11 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
-class Frames:
-    """Signs frames, each after the one before."""
+class Frames(EventChain):
+    """Signs frames as they are made: at the time that it is."""
 
-    def __init__(self, secret: str, seed: str) -> None:
-        self._secret, self._previous = secret, seed
-
-    def frame(self, payload: bytes) -> bytes:
-        now = int(time.time() * 1000)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now // 1000))
-        date = b"\x05:date\x08" + now.to_bytes(8, "big")
-        scope = f"{stamp[:8]}/us-east-1/transcribe/aws4_request"
-        lines = ["AWS4-HMAC-SHA256-PAYLOAD", stamp, scope, self._previous]
-        lines += [hashlib.sha256(part).hexdigest() for part in (date, payload)]
-        key = signing_key(self._secret, stamp[:8], "us-east-1", "transcribe")
-        signature = hmac.new(key, "\n".join(lines).encode(), hashlib.sha256).digest()
-        self._previous = signature.hex()
-        return message(date + b"\x10:chunk-signature\x06\x00\x20" + signature, payload)
+    def now(self, payload: bytes) -> bytes:
+        return self.frame(int(time.time() * 1000), payload)
 
 
 def start(stage: Stage, name: str = "talk") -> tuple[bytes, Frames]:
@@ -84,9 +69,9 @@ def test_signed_frames_arrive_one_by_one_signed_by_the_role(stage: Stage) -> Non
     with secure(stage.gateway, HOST) as wire:
         wire.send(raw)
         for _ in range(3):
-            wire.send(chunk(frames.frame(b"sound" * 1000)))
+            wire.send(chunk(frames.now(b"sound" * 1000)))
             time.sleep(0.2)
-        wire.send(chunk(frames.frame(b"")) + b"0\r\n\r\n")
+        wire.send(chunk(frames.now(b"")) + b"0\r\n\r\n")
         answer = wire.read_answer()
 
     last = stage.last()
@@ -99,8 +84,8 @@ def test_signed_frames_arrive_one_by_one_signed_by_the_role(stage: Stage) -> Non
 @pytest.mark.parametrize("spoilt", [0, 2])
 def test_a_spoilt_frame_ends_the_talk_and_does_not_arrive(stage: Stage, spoilt: int) -> None:
     raw, frames = start(stage, f"spoilt{spoilt}")
-    made = [frames.frame(b"sound %d" % number) for number in range(3)]
-    other = Frames("another secret", "0" * 64).frame(b"sound 9")
+    made = [frames.now(b"sound %d" % number) for number in range(3)]
+    other = Frames("another secret", "0" * 64).now(b"sound 9")
     made[spoilt] = other
     with secure(stage.gateway, HOST) as wire:
         wire.send(raw + b"".join(map(chunk, made)) + b"0\r\n\r\n")
@@ -115,7 +100,7 @@ def test_a_spoilt_frame_ends_the_talk_and_does_not_arrive(stage: Stage, spoilt: 
 def test_a_stream_that_ends_within_a_frame_is_refused(stage: Stage) -> None:
     raw, frames = start(stage, "cut")
     with secure(stage.gateway, HOST) as wire:
-        wire.send(raw + chunk(frames.frame(b"sound")[:-3]) + b"0\r\n\r\n")
+        wire.send(raw + chunk(frames.now(b"sound")[:-3]) + b"0\r\n\r\n")
         answer = wire.read_answer()
 
     assert (answer.status, answer.code) == (403, "bad-signature")

@@ -3,14 +3,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
-import zlib
-from datetime import UTC, datetime
 from functools import cache
 
-from awsgate.aws import eventframes, sigv4
-from chunksigner import Chain
+from aws_server.events import message
+from chunksigner import Chain, EventChain
 from fuzz.parsers import NOW, SECRET, STAMP, session
 
 
@@ -20,26 +17,8 @@ def _signed_body() -> bytes:
 
 
 def _frames() -> bytes:
-    signer = eventframes.EventSigner(SECRET, "us-east-1", "transcribe", "a" * 64)
-    made, previous = b"", "a" * 64
-    for payload in (b"audio", b""):
-        when = datetime.fromtimestamp(NOW, UTC)
-        date = b"\x05:date\x08" + (NOW * 1000).to_bytes(8, "big")
-        digest = sigv4.EMPTY_SHA256 if not payload else hashlib.sha256(payload).hexdigest()
-        signature = signer.sign(previous, when, date, digest)
-        previous = signature.hex()
-        headers = date + b"\x10:chunk-signature\x06\x00\x20" + signature
-        made += _frame(headers, payload)
-    return made
-
-
-def _frame(headers: bytes, payload: bytes) -> bytes:
-
-    total = 16 + len(headers) + len(payload)
-    prelude = total.to_bytes(4, "big") + len(headers).to_bytes(4, "big")
-    prelude += zlib.crc32(prelude).to_bytes(4, "big")
-    body = prelude + headers + payload
-    return body + zlib.crc32(body).to_bytes(4, "big")
+    chain = EventChain(SECRET, "a" * 64)
+    return b"".join(chain.frame(NOW * 1000, payload) for payload in (b"audio", b""))
 
 
 _AUTH = (
@@ -77,7 +56,7 @@ def corpus(name: str) -> list[bytes]:
         "request-head": [b"GET /a?b HTTP/1.1\r\nHost: h", b"PUT /a HTTP/1.1\r\nContent-Length: 5\r\nA:\r\n b",
                          b"POST http://h/ HTTP/1.1\r\nTransfer-Encoding: gzip, chunked"],
         "signed-chunks": [_signed_body(), b"5;chunk-signature=" + b"0a" * 32 + b"\r\nhello\r\n"],
-        "event-stream": [_frames(), _frame(b"", b""), bytes(16)],
+        "event-stream": [_frames(), message(b"", b""), bytes(16)],
         "host": [b"b.s3.us-east-1.amazonaws.com", b"S3.AMAZONAWS.COM.", b"127.1", b"0x7f000001",
                  "ｓ3.amazonaws.com".encode(), b"a..b", b"xn--a.com"],
         "forwarded-host": [b"s3.amazonaws.com", b"s3.amazonaws.com:443", b"S3.amazonaws.com.", b"a,b.c"],
