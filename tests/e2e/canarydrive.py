@@ -54,16 +54,19 @@ def _ask_the_gateway(scene: Scene, login: str) -> SigningKeys:
     scene.post("/v1/console", {}, login)
     scene.post("/v1/requests", {"role": "power", "reason": "please"}, login)
     scene.post("/v1/credentials", {"role": POWER}, login)
-    given = scene.post("/v1/credentials", {}, login)
-    for name in ("secret_access_key", "session_token", "proxy_password"):
-        scene.canaries.add(name, given[name])
+    _credentials(scene, login, "alice")
     bob = scene.post("/v1/login/password", {"user": "bob", "password": scene.password, "totp": ""})[
         "login"
     ]
     scene.canaries.add("login of bob", bob)
-    given = scene.post("/v1/credentials", {"role": "Power"}, bob)
+    return _credentials(scene, bob, "bob", role="Power")
+
+
+def _credentials(scene: Scene, login: str, whose: str, **asked: str) -> SigningKeys:
+    """Get credentials, and look for what is secret of them."""
+    given = scene.post("/v1/credentials", asked, login)
     for name in ("secret_access_key", "session_token", "proxy_password"):
-        scene.canaries.add(f"{name} of bob", given[name])
+        scene.canaries.add(f"{name} of {whose}", given[name])
     return SigningKeys(given["access_key_id"], given["secret_access_key"], given["session_token"])
 
 
@@ -145,10 +148,7 @@ def _fail(scene: Scene, keys: SigningKeys) -> None:
         body = f'{{"X": "{mark(f"body for {service}", plain=True)}"}}'.encode()
         assert scene.send(service, Call(service, host, body=body), keys).status == 502
     login = scene.canaries.known["login of bob"]
-    given = scene.post("/v1/credentials", {"role": "Other"}, login)
-    for name in ("secret_access_key", "session_token", "proxy_password"):
-        scene.canaries.add(f"{name} of another role", given[name])
-    other = SigningKeys(given["access_key_id"], given["secret_access_key"], given["session_token"])
+    other = _credentials(scene, login, "another role", role="Other")
     scene.aws.clock = lambda: datetime.now(UTC) + timedelta(days=1)
     try:
         answer = scene.send("STS", Call("s3", BUCKET, "GET", "/kept.txt"), other)

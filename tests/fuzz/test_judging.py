@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -12,9 +13,10 @@ from fuzz.edits import build
 from fuzz.generate import case_of
 from fuzz.reading import NoReadingError, Unfinished, read_strictly, readings
 from fuzz.shrinking import shrunk
-from fuzz.upstream import KEYS, Arrival
+from fuzz.upstream import Arrival
 from fuzz.verdict import Outcome, violations
 from signers import botocore_sign
+from strictaws import KEYS
 
 CLIENT = SigningKeys("GATECLIENT", "client-secret", "client-token-of-the-gateway")
 PUT = Ask(0, method="PUT", body="hello", unsigned_body=True)
@@ -24,8 +26,6 @@ CASE = Case("s3", (Piece(PUT), Piece(Ask(2, close=True))))
 def by_the_role(target: str, body: bytes = b"", *more: tuple[str, str], **how: object) -> bytes:
     """Give the bytes of a request that is signed as the gateway would sign it."""
     method = str(how.get("method", "GET"))
-    from datetime import UTC, datetime
-
     fields = botocore_sign(
         method, str(how.get("host", HOSTS["s3"])), target, more, body,
         service="s3", region="us-east-1", keys=KEYS, when=datetime.now(UTC),

@@ -1,7 +1,7 @@
 """AWS as the fuzzer has it: reads strictly, keeps every request, says which one it answers.
 
-On one port it is STS, which gives out ``KEYS``, and everything else. What arrives is kept
-in the order in which it was complete; what did not parse, and what broke off, too.
+On one port it is STS, which gives out ``strictaws.KEYS``, and everything else. What arrives
+is kept in the order in which it was complete; what did not parse, and what broke off, too.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from socketserver import BaseRequestHandler, ThreadingTCPServer
 from threading import Lock, Thread
 
 from fuzz.reading import NoReadingError, Read, Unfinished, read_strictly
-from strictaws import KEYS, assumed_answer
+from strictaws import assumed_answer
 
 MARK = re.compile(rb"z([0-9]+)-[0-9]+")
 """The number of the case; then that of the request in it."""
@@ -116,6 +116,3 @@ def answer_to(request: Read, mark: str) -> bytes:
     body = b"" if request.method == b"HEAD" else b"ok"
     head = f"HTTP/1.1 200 OK\r\nETag: <{mark}>\r\nContent-Length: 2\r\n\r\n"
     return head.encode() + body
-
-
-__all__ = ["KEYS", "Arrival", "Upstream", "answer_to", "mark_in"]

@@ -178,7 +178,8 @@ def _on_call(
         if not missing and needs_approval(role, call):
             marks, name = role.spec.allow.approvals, role.metadata.name
             need = need_of(marks, call.call, role=name, role_arn=role_arn)
-            needs += [need] if need is not None else []
+            if need is not None:
+                needs.append(need)
             missing = ("approvals",)
         if not missing:
             return _OnCall(ALLOWED, rule_of(role))

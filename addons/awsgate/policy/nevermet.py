@@ -59,27 +59,25 @@ _WITHOUT_SLASH = frozenset({"sns", "sqs"})
 def never_met(role: Role, users: Sequence[User]) -> Iterator[Problem]:
     """Give what no call can meet. ``users`` are those who have the role."""
     deny = role.spec.deny
-    for index, pattern in enumerate(deny.aws_actions):
-        if action_problem(pattern) is None and not _is_derived(pattern.lower()):
-            yield (
-                f"spec.deny.aws_actions[{index}]",
-                f"{pattern!r}: no request is known by this action alone, so this denies nothing",
-                "AWS asks for it behind another action: deny that one, or deny it at AWS",
-            )
+    behind = "AWS asks for it behind another action:"
+    for path, what in _not_derived("spec.deny.aws_actions", deny.aws_actions):
+        yield path, f"{what}, so this denies nothing", f"{behind} deny that one, or deny it at AWS"
     for number, mark in enumerate(role.spec.allow.approvals):
-        for index, pattern in enumerate(mark.actions):
-            if action_problem(pattern) is None and not _is_derived(pattern.lower()):
-                yield (
-                    f"spec.allow.approvals[{number}].actions[{index}]",
-                    f"{pattern!r}: no request is known by this action alone: nobody is ever asked",
-                    "AWS asks for it behind another action: mark that one",
-                )
+        for path, what in _not_derived(f"spec.allow.approvals[{number}].actions", mark.actions):
+            yield path, f"{what}: nobody is ever asked", f"{behind} mark that one"
     for part, rules in (("allow", role.spec.allow), ("deny", deny)):
         for index, value in enumerate(rules.aws_resources):
             what, todo = _resource_problem(value)
             if what:
                 yield f"spec.{part}.aws_resources[{index}]", f"{value!r} {what}", todo
     yield from _not_filled(deny, users)
+
+
+def _not_derived(path: str, patterns: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Give the place of each action that no request is known by, and that in words."""
+    for index, pattern in enumerate(patterns):
+        if action_problem(pattern) is None and not _is_derived(pattern.lower()):
+            yield f"{path}[{index}]", f"{pattern!r}: no request is known by this action alone"
 
 
 def _is_derived(pattern: str) -> bool:
