@@ -8,16 +8,14 @@ the edits, and gives the client's bytes and what was signed in them.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 from dataclasses import dataclass, field
-from types import SimpleNamespace
+from datetime import UTC, datetime
 from typing import Any
 
-from botocore.auth import S3SigV4Auth, SigV4Auth
-from botocore.awsrequest import AWSRequest
-from botocore.credentials import Credentials
-
 from awsgate.aws.sigv4 import SigningKeys
+from signers import botocore_sign
 
 HOSTS = {
     "s3": "fuzz-bucket.s3.us-east-1.amazonaws.com",
@@ -156,23 +154,16 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
     """Sign a request as a client that uses botocore does."""
     target = target_of(ask, mark)
     host = LOCAL if ask.origin and ask.named_by == "forwarded" else ask.host
-    request = AWSRequest(method=ask.method, url=f"https://{host}{target}", data=body)
-    request.headers["Host"] = host
-    for name, value in ask.headers:
-        request.headers[name] = value
+    headers = [*ask.headers]
     if ask.origin and ask.named_by != "beside":
-        request.headers["X-Forwarded-Host"] = ask.host
+        headers.append(("X-Forwarded-Host", ask.host))
     if ask.service == "sqs":
-        request.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    request.context["payload_signing_enabled"] = not ask.unsigned_body
-    if ask.unsigned_body:
-        off = SimpleNamespace(s3={"payload_signing_enabled": False})
-        request.context["client_config"] = off
-    credentials = Credentials(keys.access_key_id, keys.secret_access_key, keys.session_token)
-    made: Any = S3SigV4Auth if ask.service == "s3" else SigV4Auth
-    signer = made(credentials, ask.service, "us-east-1")
-    signer.add_auth(request)
-    fields = [(name, value) for name, value in request.headers.items()]
+        headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    made = botocore_sign(
+        ask.method, host, target, headers, body, service=ask.service, region="us-east-1",
+        keys=keys, when=datetime.now(UTC), sign_body=not ask.unsigned_body,
+    )  # fmt: skip
+    fields = [(name.decode(), value.decode()) for name, value in made]
     authorization = {n.lower(): v for n, v in fields}["authorization"]
     names = authorization.partition("SignedHeaders=")[2].partition(",")[0].split(";")
     signed = Signed(
@@ -185,7 +176,7 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
             for n, v in fields
             if n.lower() in names and n.lower() not in _ANEW
         ),
-        signer.payload(request),
+        "UNSIGNED-PAYLOAD" if ask.unsigned_body else hashlib.sha256(body).hexdigest(),
     )
     if ask.origin and ask.named_by == "beside":
         fields.append(("X-Forwarded-Host", ask.host))
