@@ -10,11 +10,14 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 from awsgate.aws.sigv4 import SigningKeys
+from chunksigner import Chain
+from fuzz import awschunks
 from signers import botocore_sign
 
 HOSTS = {
@@ -31,7 +34,7 @@ SIBLINGS = {
 LOCAL = "localhost:8080"
 """What stands in Host where an endpoint URL was set."""
 
-Edit = list[Any]
+type Edit = awschunks.Edit
 """Its name and its arguments; see ``edits``."""
 
 
@@ -50,6 +53,10 @@ class Ask:
     chunked: bool = False
     unsigned_body: bool = False
     """UNSIGNED-PAYLOAD; S3 alone."""
+    aws_mode: str = ""
+    """One of ``awschunks.MODES``; empty: the body is the payload. S3 alone."""
+    aws_parts: int = 1
+    """Into so many chunks, as long as one another, goes the payload."""
     named_by: str = "host"
     """In origin form: ``host`` has Host name AWS too, ``beside`` likewise, with an
     X-Forwarded-Host that is not signed; ``forwarded`` has that alone."""
@@ -131,6 +138,8 @@ class Signed:
     """Those that are signed, but for what is signed anew."""
     payload: str
     """Value of x-amz-content-sha256, or what it would be."""
+    content: bytes = field(default=b"", repr=False)
+    """What the chunks of aws-chunked hold."""
 
 
 @dataclass
@@ -150,8 +159,10 @@ _ANEW = frozenset(
 )  # fmt: skip
 
 
-def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, Signed]:
-    """Sign a request as a client that uses botocore does."""
+def sign(
+    ask: Ask, mark: str, body: bytes, keys: SigningKeys, edits: Sequence[Edit] = ()
+) -> tuple[Message, Signed]:
+    """Sign a request as a client that uses botocore does. ``edits`` of aws-chunked are done."""
     target = target_of(ask, mark)
     host = LOCAL if ask.origin and ask.named_by == "forwarded" else ask.host
     headers = [*ask.headers]
@@ -159,9 +170,11 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
         headers.append(("X-Forwarded-Host", ask.host))
     if ask.service == "sqs":
         headers.append(("Content-Type", "application/x-www-form-urlencoded"))
+    headers += awschunks.headers(ask.aws_mode, body) if ask.aws_mode else []
+    when = datetime.now(UTC)
     made = botocore_sign(
         ask.method, host, target, headers, body, service=ask.service, region="us-east-1",
-        keys=keys, when=datetime.now(UTC), sign_body=not ask.unsigned_body,
+        keys=keys, when=when, sign_body=not ask.unsigned_body, payload=ask.aws_mode,
     )  # fmt: skip
     fields = [(name.decode(), value.decode()) for name, value in made]
     authorization = {n.lower(): v for n, v in fields}["authorization"]
@@ -176,8 +189,14 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
             for n, v in fields
             if n.lower() in names and n.lower() not in _ANEW
         ),
-        "UNSIGNED-PAYLOAD" if ask.unsigned_body else hashlib.sha256(body).hexdigest(),
+        ask.aws_mode
+        or ("UNSIGNED-PAYLOAD" if ask.unsigned_body else hashlib.sha256(body).hexdigest()),
+        body,
     )
+    if ask.aws_mode:
+        seed, stamp = authorization.rpartition("Signature=")[2], f"{when:%Y%m%dT%H%M%SZ}"
+        chain = Chain(keys.secret_access_key, stamp, "us-east-1", seed)
+        body = awschunks.encoded(ask.aws_mode, _parts(body, ask.aws_parts), edits, chain)
     if ask.origin and ask.named_by == "beside":
         fields.append(("X-Forwarded-Host", ask.host))
     if ask.chunked:
@@ -187,6 +206,11 @@ def sign(ask: Ask, mark: str, body: bytes, keys: SigningKeys) -> tuple[Message, 
     if ask.close:
         fields.append(("Connection", "close"))
     return Message(ask.method, target, fields, body, ask.host), signed
+
+
+def _parts(body: bytes, number: int) -> list[bytes]:
+    each = max(1, -(-len(body) // number))
+    return [body[at : at + each] for at in range(0, len(body), each)]
 
 
 def target_of(ask: Ask, mark: str) -> str:

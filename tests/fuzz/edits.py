@@ -12,6 +12,7 @@ Edits of the message come first, in their order, then those of its bytes:
     eol AT TEXT          the end of one line of the head is replaced
     bytes AT CUT TEXT    bytes are taken out and put in
     cut AT               the rest is never sent
+    aws ...              something is done to an aws-chunked body; see ``awschunks``
 
 ``AT`` is a part of the whole, from 0 to 1, so that it means the same under other keys.
 """
@@ -57,7 +58,7 @@ def _piece(piece: Piece, prefix: str, keys: SigningKeys, signed: dict[str, Signe
     body = ask.body.encode("latin-1")
     if ask.holds is not None:
         body += _piece(ask.holds, prefix, keys, signed)
-    message, made = sign(ask, f"{prefix}-{ask.number}", body, keys)
+    message, made = sign(ask, f"{prefix}-{ask.number}", body, keys, piece.edits)
     signed[made.mark] = made
     return serialised(message, piece.edits, chunked=ask.chunked)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from fuzz import menu
+from fuzz import awschunks, menu
 from fuzz.asks import HOSTS, SIBLINGS, Ask, Case, Edit, Piece
 
 _SEND_BODY = ("PUT", "POST")
@@ -42,6 +42,8 @@ def _piece(chance: random.Random, tunnel: str, *, number: int, clean: bool) -> P
         return Piece(raw=chance.choice(menu.JUNK))
     ask = _ask(chance, tunnel, number, clean=False)
     edits = tuple(_edit(chance, ask) for _ in range(chance.choice((0, 1, 1, 1, 2, 2, 3))))
+    if ask.aws_mode and chance.random() < 0.6:  # and nothing that would have it refused before
+        return Piece(ask, (["aws", *_aws_edit(chance, round(chance.random(), 6))],))
     if any(edit[0] == "chunks" for edit in edits) and chance.random() < 0.8:
         method = "POST" if ask.method == "POST" else "PUT"
         ask = replace(ask, method=method, chunked=True, body=ask.body or _body(chance))
@@ -79,6 +81,11 @@ def _ask(chance: random.Random, tunnel: str, number: int, *, clean: bool, deep: 
         if deep == 0 and chance.random() < 0.3:
             inner = _ask(chance, tunnel, number + 1, clean=True, deep=1)
             ask = replace(ask, holds=Piece(inner))
+        if method == "PUT" and chance.random() < 0.35:
+            mode = chance.choice(awschunks.MODES)
+            ask = replace(
+                ask, aws_mode=mode, unsigned_body=False, aws_parts=chance.choice((1, 2, 5))
+            )
     return ask
 
 
@@ -96,6 +103,8 @@ def _body(chance: random.Random) -> str:
 
 def _edit(chance: random.Random, ask: Ask) -> Edit:
     at = round(chance.random(), 6)
+    if ask.aws_mode and chance.random() < 0.3:
+        return ["aws", *_aws_edit(chance, at)]
     kind = chance.choices(
         ("line", "framing", "value", "start", "eol", "chunks", "bytes", "host", "names", "cut"),
         (20, 22, 8, 14, 10, 14, 14, 6, 5, 2),
@@ -128,6 +137,20 @@ def _edit(chance: random.Random, ask: Ask) -> Edit:
     if kind == "cut":
         return ["cut", at]
     return _names(chance)
+
+
+def _aws_edit(chance: random.Random, at: float) -> Edit:
+    kind = chance.choice(
+        ("swap", "swap", "drop", "twice", "size", "more", "text", "text", "end", "cut")
+    )
+    if kind == "size":
+        return [kind, at, chance.choice(menu.AWS_SIZES)]
+    if kind == "more":
+        return [kind, at, chance.choice(menu.AWS_MORE)]
+    if kind == "text":
+        cut, text = chance.choice(((1, "0"), (1, "z"), (2, "\r\n"), (0, "0"), (66, ""), (1, "")))
+        return [kind, at, cut, chance.choice((text, text, *menu.ODD))]
+    return [kind, chance.choice(menu.AWS_ENDS) if kind == "end" else at]
 
 
 def _framing(chance: random.Random, at: float) -> Edit:

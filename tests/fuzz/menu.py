@@ -146,6 +146,21 @@ JUNK = (
     "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n", "GET / HTTP/1.1\r\nHost: ",
 )  # fmt: skip
 
+AWS_SIZES = (
+    "0{x}", "000000{x}", "0000000000000000{x}", "+{x}", "-{x}", "0x{x}", " {x}", "{x} ", "{x}\t",
+    "1{x}", "f{x}", "0", "", "ffffffff", "100000000", "ffffffffffffffff", "10000000000000000",
+    "{x}\r\n{x}", "{x}_", "{x}\0", "{x}\n", "{x};a=b",
+)  # fmt: skip
+"""Sizes of aws-chunked chunks, {x} being the right one."""
+AWS_MORE = (
+    ";a=b", ";chunk-signature=" + "0" * 64, " ", "\t", "0", "\0", "\n", "\r", ", x", "A" * 300,
+    ";" * 40,
+)  # fmt: skip
+AWS_ENDS = (
+    "\r\n", "x", "0\r\n\r\n", "5\r\nhello\r\n", INNER, "x-amz-checksum-crc32:AAAAAA==\r\n\r\n",
+    "x-amz-meta-a:b\r\n\r\n", "\0" * 40,
+)  # fmt: skip
+
 PATHS = (
     "", "/", "//", "/a b".replace(" ", "%20"), "/a+b", "/%2F", "/%2e%2e/x", "/../x", "/./x", "/a;b=c",
     "/a:b", "/a=b", "/%C3%A9", "/%25", "/a,b", "/(x)!*'~", "/$&", "?a=b", "?a", "?a=b&a=c", "?a=b%3Fc",

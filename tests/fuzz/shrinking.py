@@ -55,6 +55,8 @@ def _smaller_pieces(piece: Piece) -> Iterator[Piece]:
         replace(ask, body="hello"),
         replace(ask, chunked=False),
         replace(ask, unsigned_body=False),
+        replace(ask, aws_parts=1),
+        replace(ask, aws_mode=""),
         replace(ask, close=False),
     ):
         if less != ask:

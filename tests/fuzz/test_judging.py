@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
+from chunksigner import Chain
+from fuzz import awschunks
 from fuzz.asks import HOSTS, Ask, Case, Piece
 from fuzz.edits import build
 from fuzz.generate import case_of
@@ -97,6 +100,77 @@ def test_a_request_inside_of_a_body_may_not_arrive() -> None:
     assert "has no reading" in judged(arrival(by_the_role("/z7-1"), "z7-1"), case=case)
 
 
+CONTENT = b"hello, chunks"
+CHUNKED = {
+    mode: Case("s3", (Piece(Ask(0, method="PUT", body=CONTENT.decode(), aws_mode=mode)),))
+    for mode in awschunks.MODES
+}
+
+
+def chunks_by_the_role(
+    mode: str, parts: Sequence[bytes] = (CONTENT,), *edits: awschunks.Edit, keys: SigningKeys = KEYS
+) -> Arrival:
+    """Give an upload as the gateway would send it on; ``keys`` sign its chunks."""
+    when = datetime.now(UTC)
+    fields = botocore_sign(
+        "PUT", HOSTS["s3"], "/z7-0", awschunks.headers(mode, CONTENT), b"",
+        service="s3", region="us-east-1", keys=KEYS, when=when, payload=mode,
+    )  # fmt: skip
+    seed = dict(fields)[b"Authorization"].decode().rpartition("Signature=")[2]
+    chain = Chain(keys.secret_access_key, f"{when:%Y%m%dT%H%M%SZ}", "us-east-1", seed)
+    body = awschunks.encoded(mode, parts, edits, chain)
+    lines = [b"PUT /z7-0 HTTP/1.1", *(n + b": " + v for n, v in fields)]
+    lines += [b"Content-Length: %d" % len(body), b"", body]
+    return arrival(b"\r\n".join(lines), "z7-0")
+
+
+@pytest.mark.parametrize("mode", CHUNKED)
+def test_chunks_that_the_role_signed_pass_in_any_sizes(mode: str) -> None:
+    for parts in ([CONTENT], [CONTENT[:5], CONTENT[5:]]):
+        assert judged(chunks_by_the_role(mode, parts), case=CHUNKED[mode]) == ""
+
+
+SPOILT_CHUNKS = {
+    "chunks that the role did not sign": chunks_by_the_role(awschunks.SIGNED, keys=CLIENT),
+    "chunks that the role did not sign; z7-0: another": chunks_by_the_role(
+        awschunks.SIGNED, [CONTENT, b"more"], ["aws", "drop", 0.0]
+    ),
+    "another body than was signed": chunks_by_the_role(awschunks.SIGNED, [b"other"]),
+    "size line that is none": chunks_by_the_role(
+        awschunks.SIGNED, [CONTENT], ["aws", "more", 0.0, ";a=b"]
+    ),
+    "not as long as it says": chunks_by_the_role(
+        awschunks.SIGNED, [CONTENT], ["aws", "size", 0.0, "1{x}"]
+    ),
+    "bytes after the end": chunks_by_the_role(
+        awschunks.SIGNED, [CONTENT], ["aws", "end", "GET / HTTP/1.1\r\n\r\n"]
+    ),
+    "ends within a line": chunks_by_the_role(awschunks.SIGNED, [CONTENT], ["aws", "cut", 0.99]),
+}
+
+
+@pytest.mark.parametrize("words", SPOILT_CHUNKS)
+def test_chunks_that_are_not_as_they_were_signed_are_found(words: str) -> None:
+    assert words in judged(SPOILT_CHUNKS[words], case=CHUNKED[awschunks.SIGNED])
+
+
+@pytest.mark.parametrize("mode", [awschunks.SIGNED_TRAILER, awschunks.UNSIGNED_TRAILER])
+def test_a_trailer_of_another_value_is_found(mode: str) -> None:
+    spoilt = chunks_by_the_role(mode, [CONTENT], ["aws", "text", 0.7, 1, "!"])
+
+    assert judged(spoilt, case=CHUNKED[mode])
+
+
+@pytest.mark.parametrize("mode", CHUNKED)
+def test_what_is_done_to_chunks_leaves_the_framing_of_http_as_it_is(mode: str) -> None:
+    (piece,) = CHUNKED[mode].pieces
+    for edit in (["end", "x" * 50], ["cut", 0.2], ["drop", 0.0], ["size", 0.0, "ff{x}"]):
+        case = Case("s3", (replace(piece, edits=(["aws", *edit],)), Piece(Ask(2, close=True))))
+        read, *_ = readings(build(case, "z7", CLIENT).data, lenient=False)
+
+        assert [r.target for r in read] == [b"/z7-0", b"/z7-2"]
+
+
 HEAD = b"PUT / HTTP/1.1\r\nHost: h\r\n"
 NO_READING = {
     "two lengths": HEAD + b"Content-Length: 1\r\nContent-Length: 1\r\n\r\nx",
@@ -164,6 +238,7 @@ def test_the_cases_hold_what_they_are_to_hold() -> None:
     read = [readings(build(case_of(5, n), "z1", CLIENT).data, lenient=True) for n in range(200)]
 
     assert kinds == {
+        "aws",
         "line",
         "value",
         "start",

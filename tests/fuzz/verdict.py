@@ -17,11 +17,12 @@ from dataclasses import dataclass, field
 from urllib.parse import unquote_to_bytes
 
 from awsgate.aws.sigv4 import SigningKeys
+from fuzz import awschunks
 from fuzz.asks import HOSTS, Case, Signed
 from fuzz.edits import Built
-from fuzz.reading import Read, readings
+from fuzz.reading import NoReadingError, Read, readings
 from fuzz.upstream import Arrival
-from strictaws import fault_of
+from strictaws import KEYS, fault_of
 
 _ANSWERED = re.compile(rb"(?i)etag: <(z[0-9]+-[0-9]+)>")
 _STATUS = re.compile(rb"HTTP/1\.1 ([2-5][0-9]{2}) ")
@@ -79,12 +80,28 @@ def _of_arrival(arrival: Arrival, built: Built, keys: SigningKeys) -> list[str]:
     if fault := fault_of(request.method.decode("latin-1"), target, _once(fields)):
         found.append(f"its signature by the role: {fault}")
     found += _differences(request, signed)
-    if arrival.whole and not refused_for_its_hash(request) and not _same_body(request, signed):
+    if arrival.whole and signed.payload in awschunks.MODES:
+        found += _of_chunks(request, signed)
+    elif arrival.whole and not refused_for_its_hash(request) and not _same_body(request, signed):
         found.append("another body than was signed")
     blob = b"\0".join([request.target, *(v for _, v in request.fields)])
     if any(word.encode() in blob for word in (keys.access_key_id, keys.session_token)):
         found.append("credentials of the gateway's were sent on")
     return [f"{arrival.mark}: {word}" for word in found]
+
+
+def _of_chunks(request: Read, signed: Signed) -> list[str]:
+    """Judge a body in aws-chunked, that is there whole."""
+    try:
+        body = awschunks.opened(request)
+    except NoReadingError as exc:
+        return [] if signed.payload == awschunks.UNSIGNED_TRAILER else [str(exc)]
+    if signed.payload == awschunks.UNSIGNED_TRAILER:
+        return []  # nobody signed it: it is what the client sent, which is looked at apart
+    found = [] if body.is_signed_by(KEYS, request) else ["chunks that the role did not sign"]
+    if body.content != signed.content:
+        found.append("another body than was signed")
+    return found
 
 
 def _once(fields: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
@@ -151,8 +168,18 @@ def _meaning(target: bytes, *, exact: bool = True) -> object:
 
 def refused_for_its_hash(request: Read) -> bool:
     """True if AWS refuses it: its body is not the one whose hash was signed."""
+    if awschunks.mode_of(request):
+        return _aws_cannot_read(request)
     declared = (request.values(b"x-amz-content-sha256") or [b""])[0].decode("latin-1")
     return declared != UNSIGNED and declared != hashlib.sha256(request.body).hexdigest()
+
+
+def _aws_cannot_read(request: Read) -> bool:
+    said = request.values(b"x-amz-decoded-content-length")
+    try:
+        return [b"%d" % len(awschunks.opened(request).content)] != said
+    except NoReadingError:
+        return True
 
 
 def _same_body(request: Read, signed: Signed) -> bool:
@@ -170,9 +197,20 @@ def _is(arrival: Arrival, read: Read) -> bool:
         not read.bad
         and arrival.request is not None
         and arrival.request.method == read.method
-        and arrival.request.body == read.body
+        and _payload(arrival.request) == _payload(read)
         and _meaning(arrival.request.target) == _meaning(_origin_form(read))
     )
+
+
+def _payload(read: Read) -> object:
+    """Give what the body says to AWS: signatures within it are made anew."""
+    if not awschunks.mode_of(read):
+        return read.body
+    try:
+        body = awschunks.opened(read)
+    except NoReadingError:
+        return read.body
+    return body.content, body.trailers
 
 
 def _origin_form(read: Read) -> bytes:
