@@ -288,16 +288,18 @@ def _resigner(
         scope=f"{day}/{plan.region}/{plan.service}/{sigv4.TERMINATOR}",
         seed=seed,
     )
-    decoded = next((v for n, v in plan.headers if n.lower() == _DECODED), b"")
     return ChunkResigner(
         theirs,
         ours,
         trailer=plan.payload == SIGNED_CHUNKS_TRAILER,
-        decoded_length=int(decoded) if decoded.isdigit() else None,
+        decoded_length=_length(plan, b"x-amz-decoded-content-length"),
+        length=_length(plan, b"content-length"),
     )
 
 
-_DECODED = b"x-amz-decoded-content-length"
+def _length(plan: Plan, name: bytes) -> int | None:
+    value = next((v for n, v in plan.headers if n.lower() == name), b"")
+    return int(value) if value.isdigit() else None
 
 
 def _target(target: bytes, query: bytes, rest: bytes, claim: Claim | None) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from awsgate.addon import entry, patches
@@ -19,11 +21,19 @@ def test_options_of_others_are_theirs() -> None:
     entry._refuse_unknown(["flow_detail", "somebody_elses"])
 
 
-def test_without_the_patches_that_prove_what_leaves_it_does_not_start(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("name", sorted(patches.NEEDED))
+def test_without_a_patch_that_its_promises_rest_on_it_does_not_start(
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     entry._check_needed()
-    monkeypatch.setattr(patches, "unknown", lambda _: {"Http1Client.send"})
+    monkeypatch.setitem(patches.KNOWN, name, frozenset())
 
-    with pytest.raises(SetupError, match=r"Http1Client\.send has changed"):
+    with pytest.raises(SetupError, match=rf"awsgate knows: {re.escape(name)} has changed"):
         entry._check_needed()
+
+
+@pytest.mark.parametrize("name", sorted(patches.SPEED_ALONE))
+def test_without_a_patch_of_speed_alone_it_does(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(patches.KNOWN, name, frozenset())
+
+    entry._check_needed()

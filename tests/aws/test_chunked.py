@@ -89,10 +89,13 @@ def signer(secret: str = SECRET, stamp: str = STAMP, seed: str = SEED) -> ChunkS
 
 
 def resigner(
-    *, trailer: bool = False, length: int | None = None, seed: str = SEED
+    *, trailer: bool = False, length: int | None = None, seed: str = SEED, wire: int | None = None
 ) -> ChunkResigner:
+    """``wire``: Content-Length."""
     ours = signer(OURS_SECRET, OURS_STAMP, OURS_SEED)
-    return ChunkResigner(signer(seed=seed), ours, trailer=trailer, decoded_length=length)
+    return ChunkResigner(
+        signer(seed=seed), ours, trailer=trailer, decoded_length=length, length=wire
+    )
 
 
 def run(made: ChunkResigner, body: bytes, *, step: int = 1 << 20) -> bytes:
@@ -262,6 +265,27 @@ def test_a_body_cut_anywhere_is_not_complete(cut: int) -> None:
 
     with pytest.raises(ChunkError, match="before its last chunk"):
         made.finish()
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20], ids=["byte by byte", "at once"])
+def test_of_a_body_whose_length_says_that_it_is_over_too_early_the_end_is_kept(step: int) -> None:
+    """Else it would be a whole one at AWS, by HTTP's framing."""
+    for cut in range(1, len(GOOD)):
+        made = resigner(trailer=True, wire=cut)
+        given = 0
+
+        with pytest.raises(ChunkError, match="before its last chunk"):
+            for at in range(0, cut, step):
+                given += len(made.feed(GOOD[at : min(at + step, cut)]))
+            made.finish()
+        assert given < cut, cut
+
+
+@pytest.mark.parametrize("step", [1, 1 << 20], ids=["byte by byte", "at once"])
+def test_a_body_of_the_length_that_was_said_goes_on_whole(step: int) -> None:
+    made = resigner(trailer=True, wire=len(GOOD))
+
+    assert run(made, GOOD, step=step) == ours([b"hello", b"world"], CRC)
 
 
 @pytest.mark.parametrize(("length", "words"), [(9, "more than"), (11, "less than")])

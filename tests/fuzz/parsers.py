@@ -106,7 +106,7 @@ def signed_chunks(data: bytes) -> None:
             )
             for s, seed in ((SECRET, "a" * 64), (OURS, "b" * 64))
         )
-        return chunked.ChunkResigner(theirs, ours, trailer=False, decoded_length=None)
+        return chunked.ChunkResigner(theirs, ours, trailer=False, decoded_length=None, length=None)
 
     _same_in_any_pieces(resigner, data)
 

@@ -1,7 +1,7 @@
 """A gateway that knows nothing of the mitmproxy that it finds: no patch of it is put in place.
 
-``scripts/ways unpatched`` has gateways import this first. It is what happens after an
-upgrade of mitmproxy that changed every method that awsgate patches.
+``scripts/ways unpatched`` has gateways import this first. It is what would happen after an
+upgrade of mitmproxy that changed every method that awsgate patches, if the gateway started.
 """
 
 from __future__ import annotations

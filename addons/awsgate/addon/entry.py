@@ -306,7 +306,7 @@ def _give_up(exc: SetupError) -> None:
 
 
 def _check_needed() -> None:
-    """Refuse a mitmproxy in which a request could leave unproved. Raises ``SetupError``."""
+    """Refuse a mitmproxy that would not do what awsgate promises. Raises ``SetupError``."""
     missing = sorted(patches.unknown(patches.NEEDED))
     if missing:
         raise SetupError(

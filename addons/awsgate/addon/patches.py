@@ -3,8 +3,8 @@
 Each patch replaces one method, and only if that method's source is one that was
 read and tested: the SHA-256 of its text must be in ``KNOWN``. Otherwise the patch
 is left out, said loudly at start, and mitmproxy behaves as it always did. They make
-refusals early, bounded and readable. Three are ``NEEDED``: where mitmproxy's layers
-carry the requests, the gateway does not start without them.
+refusals early, bounded and readable. All but those of speed are ``NEEDED``: where mitmproxy's
+layers carry the requests, the gateway does not start without them.
 
     respond_early          a refused upload is answered, not read (check_killed)
     bound_buffered_body    a chunked body stops at the limit (check_body_size)
@@ -124,10 +124,11 @@ KNOWN: dict[str, frozenset[str]] = {
 }
 """SHA-256 of the source of each patched method, per mitmproxy release that was read."""
 
-NEEDED = frozenset({"Http1Client.send", "Http1Client.read_headers", "HttpStream.check_killed"})
-"""Without the first, an addon of the operator's own could change what was signed; without
-the second, a server's 1xx passes for its answer, and the answer goes to the next request;
-without the third, an upload that waits for "100 Continue", as SDKs' do, waits for ever."""
+SPEED_ALONE = frozenset({"mode_servers.ProxyConnectionHandler", "MessageData.__post_init__"})
+NEEDED = frozenset(KNOWN) - SPEED_ALONE
+"""Where mitmproxy's layers carry the requests, what awsgate promises rests on these: without
+them an addon could change what was signed, a 1xx of a server's pass for its answer, a
+transfer coding hide behind a VT, a stranger fill the memory."""
 
 Owner = type | ModuleType
 """The class or the module whose attribute is replaced."""
@@ -228,6 +229,7 @@ __all__ = [
     "DRAIN_BYTES",
     "KNOWN",
     "NEEDED",
+    "SPEED_ALONE",
     "Speaker",
     "fingerprint",
     "install",

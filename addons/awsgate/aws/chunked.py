@@ -73,7 +73,9 @@ class ChunkResigner:
     """Verifies each chunk by ``client``, and replaces its signature by that of ``ours``.
 
     ``decoded_length`` is x-amz-decoded-content-length, bytes of data in all; None: it
-    was not said. Both calls raise ``ChunkError``, and from then on always do.
+    was not said. ``length`` is Content-Length; None: the end of the body is told in another
+    way. Of a body that is over too early the last bytes are not given: at AWS it would be a
+    whole one. Both calls raise ``ChunkError``, and from then on always do.
     """
 
     def __init__(
@@ -83,11 +85,13 @@ class ChunkResigner:
         *,
         trailer: bool,
         decoded_length: int | None,
+        length: int | None,
     ) -> None:
         self._client, self._ours = client, ours
         self._theirs_last, self._ours_last = client.seed, ours.seed
         self._trailer = trailer
         self._left = decoded_length
+        self._to_come = length
         self._pending = bytearray()
         """What was received and not yet understood: less than a line."""
         # Not a bound method: a cycle would keep what is held until the next collection.
@@ -106,6 +110,8 @@ class ChunkResigner:
     def feed(self, data: bytes) -> bytes:
         """Give what may go on now that ``data`` is here."""
         self._check()
+        if self._to_come is not None:
+            self._to_come -= len(data)
         if len(data) < self._size:  # all of it is data, and nothing waits: the usual piece
             self._digest.update(data)
             self._held += data
@@ -115,6 +121,8 @@ class ChunkResigner:
         try:
             while self._state(self):
                 pass
+            if self._to_come == 0:
+                self._check_end()
         except ChunkError as exc:
             self._broken = str(exc)
             self._held.clear()
@@ -133,10 +141,16 @@ class ChunkResigner:
     def finish(self) -> bytes:
         """Say that the body is over. Gives nothing: all of it went on already."""
         self._check()
-        if self._state is not ChunkResigner._at_end:
-            self._broken = "the body ends before its last chunk"
-            raise ChunkError(self._broken)
+        try:
+            self._check_end()
+        except ChunkError as exc:
+            self._broken = str(exc)
+            raise
         return b""
+
+    def _check_end(self) -> None:
+        if self._state is not ChunkResigner._at_end:
+            raise ChunkError("the body ends before its last chunk")
 
     def _check(self) -> None:
         if self._broken:
