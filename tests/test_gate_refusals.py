@@ -33,6 +33,7 @@ from signers import WHEN
 
 XFH, AUTH, SHA = b"x-forwarded-host", b"authorization", b"x-amz-content-sha256"
 BAD, NO = Code.BAD_SIGNATURE, Code.UNSUPPORTED
+CHUNKS = b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD"
 FAR = "over 5 minutes apart"
 DATED = replace(JSON, headers=(("Date", "now"),))
 
@@ -91,8 +92,13 @@ REFUSED: dict[str, tuple[Call, Code, str]] = {
     "query signature of version 2": (
         replace(GOOD, target="/?AWSAccessKeyId=x&Expires=1"), NO, "two signatures"),
     "signed chunks": (
-        replace(GOOD, after=with_value(SHA, lambda _: b"STREAMING-AWS4-HMAC-SHA256-PAYLOAD")),
+        replace(GOOD, headers=(("Content-Length", "5"),), after=with_value(SHA, lambda _: CHUNKS)),
         BAD, "does not match"),
+    "signed chunks of no body": (
+        replace(GOOD, after=with_value(SHA, lambda _: CHUNKS)), BAD, "there is no body"),
+    "signed chunks of no bytes": (
+        replace(GOOD, headers=(("Content-Length", "0"),), after=with_value(SHA, lambda _: CHUNKS)),
+        BAD, "there is no body"),
     "chunks signed with sigv4a": (
         replace(GOOD, after=with_value(SHA, lambda _: b"STREAMING-AWS4-ECDSA-P256-SHA256-PAYLOAD")),
         NO, "signed chunks"),

@@ -28,7 +28,7 @@ from awsgate.aws.call import Call, call_of, head_of
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
 from awsgate.orders import Order
-from awsgate.outgoing import Plan, account_of, make_plan
+from awsgate.outgoing import RESIGNED_PAYLOADS, Plan, account_of, make_plan
 from awsgate.policy import (
     CallFacts,
     ChainedSpec,
@@ -226,6 +226,8 @@ class Gate:
         review.payload = payload_of(review, claim)
         if review.payload == sigv4.EMPTY_SHA256 and announces_body(review):
             raise Refusal(Code.BAD_SIGNATURE, "there is a body, and it was signed as empty")
+        if review.payload in RESIGNED_PAYLOADS and not announces_body(review):
+            raise Refusal(Code.BAD_SIGNATURE, "there is no body, and it was signed in chunks")
         opened = self.open_session(
             access_key_id=claim.access_key_id,
             session_token=claim.session_token,
