@@ -22,7 +22,7 @@ from cachetools import LRUCache
 
 MAX_ADDRESSES = 20_000
 MAX_LOGINS = 1_000
-"""Of one user, that have not ended, logged out or not. For one gateway process."""
+"""Of one user of a connector, that have not ended, logged out or not. For one gateway process."""
 OWN_FACTOR = 10
 """Of the bucket of this machine's own addresses, over that of another one."""
 WIDE_FACTOR = 10
@@ -65,19 +65,22 @@ class Attempts:
 
 
 class LiveLogins:
-    """Counts the logins of each user that have not ended. Any thread may ask."""
+    """Counts the logins of each user that have not ended. Any thread may ask.
+
+    Two connectors may know different people by one name: each has their own.
+    """
 
     def __init__(self) -> None:
-        self._ends: defaultdict[str, list[int]] = defaultdict(list)
-        """User -> the ends of their logins, as a heap."""
+        self._ends: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+        """User and connector -> the ends of their logins, as a heap."""
         self._lock = threading.Lock()
         self._cleared_at = 0
 
-    def begin(self, user: str, *, ends_at: int, now: int) -> bool:
+    def begin(self, user: str, connector: str, *, ends_at: int, now: int) -> bool:
         """Count one more. False: there are as many as there may be."""
         with self._lock:
             self._clear(now)
-            ends = self._ends[user]
+            ends = self._ends[user, connector]
             while ends and ends[0] <= now:
                 heapq.heappop(ends)
             if len(ends) >= MAX_LOGINS:
@@ -89,8 +92,8 @@ class LiveLogins:
         """Forget, once in a while, who has none any more."""
         if abs(now - self._cleared_at) >= _CLEAR_EVERY_S:
             self._cleared_at = now
-            for user in [user for user, ends in self._ends.items() if max(ends) <= now]:
-                del self._ends[user]
+            for whom in [whom for whom, ends in self._ends.items() if max(ends) <= now]:
+                del self._ends[whom]
 
 
 def whose(address: str) -> tuple[str, bool]:
