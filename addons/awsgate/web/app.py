@@ -44,6 +44,7 @@ from awsgate.web.receiving import (
     client_of,
     form_of,
     problem_for,
+    record_refusal,
 )
 from awsgate.web.records import CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
@@ -225,8 +226,11 @@ async def _recorded(
 ) -> Problem:
     """Record what was refused. Gives the answer, which may have become another one."""
     whose = login[0].login if login else api.desk.known(_token_of(request))
-    client = client_of(request)[1]
-    return await api.records.refused(_RECORDED[operation.name], problem, client, whose)
+    address, client = client_of(request)
+    event = _RECORDED[operation.name]
+    if problem.status == HTTPStatus.UNAUTHORIZED:  # it is counted
+        return await api.records.refused(event, problem, client, whose)
+    return await record_refusal(api, event, problem, address, client, whose)
 
 
 def _token_of(request: Request) -> str:

@@ -1,5 +1,7 @@
 """How often one address may try to log in: a bucket each, filled again with time. Bounded.
 
+How many refusals of those who have a login the audit takes, for each is a line of it.
+
 And how many logins one user may have at a time: a logout is a file until its login would
 have ended, which all processes look at, so there must not be any number of them.
 
@@ -27,6 +29,8 @@ OWN_FACTOR = 10
 """Of the bucket of this machine's own addresses, over that of another one."""
 WIDE_FACTOR = 10
 """Of the bucket that networks of 64 bits share which are one of 48: one customer may have all."""
+USERS_OF_ADDRESS = 10
+"""Whose refusals one address may have, over those of one user: many share an address."""
 _CLEAR_EVERY_S = 600
 
 
@@ -51,6 +55,11 @@ class Attempts:
             waits = self._take(whom, OWN_FACTOR if own else 1)
             return waits or (self._take(wide, WIDE_FACTOR) if wide else 0.0)
 
+    def wait_of(self, whom: str) -> float:
+        """As ``wait_s``, of somebody who is known by another thing than an address."""
+        with self._lock:
+            return self._take(whom, 1)
+
     def _take(self, whom: str, factor: int) -> float:
         most = self._per_minute * factor
         each_s = 60.0 / most
@@ -62,6 +71,23 @@ class Attempts:
             return (1.0 - left) * each_s
         self._buckets[whom] = left - 1.0, now
         return 0.0
+
+
+class Refusals:
+    """Counts refusals of those who have a login, by user and by address. Any thread may ask."""
+
+    def __init__(self, *, per_minute: int, clock: Callable[[], float]) -> None:
+        self._of_user = Attempts(per_minute=per_minute, clock=clock)
+        self._of_address = Attempts(per_minute=USERS_OF_ADDRESS * per_minute, clock=clock)
+
+    def wait_s(self, address: str, user: str, connector: str) -> float:
+        """Count one; give 0, or how many seconds to wait for the next that is recorded.
+
+        By user and not by login: a new login is no new bucket. What their own bucket stops
+        takes nothing from the others at the address.
+        """
+        wait = self._of_user.wait_of(f"{connector} {user}") if user else 0.0
+        return wait or self._of_address.wait_s(address)
 
 
 class LiveLogins:

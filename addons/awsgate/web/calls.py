@@ -19,7 +19,7 @@ from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
-from awsgate.web.attempts import Attempts
+from awsgate.web.attempts import Attempts, Refusals
 from awsgate.web.beside import Beside
 from awsgate.web.choosing import Caller
 from awsgate.web.connectors import Connectors
@@ -156,6 +156,7 @@ class Api:
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)
         """What anybody may ask: each reads and hashes all the roots of the system."""
+        self.refusals = Refusals(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(
             life_s=BROWSER_LIFE_S, most=MAX_BROWSERS, clock=ticks
         )
