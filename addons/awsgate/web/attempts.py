@@ -8,8 +8,8 @@ have ended, which all processes look at, so there must not be any number of them
 Guessing is bounded elsewhere (what is guessed is 256 bits, or a password with a lockout of
 its own). This keeps one address from taking the time of the gateway and of the providers.
 
-All who come through the proxy (``awsgate.internal``) come from the gateway's own address,
-and share one bucket, so it is a larger one.
+Who comes through the proxy (``awsgate.internal``) is known by the address at its far end
+(``tunnelclients``). This machine's own addresses are many programs, so their bucket is larger.
 """
 
 from __future__ import annotations

@@ -30,11 +30,12 @@ ANSWER_TIMEOUT_S = 60.0
 log = logging.getLogger("awsgate")
 
 
-def client_of(request: Request) -> tuple[str, str]:
-    """Give the address, and address and port for the audit."""
+def client_of(api: Api, request: Request) -> tuple[str, str]:
+    """Give the address, and address and port for the audit: of who is behind a tunnel."""
     if request.client is None:
         return "", ""
-    return request.client.host, joined(request.client.host, request.client.port)
+    host, port = api.tunnel_clients.behind((request.client.host, request.client.port))
+    return host, joined(host, port)
 
 
 def check_attempts(api: Api, address: str) -> None:
