@@ -31,6 +31,7 @@ from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ensure_server_certificate
 from awsgate.session import OpenedSession, SessionKeys, open_session
 from awsgate.state import open_state
+from awsgate.tunnelclients import TunnelClients
 from awsgate.web import connectors
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
@@ -196,6 +197,7 @@ def _serving(folder: Path, more: str) -> Iterator[Serving]:
             certs=certs,
             proxy_port=lambda: 8443,
             requests=RequestPlace(state.folder, rules[0].gateway.requests),
+            tunnel_clients=TunnelClients(),
             local=FakeLocal(),
             console=FakeConsole(),
         )

@@ -42,6 +42,7 @@ from awsgate.state import open_state
 from awsgate.sts import StsAssumer, sts_region
 from awsgate.tally import FOLDER as TALLY
 from awsgate.tally import Tally
+from awsgate.tunnelclients import TunnelClients
 from awsgate.upstreamkeys import UpstreamAssumer
 from awsgate.upstreams import Upstream, Upstreams, upstreams_of
 from awsgate.usage import Usage
@@ -99,6 +100,7 @@ class Gateway:
     """Where all calls are handed to; None: this gateway decides, and signs for AWS."""
     usage: Usage = field(default_factory=Usage)
     warnings: list[str] = field(default_factory=list)
+    tunnel_clients: TunnelClients = field(default_factory=TunnelClients)
     control_address: str = ""
     """``host:port`` of the control API, with its real port; empty: off."""
     faults: tuple[str, ...] = ()

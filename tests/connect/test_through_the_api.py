@@ -28,6 +28,7 @@ from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ensure_server_certificate
 from awsgate.session import OpenedSession, SessionKeys, open_session
 from awsgate.state import open_state
+from awsgate.tunnelclients import TunnelClients
 from awsgate.web.start import Parts, start_control
 from githubserver import CLIENT_ID, CLIENT_SECRET, Github, running_github
 from localusers import PASSWORD, QUICK, Phone
@@ -140,6 +141,7 @@ def gate(github: Github, tmp_path_factory: pytest.TempPathFactory) -> Iterator[G
             certs=folder / "certs",
             proxy_port=lambda: 8443,
             requests=RequestPlace(state.folder, policy.gateway.requests),
+            tunnel_clients=TunnelClients(),
             local=users,
             users_folder=state.users_folder,
         )

@@ -112,6 +112,21 @@ def verdict(bench: Bench, keys: SigningKeys) -> str:
             return "cut"
 
 
+def test_the_api_knows_who_comes_through_the_proxy(bench: Bench) -> None:
+    """Though the connection comes from the gateway itself."""
+    for number in range(4):  # at one worker or the other
+        asked = {"user": f"stranger{number}", "password": "no", "totp": ""}
+        with api(bench) as http:
+            stream = http.post("/v1/login/password", json=asked).extensions["network_stream"]
+            host, port = stream.get_extra_info("client_addr")
+            again = http.post("/v1/login/password", json=asked)
+        assert again.extensions["network_stream"] is stream
+
+        lines = bench.lines(event="login", decision="refused")[-2:]
+        assert [line["client"] for line in lines] == [f"{host}:{port}"] * 2
+        assert bench.lines(event="tunnel.open", client=f"{host}:{port}")
+
+
 def test_two_people_each_with_their_own(bench: Bench) -> None:
     logins = {who: log_in(bench, who) for who in ("alice", "bob")}
     given = {

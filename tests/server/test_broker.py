@@ -15,6 +15,7 @@ from awsgate.credentials import AwsCredentials, CredentialCache, RoleRequest
 from awsgate.errors import Code, Refusal
 from awsgate.policy.handoff import Handoff
 from awsgate.server.broker import Broker, BrokerAssumer, WorkerCredentials
+from awsgate.tunnelclients import TunnelClients
 
 HANDOFF = Handoff(
     policy='{"Version":"2012-10-17"}',
@@ -147,6 +148,40 @@ async def test_a_worker_whose_parent_has_gone_refuses_and_says_so() -> None:
 
 def test_no_repr_shows_the_keys() -> None:
     assert "canary" not in repr(KEYS)
+
+
+# --- who is behind tunnels --------------------------------------------------------
+
+
+async def test_the_parent_knows_who_is_behind_a_workers_tunnel_as_long_as_there_is_one() -> None:
+    known = TunnelClients()
+    broker = Broker(CredentialCache(Sts()), known)
+    pairs = [socket.socketpair() for _ in range(2)]
+    serving = [asyncio.ensure_future(broker.serve(ours, lambda: None)) for ours, _ in pairs]
+    one, other = (BrokerAssumer(theirs) for _, theirs in pairs)
+    client = ("192.0.2.1", 50000)
+
+    async def told(worker: BrokerAssumer) -> list[int]:
+        await worker.of("192.0.2.99")  # what was said before is read before
+        ports = range(40000, 40004)
+        return [port for port in ports if known.behind(("127.0.0.1", port)) == client]
+
+    for port in (40000, 40001):
+        one.tunnel_begun(("127.0.0.1", port), client)
+    other.tunnel_begun(("127.0.0.1", 40002), client)
+    assert (await told(one), await told(other))[1] == [40000, 40001, 40002]
+    one.tunnel_ended(("127.0.0.1", 40000))
+    one.tunnel_ended(("127.0.0.1", 40002))  # another's
+    assert await told(one) == [40001, 40002]
+    pairs[0][1].shutdown(socket.SHUT_RDWR)  # it dies
+    await serving[0]
+    assert await told(other) == [40002]
+    pairs[1][1].shutdown(socket.SHUT_RDWR)
+    await serving[1]
+    for _, theirs in pairs:
+        theirs.close()
+    other.tunnel_begun(("127.0.0.1", 40003), client)  # nobody is there to be told
+    other.tunnel_ended(("127.0.0.1", 40003))
 
 
 # --- tickets --------------------------------------------------------------------

@@ -315,7 +315,7 @@ def test_logging_in_and_out_for_ever_does_not_fill_the_folder_of_the_locks(
 ) -> None:
     monkeypatch.setattr(attempts, "MAX_LOGINS", 3)
     for _ in range(3):
-        with own.client(own.log_in("alice")["login"]) as http:
+        with own.client(own.log_in("alice", "oidc/ci")["login"]) as http:
             http.post("/v1/logout")
     asked = {"token": id_token("alice")}
     with own.client() as http:

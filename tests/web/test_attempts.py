@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from awsgate.connect.ways import LoginRefused
 from awsgate.web import attempts
 from awsgate.web.attempts import Attempts, LiveLogins
 from awsgate.web.waiting import Full, Waiting
+from web.served import Served
 
 
 class Ticks:
@@ -127,12 +129,26 @@ def test_one_user_has_a_bounded_number_of_logins(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(attempts, "MAX_LOGINS", 3)
     live = LiveLogins()
 
-    begun = [live.begin("ann", ends_at=end, now=1000) for end in (1600, 1100, 5000, 5000)]
+    begun = [live.begin("ann", "oidc/a", ends_at=end, now=1000) for end in (1600, 1100, 5000, 5000)]
 
     assert begun == [True, True, True, False]
-    assert live.begin("bob", ends_at=5000, now=1000), "others are not held by it"
-    assert not live.begin("ann", ends_at=5000, now=1099)
-    assert live.begin("ann", ends_at=5000, now=1100), "one has ended"
-    assert not live.begin("ann", ends_at=5000, now=1599)
-    assert live.begin("ann", ends_at=9000, now=5000)
-    assert set(live._ends) == {"ann"}, "who has none is forgotten"
+    assert live.begin("bob", "oidc/a", ends_at=5000, now=1000), "others are not held by it"
+    assert not live.begin("ann", "oidc/a", ends_at=5000, now=1099)
+    assert live.begin("ann", "oidc/a", ends_at=5000, now=1100), "one has ended"
+    assert not live.begin("ann", "oidc/a", ends_at=5000, now=1599)
+    assert live.begin("ann", "oidc/a", ends_at=9000, now=5000)
+    assert set(live._ends) == {("ann", "oidc/a")}, "who has none is forgotten"
+
+
+def test_a_namesake_of_another_connector_uses_up_nobodys_logins(
+    own: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two people, one name: each has as many logins as there may be."""
+    monkeypatch.setattr(attempts, "MAX_LOGINS", 2)
+    for connector in ("github/corp", "oidc/okta"):
+        for _ in range(2):
+            assert own.log_in("alice", connector)["user"] == "alice"
+
+        with pytest.raises(LoginRefused) as caught:
+            own.log_in("alice", connector)
+        assert caught.value.reason == "too-many-logins"

@@ -24,6 +24,7 @@ from awsgate.metrics import Metrics
 from awsgate.policyfile import load_policy
 from awsgate.requestplace import RequestPlace
 from awsgate.state import open_state
+from awsgate.tunnelclients import TunnelClients
 from awsgate.web.server import ControlServer
 from awsgate.web.start import Parts, start_control
 from web.believing import POLICY
@@ -133,6 +134,7 @@ def parts_in(folder: Path, client_ca: str) -> Parts:
         certs=folder / "certs",
         proxy_port=lambda: 8443,
         requests=RequestPlace(state.folder, policy.gateway.requests),
+        tunnel_clients=TunnelClients(),
     )
 
 

@@ -211,7 +211,7 @@ def test_a_state_that_comes_twice_in_an_answer_is_refused(shared: Served) -> Non
 
 
 def test_who_tries_too_often_waits(stage: Stage, tmp_path: Path) -> None:
-    # From this machine itself, as all who come through the proxy: ten times the limit.
+    # From this machine itself: ten times the limit.
     with served_on(stage, tmp_path, logins_per_minute=1) as own, own.client() as http:
         asked = {"user": "lola", "password": "no"}
         codes = [http.post("/v1/login/password", json=asked) for _ in range(12)]

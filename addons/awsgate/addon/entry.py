@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from mitmproxy import connection, ctx, exceptions, http, tls
 from mitmproxy.addonmanager import Loader
 from mitmproxy.addons.proxyserver import Proxyserver
-from mitmproxy.proxy import layer, mode_specs
+from mitmproxy.proxy import layer, mode_specs, server_hooks
 
 from awsgate.addon import host, patches, tripwire
 from awsgate.addon.hooks import Hooks
@@ -217,6 +217,10 @@ class AwsGate:
     def http_connected(self, flow: http.HTTPFlow) -> None:
         """See ``Hooks``."""
         self._live().http_connected(flow)
+
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """See ``Tunnelling``."""
+        self._live().tunnelling.server_connected(data)
 
     def next_layer(self, nextlayer: layer.NextLayer) -> None:
         """See ``Hooks``."""

@@ -14,20 +14,22 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from time import perf_counter, time
 
 from mitmproxy import connection, http
+from mitmproxy.proxy import server_hooks
 
 from awsgate.addon import flows, tripwire
 from awsgate.addon.record import Recorder, Trace
 from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
+from awsgate.addon.tunnel import Tunnel
 from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
 from awsgate.errors import Code, Refusal
 from awsgate.lockout import cut_off, locked
 from awsgate.nextgateway import NextGateway
+from awsgate.tunnelclients import TellsOfTunnels
 from awsgate.tunnelpass import (
     ENTROPY_BYTES,
     TunnelCaller,
@@ -36,7 +38,6 @@ from awsgate.tunnelpass import (
     read_basic,
 )
 from awsgate.usage import InFlight
-from awsgate.web.attempts import whose
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
@@ -50,32 +51,6 @@ _HINT = (
     "HTTPS_PROXY with user and password, as awsgate env gives it; or first start the session "
     "(aws ssm start-session) through this gateway"
 )
-
-
-@dataclass(slots=True)
-class Tunnel:
-    """One that is open, or about to be."""
-
-    client: connection.Client
-    route: Route
-    caller: TunnelCaller | None
-    opened: float = 0.0
-    """``perf_counter``; 0: its server has not answered yet."""
-    label: str = ""
-    end: asyncio.TimerHandle | None = None
-    refusal: Refusal | None = None
-    """Why it was cut."""
-
-    @property
-    def user(self) -> str:
-        """Give whose it is; empty: nobody's."""
-        return self.caller.user if self.caller is not None else ""
-
-    @property
-    def comes_from(self) -> str:
-        """Give whose address opened a tunnel to the control API; empty: it leads elsewhere."""
-        to_control = self.route.reason == CONTROL
-        return whose(str(self.client.peername[0]))[0] if to_control else ""
 
 
 class Tunnelling:
@@ -98,6 +73,7 @@ class Tunnelling:
         self._clock, self._entropy, self._cut = clock, entropy, cut
         self._through, self._slow = through, slow
         self.tickets: Tickets = LocalTickets()
+        self.clients: TellsOfTunnels = gateway.tunnel_clients
         self._tunnels: dict[str, Tunnel] = {}
         self._asking: set[str] = set()
         """Connections whose CONNECT is not answered yet."""
@@ -241,7 +217,7 @@ class Tunnelling:
                 f"{limit} tunnels of {tunnel.user} are open already",
                 hint="close some of them, and try again",
             )
-        # The control API cannot tell who comes this way: to it, all are this machine.
+        # Its connections are counted where all that come this way are this machine's.
         whom = tunnel.comes_from
         if whom and not self._to_control.enter(whom, limit=MAX_TO_CONTROL):
             raise Refusal(
@@ -279,6 +255,19 @@ class Tunnelling:
         )
         self._recorder.opened_tunnel(tunnel.client, tunnel.route, self._clock(), tunnel.caller)
 
+    def server_connected(self, data: server_hooks.ServerConnectionHookData) -> None:
+        """Tell the control API who comes this way, before they can say anything."""
+        tunnel, ours = self._tunnels.get(data.client.id), data.server.sockname
+        if tunnel is not None and tunnel.to_control and ours is not None:
+            self._tell_end(tunnel)
+            tunnel.dialled_from = str(ours[0]), int(ours[1])
+            host, port, *_ = data.client.peername
+            self.clients.tunnel_begun(tunnel.dialled_from, (str(host), int(port)))
+
+    def _tell_end(self, tunnel: Tunnel) -> None:
+        if tunnel.dialled_from is not None:
+            self.clients.tunnel_ended(tunnel.dialled_from)
+
     def _end_with_session(self, tunnel: Tunnel) -> None:
         if tunnel.caller is None:
             return
@@ -309,6 +298,7 @@ class Tunnelling:
             tunnel.end.cancel()
         if tunnel.caller is not None:
             self._count.leave(tunnel.caller.user)
+        self._tell_end(tunnel)
         if tunnel.comes_from:
             self._to_control.leave(tunnel.comes_from)
         if tunnel.opened:

@@ -19,6 +19,11 @@ opened at another worker.
     {"ticket": [address, key id, password]}
     {"used": [address, number]}
     {"id": 2, "tickets": address}            {"id": 2, "tickets": [<Ticket>, ...]}
+
+And who is behind a tunnel to the control API, which is the parent's (``tunnelclients``):
+
+    {"tunnel": [[host, port], [host, port]]}     where it was dialled from, and the client
+    {"tunnel_end": [host, port]}
 """
 
 from __future__ import annotations
@@ -48,6 +53,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.outgoing import Hop
 from awsgate.policy.handoff import Handoff
 from awsgate.telling import Telling
+from awsgate.tunnelclients import Address, TunnelClients
 
 MAX_LINE_BYTES = 256 * 1024  # a session policy has 2,048 characters, fifty tags 20 KiB
 TICKETS_TIMEOUT_S = 5.0
@@ -127,6 +133,18 @@ class BrokerAssumer:
             self._waiting.pop(number, None)
         return tuple(Ticket(**ticket) for ticket in said["tickets"])
 
+    # --- see ``tunnelclients.TellsOfTunnels`` ---------------------------------------------
+
+    def tunnel_begun(self, ours: Address, client: Address) -> None:
+        """Have the parent know who is behind a connection of ours."""
+        with suppress(OSError):
+            self._send({"tunnel": [ours, client]})
+
+    def tunnel_ended(self, ours: Address) -> None:
+        """Have the parent forget it."""
+        with suppress(OSError):
+            self._send({"tunnel_end": ours})
+
     def missing(self) -> list[str]:
         """The parent has looked already."""
         return []
@@ -192,8 +210,9 @@ class WorkerCredentials(CredentialCache):
 class Broker:
     """The parent's side, for one worker after the other."""
 
-    def __init__(self, credentials: CredentialCache) -> None:
+    def __init__(self, credentials: CredentialCache, clients: TunnelClients | None = None) -> None:
         self._credentials = credentials
+        self._clients = clients or TunnelClients()
         self._book = TicketBook()
         self._telling = Telling()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -214,6 +233,11 @@ class Broker:
                     self._book.put(address, key_id, password, now=time.time())
                 elif "used" in said:
                     self._book.used(*said["used"])
+                elif "tunnel" in said:
+                    ours, client = said["tunnel"]
+                    self._clients.tunnel_begun(tuple(ours), tuple(client), by=writer)
+                elif "tunnel_end" in said:
+                    self._clients.tunnel_ended(tuple(said["tunnel_end"]), by=writer)
                 elif "forget" in said:
                     role_arn, session_name = said["forget"]
                     self._credentials.forget(role_arn=role_arn, session_name=session_name)
@@ -222,6 +246,7 @@ class Broker:
         except (OSError, ValueError, KeyError, TypeError):
             return  # a worker that died in the middle of a line, or writes nonsense
         finally:
+            self._clients.forget(writer)
             writer.close()
 
     def _begin(self, work: Coroutine[None, None, None]) -> None:

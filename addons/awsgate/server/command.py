@@ -39,6 +39,7 @@ from awsgate.server.orders import OWN, Orders
 from awsgate.server.parent import START_TIMEOUT_S, Parent, default_workers
 from awsgate.servercert import ServerCertificate
 from awsgate.state import State, open_state
+from awsgate.tunnelclients import TunnelClients
 from awsgate.undumped import forbid_dumps
 from awsgate.wiring import (
     Settings,
@@ -187,7 +188,12 @@ async def _run(made: _SetUp) -> int:
     place = RequestPlace(made.state.folder, policy.gateway.requests, reads=True)
     live = _Live(policy, place)
     audit = AuditLog(made.audit_path, rotation_of(policy.gateway))
-    control = _serve_control(made, live, audit, metrics) if policy.gateway.control.listen else None
+    clients = TunnelClients()
+    control = (
+        _serve_control(made, live, audit, metrics, clients)
+        if policy.gateway.control.listen
+        else None
+    )
     at = control.address if control is not None else ""
     parent = Parent(
         lambda number, broker: made.orders(number, broker, at),
@@ -195,6 +201,7 @@ async def _run(made: _SetUp) -> int:
         sockets=made.sockets,
         tls=made.tls,
         credentials=credentials,
+        clients=clients,
         notifier=Notifier(os.environ),
         on_death=forget_process,
         drain_s=made.drain_s,
@@ -222,7 +229,9 @@ async def _run(made: _SetUp) -> int:
             server.close()
 
 
-def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics) -> ControlServer:
+def _serve_control(
+    made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics, clients: TunnelClients
+) -> ControlServer:
     from awsgate.connect.local import LocalUsers  # heavy, and mostly off
     from awsgate.web.start import Parts, start_control
 
@@ -242,6 +251,7 @@ def _serve_control(made: _SetUp, live: _Live, audit: AuditLog, metrics: Metrics)
             figures=lambda: shared_registry().collect(),
             faults=lambda: live.faults,
             requests=live.requests,
+            tunnel_clients=clients,
         )
     )
 

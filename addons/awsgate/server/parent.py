@@ -25,6 +25,7 @@ from awsgate.credentials import CredentialCache
 from awsgate.server.broker import Broker
 from awsgate.server.notify import Notifier
 from awsgate.server.orders import Orders
+from awsgate.tunnelclients import TunnelClients
 
 BACK_OFF_S = (0.0, 0.2, 1.0, 3.0, 10.0)
 """Before the replacement of a worker that died young once, twice, and so on."""
@@ -57,6 +58,7 @@ class Parent:
         sockets: list[socket.socket],
         tls: int,
         credentials: CredentialCache,
+        clients: TunnelClients,
         notifier: Notifier,
         on_death: Callable[[int], None],
         drain_s: float,
@@ -64,7 +66,7 @@ class Parent:
     ) -> None:
         self._orders, self._sockets = orders, sockets
         self._tls = [tls] if tls >= 0 else []
-        self._broker = Broker(credentials)
+        self._broker = Broker(credentials, clients)
         self._notifier, self._on_death, self._drain_s = notifier, on_death, drain_s
         self._start_timeout_s = start_timeout_s
         self._workers = [Worker(number) for number in range(workers)]

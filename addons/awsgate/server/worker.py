@@ -71,7 +71,7 @@ class WorkerGate(AwsGate):
     def _watch(self, hooks: GateHooks) -> None:
         super()._watch(hooks)
         hooks.secured = self._secured
-        hooks.tunnelling.tickets = self._broker
+        hooks.tunnelling.tickets = hooks.tunnelling.clients = self._broker
         hooks.cut = self._front.cut
 
     async def _listen(self, hooks: GateHooks) -> None:

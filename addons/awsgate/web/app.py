@@ -44,6 +44,7 @@ from awsgate.web.receiving import (
     client_of,
     form_of,
     problem_for,
+    record_refusal,
 )
 from awsgate.web.records import CREDENTIALS, LOGOUT
 from awsgate.web.shapes import Asked
@@ -105,7 +106,7 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
             if operation.needs and problem.status == HTTPStatus.UNAUTHORIZED:
                 # A try like any other: or anybody could fill the audit.
                 try:
-                    check_attempts(api, client_of(request)[0])
+                    check_attempts(api, client_of(api, request)[0])
                 except Problem as too_many:
                     return _said(too_many)
             if operation.name in _RECORDED and not problem.recorded:
@@ -122,7 +123,7 @@ def _endpoint(api: Api, operation: Operation) -> Endpoint:
 
 async def _call(api: Api, operation: Operation, request: Request, login: list[Caller]) -> Call:
     """Read and check a request. ``login`` is filled as soon as it is known whose it is."""
-    address, client = client_of(request)
+    address, client = client_of(api, request)
     if operation.attempt:
         check_attempts(api, address)
     elif operation.name in _FOR_ANYBODY:
@@ -153,7 +154,7 @@ def _callback(site: Site) -> Endpoint:
         name = request.path_params.get("name", "")
         try:
             async with asyncio.timeout(ANSWER_TIMEOUT_S):
-                address, client = client_of(request)
+                address, client = client_of(api, request)
                 check_attempts(api, address)
                 fields = await form_of(request)
                 call = Call(api, client, address, None, None, "", b"", request.path_params)
@@ -225,8 +226,11 @@ async def _recorded(
 ) -> Problem:
     """Record what was refused. Gives the answer, which may have become another one."""
     whose = login[0].login if login else api.desk.known(_token_of(request))
-    client = client_of(request)[1]
-    return await api.records.refused(_RECORDED[operation.name], problem, client, whose)
+    address, client = client_of(api, request)
+    event = _RECORDED[operation.name]
+    if problem.status == HTTPStatus.UNAUTHORIZED:  # it is counted
+        return await api.records.refused(event, problem, client, whose)
+    return await record_refusal(api, event, problem, address, client, whose)
 
 
 def _token_of(request: Request) -> str:

@@ -19,7 +19,8 @@ from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
-from awsgate.web.attempts import Attempts
+from awsgate.tunnelclients import TunnelClients
+from awsgate.web.attempts import Attempts, Refusals
 from awsgate.web.beside import Beside
 from awsgate.web.choosing import Caller
 from awsgate.web.connectors import Connectors
@@ -140,6 +141,7 @@ class Api:
         console: ConsoleWay | None = None,
         insight: Insight | None = None,
         logins_per_minute: int,
+        tunnel_clients: TunnelClients | None = None,
         ticks: Callable[[], float] = time.monotonic,
         clock: Callable[[], float] = time.time,
     ) -> None:
@@ -150,12 +152,15 @@ class Api:
         self.insight = insight
         """None: there is no page."""
         self.asking = asking
+        self.tunnel_clients = tunnel_clients or TunnelClients()
+        """Who is behind connections that come from the gateway itself."""
         self.database, self.aws = Beside("requests"), Beside("console")
         """Where what may wait long does: for the requests' database, for AWS's sign-in."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)
         """What anybody may ask: each reads and hashes all the roots of the system."""
+        self.refusals = Refusals(per_minute=logins_per_minute, clock=ticks)
         self.browsing: Waiting[Browsing] = Waiting(
             life_s=BROWSER_LIFE_S, most=MAX_BROWSERS, clock=ticks
         )

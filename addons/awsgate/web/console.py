@@ -12,6 +12,7 @@ from awsgate.consoledesk import SignedIn, Wanted, record_of
 from awsgate.errors import Code, Refusal
 from awsgate.web.calls import Call
 from awsgate.web.problems import Problem, problem_of
+from awsgate.web.receiving import check_refusals
 from awsgate.web.shapes import Answer, ConsoleOpened
 
 
@@ -61,6 +62,7 @@ async def signed_in(call: Call) -> tuple[Wanted, SignedIn]:
         found = await api.aws.run(wanted.user, lambda: way.sign_in(who.policy, wanted))
     except Refusal as exc:
         problem = problem_of(exc)
+        check_refusals(api, call.address, who.login)
         record = record_of(wanted, exc)
         record.status = problem.status
         await api.records.console(who.login, record, call.client)

@@ -110,7 +110,8 @@ class Desk:
         if lock is not None:
             refusal = locked(lock)
             raise LoginRefused("locked", refusal.message, hint=refusal.hint)
-        if not self._live.begin(login.user, ends_at=login.expires_at, now=now):
+        end = login.expires_at
+        if not self._live.begin(login.user, identity.connector, ends_at=end, now=now):
             raise LoginRefused(
                 "too-many-logins",
                 f"{login.user} has begun {MAX_LOGINS} logins that have not ended by themselves",

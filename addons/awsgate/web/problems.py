@@ -73,7 +73,7 @@ class Problem(Exception):
         """What could have been asked for: app, account, role_arn, role."""
         self.retry_after_s = retry_after_s
         self.recorded = False
-        """True: the audit has it already."""
+        """True: the audit has it already, or is not to have it."""
 
     def __repr__(self) -> str:
         return f"Problem({self.status} {self.code}: {self.message})"

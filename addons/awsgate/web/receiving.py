@@ -15,6 +15,7 @@ from starlette.requests import ClientDisconnect, Request
 from awsgate.address import joined
 from awsgate.connect.ways import LoginRefused
 from awsgate.errors import Refusal, SetupError
+from awsgate.login import Login
 from awsgate.web.calls import Api
 from awsgate.web.problems import TOO_MANY, Problem, bad_request, broken, problem_of
 
@@ -29,11 +30,12 @@ ANSWER_TIMEOUT_S = 60.0
 log = logging.getLogger("awsgate")
 
 
-def client_of(request: Request) -> tuple[str, str]:
-    """Give the address, and address and port for the audit."""
+def client_of(api: Api, request: Request) -> tuple[str, str]:
+    """Give the address, and address and port for the audit: of who is behind a tunnel."""
     if request.client is None:
         return "", ""
-    return request.client.host, joined(request.client.host, request.client.port)
+    host, port = api.tunnel_clients.behind((request.client.host, request.client.port))
+    return host, joined(host, port)
 
 
 def check_attempts(api: Api, address: str) -> None:
@@ -46,10 +48,36 @@ def check_questions(api: Api, address: str) -> None:
     _check(api.questions.wait_s(address), "too many questions from this address")
 
 
+def check_refusals(api: Api, address: str, login: Login | None) -> None:
+    """Count a refusal that is to be recorded. Raises ``Problem`` if it is one too many.
+
+    Or whoever is locked, or asks for what they may not have, could fill the audit.
+    """
+    user, connector = (login.user, login.facts.connector) if login is not None else ("", "")
+    wait_s = api.refusals.wait_s(address, user, connector)
+    _check(wait_s, "too much was refused of this user, or of this address")
+
+
 def _check(wait_s: float, what: str) -> None:
     if wait_s:
         again_s = max(1, round(wait_s))
-        raise Problem(429, TOO_MANY, what, hint="wait, and try again", retry_after_s=again_s)
+        problem = Problem(429, TOO_MANY, what, hint="wait, and try again", retry_after_s=again_s)
+        problem.recorded = True  # never, that is: it is there so that the audit is not filled
+        raise problem
+
+
+async def record_refusal(
+    api: Api, event: str, problem: Problem, address: str, client: str, login: Login | None
+) -> Problem:
+    """Record what was refused of a call that needs a login.
+
+    Gives the answer: the problem, or another one if it is one too many, or not to be recorded.
+    """
+    try:
+        check_refusals(api, address, login)
+    except Problem as too_many:
+        return too_many
+    return await api.records.refused(event, problem, client, login)
 
 
 async def form_of(request: Request, most: int = MAX_FORM_BYTES) -> list[tuple[str, str]]:

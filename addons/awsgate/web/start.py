@@ -30,6 +30,7 @@ from awsgate.requestplace import RequestPlace
 from awsgate.servercert import ServerCertificate, certificate_for
 from awsgate.session import Session, SessionKeys
 from awsgate.state import USERS_NAME
+from awsgate.tunnelclients import TunnelClients
 from awsgate.tunnelpass import ENTROPY_BYTES, mint_tunnel_pass
 from awsgate.web.app import build
 from awsgate.web.calls import Api, ConsoleWay, Info, Insight, LocalWay
@@ -61,6 +62,8 @@ class Parts:
     proxy_port: Callable[[], int]
     """The real port of the proxy; 0: not known yet."""
     requests: RequestPlace
+    tunnel_clients: TunnelClients
+    """Who is behind connections that come from the gateway itself."""
     local: LocalWay | None = None
     users_folder: Path | None = None
     """Of the gateway's own users, who are ``local``; None: there are some."""
@@ -85,6 +88,7 @@ def gateway_parts(gateway: Gateway, proxy_port: Callable[[], int]) -> Parts:
         certs=gateway.settings.certs,
         proxy_port=proxy_port,
         requests=gateway.requests,
+        tunnel_clients=gateway.tunnel_clients,
         local=LocalUsers(users),
         users_folder=users,
         console=console_desk(lambda: gateway.policy, gateway.settings),
@@ -142,6 +146,7 @@ def start_control(parts: Parts) -> ControlServer:
                 faults=parts.faults,
             ),
             logins_per_minute=spec.control.logins_per_minute,
+            tunnel_clients=parts.tunnel_clients,
         )
         return serve(build(api), sock, joined(host, port), context, at_end=http.aclose)
     except BaseException:

@@ -8,6 +8,9 @@ Cookies are SameSite=Lax, since a browser comes back from its provider by a redi
 changes anything is a POST, with which no cookie comes from elsewhere. The verifier of a
 sign-in by SAML is SameSite=None, for there the provider sends a form.
 
+That prefix is a browser's promise about a name, byte by byte: another site of the same domain
+can plant cookies of any other name here. So names are compared as bytes, in ``_cookies`` alone.
+
 A form's token is an HMAC keyed with the cookie's value: it says nothing of the value, any
 gateway of the same key knows it, and it ends with the login.
 """
@@ -33,6 +36,7 @@ _PART_CHARS = 2500  # browsers keep 4096 bytes of a cookie, its name and attribu
 _TOLD_S = 86400
 _PARTS = -(-MAX_TOKEN_CHARS // _PART_CHARS)
 _LOGINS = tuple(LOGIN + (f"-{part}" if part else "") for part in range(_PARTS))
+_OWN = {name.encode(): name for name in (*_LOGINS, VISIT, BEGUN)}
 FIELD = "form_token"
 
 
@@ -113,7 +117,8 @@ def check_form(fields: Mapping[str, str], secret: str) -> None:
 
 def login_of(request: Request) -> str:
     """Give the token of the login that a browser has; empty: none."""
-    return "".join(request.cookies.get(name, "") for name in _LOGINS)
+    cookies = _cookies(request)
+    return "".join(cookies.get(name, "") for name in _LOGINS)
 
 
 def keep_login(answer: Response, token: str, *, life_s: int) -> None:
@@ -133,7 +138,7 @@ def forget_login(answer: Response) -> None:
 
 def visit_of(request: Request) -> str:
     """Give what a browser without a login is known by; empty: not yet."""
-    return request.cookies.get(VISIT, "")
+    return _cookies(request).get(VISIT, "")
 
 
 def keep_visit(answer: Response, visit: str) -> None:
@@ -143,7 +148,7 @@ def keep_visit(answer: Response, visit: str) -> None:
 
 def begun_of(request: Request) -> str:
     """Give the verifier of the sign-in that a browser began; empty: none."""
-    return request.cookies.get(BEGUN, "")
+    return _cookies(request).get(BEGUN, "")
 
 
 def keep_begun(answer: Response, verifier: str, *, by_form: bool) -> None:
@@ -160,6 +165,26 @@ def forget_begun(answer: Response) -> None:
 def fresh() -> str:
     """Give a value that cannot be guessed."""
     return secrets.token_urlsafe(48)
+
+
+def _cookies(request: Request) -> dict[str, str]:
+    """Give the cookies of ours that a request has: none of them, if one of them is there twice.
+
+    Starlette's reader takes more around a name than spaces and tabs, which are all that a
+    browser takes off before it looks for the prefix. A browser has one cookie of such a name.
+    """
+    found: dict[str, str] = {}
+    for header, line in request.headers.raw:
+        if header != b"cookie":
+            continue
+        for pair in line.split(b";"):
+            given, _, value = pair.partition(b"=")
+            name = _OWN.get(given.strip(b" \t"))
+            if name in found:
+                return {}
+            if name is not None:
+                found[name] = value.strip(b" \t").decode("latin-1")
+    return found
 
 
 def _set(

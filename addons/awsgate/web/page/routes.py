@@ -17,7 +17,7 @@ from awsgate.web.access import REVOKE
 from awsgate.web.page import apps, calls, overview, requests, signing_in
 from awsgate.web.page.rendering import static
 from awsgate.web.page.site import Needs, Site, Visit
-from awsgate.web.receiving import ANSWER_TIMEOUT_S, problem_for
+from awsgate.web.receiving import ANSWER_TIMEOUT_S, problem_for, record_refusal
 
 type Handler = Callable[[Site, Visit], Awaitable[Response]]
 
@@ -73,8 +73,10 @@ def _endpoint(
         except Exception as exc:  # noqa: BLE001 - whatever it is, a page goes out
             problem = problem_for(exc)
             if event and visit is not None and not problem.recorded:
-                client, login = visit.call.client, visit.who.login
-                problem = await site.api.records.refused(event, problem, client, login)
+                call = visit.call
+                problem = await record_refusal(
+                    site.api, event, problem, call.address, call.client, visit.who.login
+                )
             return await site.failed(request, problem, visit)
 
     return answer

@@ -91,11 +91,13 @@ class Site:
         try:
             return await asyncio.to_thread(self.api.desk.opened, token)
         except Refusal:
-            check_attempts(self.api, client_of(request)[0])  # or anybody could guess at will
+            check_attempts(
+                self.api, client_of(self.api, request)[0]
+            )  # or anybody could guess at will
             raise
 
     def _call(self, request: Request, token: str, caller: Caller | None) -> Call:
-        address, client = client_of(request)
+        address, client = client_of(self.api, request)
         return Call(self.api, client, address, None, caller, token, b"", request.path_params)
 
     # --- answers ----------------------------------------------------------------------
