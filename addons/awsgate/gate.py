@@ -309,8 +309,7 @@ class Gate:
             raise Refusal(Code.GATEWAY_FAULT, "the body is needed to say who calls")
         facts = review.facts
         if caller.may_be_form(facts, review.headers, review.found):
-            query = facts.target.partition(b"?")[2]
-            review.claim = caller.read_form(review.headers, body, query, now)
+            review.claim = caller.read_form(facts, review.headers, review.found, body, now)
         if review.claim is not None:
             self._open(review, review.claim, now)
         else:
