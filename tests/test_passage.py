@@ -128,6 +128,60 @@ def test_the_body_says_whether_an_sts_call_may_go_unsigned() -> None:
     assert caught.value.code is Code.NOT_SIGNED
 
 
+LEFT = 200 - SAML.count(b"&") - 1
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        b"".join(b"&x%d=" % number for number in range(LEFT)),
+        b"&" * LEFT,
+        b"&x=" + b"x" * (128 * 1024 - len(SAML) - 3),
+    ],
+    ids=["fields", "empty fields", "bytes"],
+)
+def test_an_unsigned_form_may_be_so_large_and_no_larger(more: bytes) -> None:
+    """It is read before anybody is known, so it has to cost little."""
+    request = facts(STS, FORM, method=b"POST", target=b"/")
+
+    review, _ = review_with({}, request, SAML + more)
+
+    assert review.passage is not None
+    with pytest.raises(Refusal, match="may have 200 fields and 131072 bytes") as caught:
+        review_with({}, request, SAML + more + b"&")
+    assert caught.value.code is Code.UNSUPPORTED
+
+
+@pytest.mark.parametrize("bearer", [(), ((b"Authorization", b"Bearer canary"),)])
+@pytest.mark.parametrize("form", [b"a;" * 200, b"%41=%41&" * 200, b"<a/>" * 40_000])
+def test_an_unsigned_form_that_is_larger_is_not_read(
+    form: bytes, bearer: tuple[tuple[bytes, bytes], ...]
+) -> None:
+    length = (b"Content-Length", str(len(form)).encode())
+    request = facts(
+        STS, FORM, length, *bearer, method=b"POST", target=b"/?Action=AssumeRoleWithSAML"
+    )
+    gate, review = Gate(POLICY, SessionOpener(KEYS)), Review(request)
+    gate.receive(review, now())
+
+    with pytest.raises(Refusal, match="may have 200 fields"):
+        gate.authorise(review, form, now())
+
+    assert review.read is None
+
+
+def test_a_form_with_a_file_may_be_larger() -> None:
+    request = facts(
+        S3, (b"Content-Type", b"multipart/form-data; boundary=b"), method=b"POST", target=b"/"
+    )
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    form = part % (b"key", b"k") + part % (b"file", b"&" * 200_000) + b"--b--\r\n"
+
+    review, _ = review_with({"anonymous_s3": True}, request, form)
+
+    assert review.passage == "anonymous_s3"
+
+
 def test_a_key_of_this_gateway_is_never_somebody_elses() -> None:
     target = presigned_by_somebody("GATE" + "A" * 16)
 

@@ -160,15 +160,16 @@ class Gate:
         if review.endpoint is None:
             raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
         facts, found = review.facts, review.endpoint
-        if not review.action and body:
-            review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
-        if body is not None:
-            self._find_call(review, body, now)
+        if review.claim is None:
+            passage.check_form(found, body or b"")
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
         if review.session is not None:  # its body may have taken its time
             check_time(review.session, int(now.timestamp()))
         payload = check_signature(review, body) if review.passage is None else ""
+        if body is not None:  # reading it costs more than the signature: not before that
+            self._find_action(review, body)
+            self._find_call(review, body, now)
         lock = self.lock_of(review.session, now) if review.session is not None else None
         if lock is not None:
             raise lockout.locked(lock)
@@ -269,6 +270,11 @@ class Gate:
 
     # --- steps of authorise ------------------------------------------------------
 
+    def _find_action(self, review: Review, body: bytes) -> None:
+        if body and not review.action:
+            about = {"target": review.facts.target, "amz_target": b"", "body": body}
+            review.action = action.action_of(review.found, **about)
+
     def _read_order(self, review: Review, body: bytes) -> Order:
         """Read what is ordered, and let the policy judge the call that it stands for."""
         session = review.session
@@ -313,6 +319,7 @@ class Gate:
         if review.claim is not None:
             self._open(review, review.claim, now)
         else:
+            self._find_action(review, body)
             self._find_passage(review)
 
     def _decide(self, review: Review, now: datetime) -> Decision:

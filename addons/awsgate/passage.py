@@ -25,6 +25,11 @@ from awsgate.policy import UnsignedSpec
 from awsgate.session import looks_like_gateway_key
 from awsgate.wire import RequestFacts
 
+MAX_FIELDS = 200
+"""Of an unsigned form. What STS takes unsigned has 20, with all session policies there can be."""
+MAX_BYTES = 128 * 1024
+"""Likewise. The longest is a SAML assertion: 100,000 characters, before their encoding."""
+
 _CONFIGURE = "configure gateway credentials (awsgate env) and sign the request"
 
 
@@ -73,6 +78,20 @@ def find_passage(
     if found.service in S3_SERVICES:
         return _switched(rules.anonymous_s3, Passage.ANONYMOUS_S3, "the request carries")
     raise Refusal(Code.NOT_SIGNED, "the request carries no AWS signature", hint=_CONFIGURE)
+
+
+def check_form(found: Endpoint, body: bytes) -> None:
+    """Refuse a form that is nobody's yet and takes longer to read than any client's."""
+    if not unsigned.names_in_body(found):
+        return
+    fields = body.count(b"&") + body.count(b";") + 1
+    if fields > MAX_FIELDS or len(body) > MAX_BYTES:
+        raise Refusal(
+            Code.UNSUPPORTED,
+            f"an unsigned request to {found.service} may have {MAX_FIELDS} fields "
+            f"and {MAX_BYTES} bytes",
+            hint=_CONFIGURE,
+        )
 
 
 def _switched(on: bool, passage: Passage, what: str) -> Passage:
