@@ -216,7 +216,7 @@ def test_an_unsigned_form_may_be_so_large_and_no_larger(more: bytes) -> None:
     review, _ = review_with({}, request, SAML + more)
 
     assert review.passage is not None
-    with pytest.raises(Refusal, match="may have 200 fields and 131072 bytes") as caught:
+    with pytest.raises(Refusal, match="may have 200 fields, of 131072 bytes together") as caught:
         review_with({}, request, SAML + more + b"&")
     assert caught.value.code is Code.UNSUPPORTED
 
@@ -237,6 +237,28 @@ def test_an_unsigned_form_that_is_larger_is_not_read(
         gate.authorise(review, form, now())
 
     assert review.read is None
+
+
+@pytest.mark.parametrize("separator", [b"&", b";"])
+@pytest.mark.parametrize(
+    "request_",
+    [facts(STS, FORM, method=b"POST", target=b"/?x"), facts(S3, target=b"/k?x"),
+     facts(S3, (b"Content-Type", b"multipart/form-data; boundary=b"), method=b"POST",
+           target=b"/?x")],
+    ids=["a call of STS", "an anonymous one", "a form"],
+)  # fmt: skip
+def test_a_query_of_nobodys_is_bounded_at_the_head(
+    request_: RequestFacts, separator: bytes
+) -> None:
+    gateway = POLICY.gateway.model_copy(update={"unsigned": UnsignedSpec(anonymous_s3=True)})
+    gate = Gate(replace(POLICY, gateway=gateway), SessionOpener(KEYS))
+    most = replace(request_, target=request_.target + separator * 199)
+
+    gate.receive(Review(most), now())
+    with pytest.raises(Refusal, match="may have 200 fields") as caught:
+        gate.receive(Review(replace(most, target=most.target + separator)), now())
+
+    assert caught.value.code is Code.UNSUPPORTED
 
 
 def test_a_form_with_a_file_may_be_larger() -> None:

@@ -26,7 +26,7 @@ from awsgate.session import looks_like_gateway_key
 from awsgate.wire import RequestFacts
 
 MAX_FIELDS = 200
-"""Of an unsigned form. What STS takes unsigned has 20, with all session policies there can be."""
+"""Of a query or form that nobody signed. STS's have 20, with all session policies there can be."""
 MAX_BYTES = 128 * 1024
 """Likewise. The longest is a SAML assertion: 100,000 characters, before their encoding."""
 
@@ -80,16 +80,12 @@ def find_passage(
     raise Refusal(Code.NOT_SIGNED, "the request carries no AWS signature", hint=_CONFIGURE)
 
 
-def check_form(found: Endpoint, body: bytes) -> None:
-    """Refuse a form that is nobody's yet and takes longer to read than any client's."""
-    if not unsigned.names_in_body(found):
-        return
-    fields = body.count(b"&") + body.count(b";") + 1
-    if fields > MAX_FIELDS or len(body) > MAX_BYTES:
+def check_fields(form: bytes) -> None:
+    """Refuse a query or form that is nobody's yet and takes longer to read than any client's."""
+    if form.count(b"&") + form.count(b";") >= MAX_FIELDS or len(form) > MAX_BYTES:
         raise Refusal(
             Code.UNSUPPORTED,
-            f"an unsigned request to {found.service} may have {MAX_FIELDS} fields "
-            f"and {MAX_BYTES} bytes",
+            f"an unsigned request may have {MAX_FIELDS} fields, of {MAX_BYTES} bytes together",
             hint=_CONFIGURE,
         )
 
