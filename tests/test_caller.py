@@ -148,6 +148,22 @@ def test_a_url_is_good_until_its_end(target: str) -> None:
 # --- forms -------------------------------------------------------------------------------
 
 
+def claimed_by_form(target: str = "/", host: str = S3, *, now: datetime = NOW) -> Claim | None:
+    facts = RequestFacts(
+        method=b"POST",
+        target=target.encode(),
+        authority=b"",
+        headers=(),
+        connect_host=host,
+        tls=True,
+        sni=host,
+        local=True,
+    )
+    found = resolve_endpoint(host)
+    assert found is not None
+    return read_form(facts, {}, found, b"", now)
+
+
 class Stub:
     """A form whose policy ends now, or that cannot be read at all."""
 
@@ -160,8 +176,8 @@ def test_a_form_ends_with_its_policy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("awsgate.aws.postform.expires_at", lambda _: NOW)
 
     with pytest.raises(Refusal) as caught:
-        read_form({}, b"", b"", NOW)
-    still_good = read_form({}, b"", b"", NOW - timedelta(seconds=1))
+        claimed_by_form()
+    still_good = claimed_by_form(now=NOW - timedelta(seconds=1))
 
     assert caught.value.code is ENDED
     assert still_good is not None
@@ -174,6 +190,43 @@ def test_a_form_that_cannot_be_read_has_no_claim(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr("awsgate.aws.postform.parse", parse)
 
     with pytest.raises(Refusal, match="malformed POST form: it has two policies") as caught:
-        read_form({}, b"", b"", NOW)
+        claimed_by_form()
 
     assert caught.value.code is BAD
+
+
+IN_PATH = "s3.eu-central-1.amazonaws.com"
+MULTI_REGION = "mfzwi23gnjvgw.mrap.accesspoint.s3-global.amazonaws.com"
+CONTROL = "123456789012.s3-control.eu-central-1.amazonaws.com"
+
+
+@pytest.mark.parametrize(
+    ("target", "host"),
+    [("/", S3), ("/", ACCESS_POINT), ("/", MULTI_REGION), ("/bucket", IN_PATH),
+     ("/bucket/", IN_PATH), ("/Old_Bucket.1", IN_PATH)],
+)  # fmt: skip
+def test_a_form_goes_to_its_bucket(target: str, host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("awsgate.aws.postform.parse", lambda *_: Stub())
+    monkeypatch.setattr("awsgate.aws.postform.expires_at", lambda _: NOW + timedelta(hours=1))
+
+    claim = claimed_by_form(target, host)
+
+    assert claim is not None
+    assert (claim.form, claim.rest) == (Form.POST_FORM, b"")
+
+
+@pytest.mark.parametrize(
+    ("target", "host", "words"),
+    [("/?delete", S3, "a query"), ("/?x-id=PostObject", S3, "a query"),
+     ("/bucket?select&select-type=2", IN_PATH, "a query"), ("/k", S3, "a path"),
+     ("//", S3, "a path"), ("/k", MULTI_REGION, "a path"), ("/", IN_PATH, "a path"),
+     ("/bucket/k", IN_PATH, "a path"), ("/bucket//", IN_PATH, "a path"),
+     ("/bucket%2Fk", IN_PATH, "a path"), ("/..", IN_PATH, "a path"), ("/./", IN_PATH, "a path"),
+     ("/bucket", CONTROL, "a host that has no buckets")],
+)  # fmt: skip
+def test_a_form_that_goes_elsewhere_is_refused_unread(target: str, host: str, words: str) -> None:
+    with pytest.raises(Refusal, match="goes to its bucket") as caught:
+        claimed_by_form(target, host)
+
+    assert caught.value.code is NO
+    assert words in caught.value.message

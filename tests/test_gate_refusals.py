@@ -200,6 +200,47 @@ def test_a_session_that_ends_while_its_body_comes_goes_nowhere() -> None:
     assert caught.value.code is Code.SESSION_EXPIRED
 
 
+ACTION = b"Action=TerminateInstances&Version=2016-11-15&InstanceId.1=i-1"
+KEYS_IN_XML = b"<Delete><Object><Key>k</Key></Object></Delete>"
+FORM_CALL = Call(
+    method="POST", host="ec2.eu-central-1.amazonaws.com", target="/", service="ec2", body=ACTION,
+    headers=(("Content-Type", "application/x-www-form-urlencoded"), ("Content-Length", "61")),
+)  # fmt: skip
+DELETES = Call(
+    method="POST", target="/?delete", body=KEYS_IN_XML,
+    headers=(("Content-Type", "application/xml"), ("Content-Length", "46")),
+)  # fmt: skip
+STARTS = [
+    pytest.param(FORM_CALL, "", "ec2:TerminateInstances", id="an action in a form"),
+    pytest.param(DELETES, "s3:DeleteObjects", "s3:DeleteObjects", id="keys in XML"),
+]
+
+
+@pytest.mark.parametrize(("call", "before", "after"), STARTS)
+def test_a_body_is_read_for_what_it_asks_once_it_is_proved(
+    call: Call, before: str, after: str
+) -> None:
+    """Who has proved nothing does not make the gateway parse: its head alone is audited."""
+    unproved, gate = Review(replace(call, secret="wrong").facts()), new_gate()
+    gate.receive(unproved, WHEN)
+    with pytest.raises(Refusal, match="does not match"):
+        gate.authorise(unproved, call.body, WHEN)
+    changed = Review(call.facts())
+    gate.receive(changed, WHEN)
+    with pytest.raises(Refusal, match=r"does not match|is not the SHA-256"):
+        gate.authorise(changed, call.body + b" ", WHEN)
+
+    proved, _ = run(call, call.body)
+
+    for review in (unproved, changed):
+        assert review.read is None
+        assert review.call is not None
+        assert (review.call.name, review.action) == (before, "")
+    assert proved.read == call.body
+    assert proved.call is not None
+    assert (proved.call.name, proved.action) == (after, after if not before else "")
+
+
 def test_nothing_is_authorised_that_was_not_received() -> None:
     gate = new_gate()
 

@@ -22,7 +22,7 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 
 from awsgate import wire
-from awsgate.aws import postform, presign, sigv2, sigv4, sigv4a, uri
+from awsgate.aws import formplace, postform, presign, sigv2, sigv4, sigv4a, uri
 from awsgate.aws.endpoint import Endpoint, bucket_of
 from awsgate.errors import Code, Refusal
 from awsgate.wire import RequestFacts
@@ -124,15 +124,20 @@ def read_claim(
 
 def may_be_form(facts: RequestFacts, headers: Headers, found: Endpoint) -> bool:
     """True if the request may be an S3 POST form, whose signature is in its body."""
-    return (
-        found.service in S3_SERVICES
-        and facts.method == b"POST"
-        and header(headers, b"content-type").lower().startswith(b"multipart/form-data")
-    )
+    method, content_type = facts.method.decode("ascii"), header(headers, b"content-type")
+    return found.service in S3_SERVICES and formplace.is_upload(method, content_type)
 
 
-def read_form(headers: Headers, body: bytes, query: bytes, now: datetime) -> Claim | None:
+def read_form(
+    facts: RequestFacts, headers: Headers, found: Endpoint, body: bytes, now: datetime
+) -> Claim | None:
     """Read the claim of an S3 POST form. None: it has no signature. Raises ``Refusal``."""
+    if wrong := formplace.misplaced(found, facts.target):
+        raise Refusal(
+            Code.UNSUPPORTED,
+            f"a POST form goes to its bucket, and the URL of this one has {wrong}",
+            hint="post the form to the URL that it was made for; the key is a field of it",
+        )
     try:
         form = postform.parse(body, header(headers, b"content-type"))
         if form is None:
@@ -149,7 +154,7 @@ def read_form(headers: Headers, body: bytes, query: bytes, now: datetime) -> Cla
         region=form.region,
         signed_headers=("content-type", "host"),
         timestamp=form.timestamp,
-        rest=query,
+        rest=b"",
         session_token=form.session_token,
         proof=form,
     )

@@ -148,6 +148,8 @@ def hold_to_session(
             "the Action of this STS request cannot be read for certain",
             hint="send one Action, as an SDK does, in the form body or the query",
         )
+    if session is None:
+        _check_unsigned(plan, call, body)
     plan = replace(
         plan,
         asked_role=call.role_arn,
@@ -172,6 +174,29 @@ def hold_to_session(
     )
     target = path + b"?" + query if query else path
     return replace(with_body(plan, target, edited), notes=tuple(notes))
+
+
+def _check_unsigned(plan: Plan, call: stsform.StsCall, body: bytes) -> None:
+    """Refuse what goes unsigned, unless AWS takes it so and cannot take it for another call."""
+    path, _, query = plan.target.partition(b"?")
+    if call.action not in _FEDERATING_ACTIONS:
+        raise Refusal(
+            Code.NOT_SIGNED,
+            "the request carries no AWS signature",
+            hint="configure gateway credentials (awsgate env) and sign the request",
+        )
+    if stsform.carries_auth(query, body):
+        raise Refusal(Code.UNSUPPORTED, "an unsigned STS request holds fields of a signature")
+    if path != b"/" or any(name.lower() in _NAMING for name, _ in plan.headers):
+        raise Refusal(
+            Code.UNSUPPORTED,
+            "an unsigned STS request has a path or a header that can name an operation",
+            hint="send one Action, as an SDK does, in the form body or the query of /",
+        )
+
+
+# Where the other protocols name the operation; their paths do it as well.
+_NAMING = frozenset({b"x-amz-target", b"smithy-protocol"})
 
 
 def _duration(call: stsform.StsCall, session: Session, now: datetime) -> int | None:

@@ -135,9 +135,7 @@ class Gate:
             onward.refuse_forwarded(facts)
         found = review.found
         check_port(review)
-        review.action = action.action_of(
-            found, target=facts.target, amz_target=review.header(b"x-amz-target"), body=b""
-        )
+        self._find_action(review, b"")
         review.needs_body = found.service == "sts"
         review.claim = caller.read_claim(facts, review.headers, found, now)
         if orders.is_order(found, facts.target) and self._ahead is None:
@@ -149,6 +147,8 @@ class Gate:
             review.needs_body = True
         elif not (unsigned.names_in_body(found) and not review.header(b"authorization")):
             self._find_passage(review)
+        if review.claim is None:
+            passage.check_fields(facts.target.partition(b"?")[2])
         self._find_call(review, None if announces_body(review) else b"", now)
 
     def authorise(self, review: Review, body: bytes | None, now: datetime) -> Plan:
@@ -160,15 +160,16 @@ class Gate:
         if review.endpoint is None:
             raise Refusal(Code.GATEWAY_FAULT, "request was not received before it was authorised")
         facts, found = review.facts, review.endpoint
-        if not review.action and body:
-            review.action = action.action_of(found, target=facts.target, amz_target=b"", body=body)
-        if body is not None:
-            self._find_call(review, body, now)
+        if review.claim is None and unsigned.names_in_body(found):
+            passage.check_fields(body or b"")
         if review.claim is None and review.passage is None:
             self._identify_by_body(review, body, now)
         if review.session is not None:  # its body may have taken its time
             check_time(review.session, int(now.timestamp()))
         payload = check_signature(review, body) if review.passage is None else ""
+        if body is not None:  # reading it costs more than the signature: not before that
+            self._find_action(review, body)
+            self._find_call(review, body, now)
         lock = self.lock_of(review.session, now) if review.session is not None else None
         if lock is not None:
             raise lockout.locked(lock)
@@ -246,6 +247,13 @@ class Gate:
             self.policy.gateway.unsigned,
         )
 
+    def _find_action(self, review: Review, body: bytes) -> None:
+        if not review.action:
+            named = b"" if body else review.header(b"x-amz-target")
+            review.action = action.action_of(
+                review.found, target=review.facts.target, amz_target=named, body=body
+            )
+
     def _find_call(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Say what the request asks of AWS, and whether that stands in its body."""
         if review.orders:
@@ -262,8 +270,7 @@ class Gate:
             "account": account_of(review.role_arn),
         }
         if body is None and session is not None and not review.flows:
-            standings = self._view(session, now).standings
-            resources = standings.restricts_resources(session.user)
+            resources = self._view(session, now).standings.restricts_resources(session.user)
             review.call, needed = head_of(review.found, resources=resources, **about)
             review.needs_body |= needed
         else:
@@ -309,13 +316,12 @@ class Gate:
         """Read who calls from the body: a POST form, or an unsigned STS call."""
         if body is None:
             raise Refusal(Code.GATEWAY_FAULT, "the body is needed to say who calls")
-        facts = review.facts
-        if caller.may_be_form(facts, review.headers, review.found):
-            query = facts.target.partition(b"?")[2]
-            review.claim = caller.read_form(review.headers, body, query, now)
+        if caller.may_be_form(review.facts, review.headers, review.found):
+            review.claim = caller.read_form(review.facts, review.headers, review.found, body, now)
         if review.claim is not None:
             self._open(review, review.claim, now)
         else:
+            self._find_action(review, body)
             self._find_passage(review)
 
     def _decide(self, review: Review, now: datetime) -> Decision:

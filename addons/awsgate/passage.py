@@ -25,6 +25,11 @@ from awsgate.policy import UnsignedSpec
 from awsgate.session import looks_like_gateway_key
 from awsgate.wire import RequestFacts
 
+MAX_FIELDS = 200
+"""Of a query or form that nobody signed. STS's have 20, with all session policies there can be."""
+MAX_BYTES = 128 * 1024
+"""Likewise. The longest is a SAML assertion: 100,000 characters, before their encoding."""
+
 _CONFIGURE = "configure gateway credentials (awsgate env) and sign the request"
 
 
@@ -73,6 +78,16 @@ def find_passage(
     if found.service in S3_SERVICES:
         return _switched(rules.anonymous_s3, Passage.ANONYMOUS_S3, "the request carries")
     raise Refusal(Code.NOT_SIGNED, "the request carries no AWS signature", hint=_CONFIGURE)
+
+
+def check_fields(form: bytes) -> None:
+    """Refuse a query or form that is nobody's yet and takes longer to read than any client's."""
+    if form.count(b"&") + form.count(b";") >= MAX_FIELDS or len(form) > MAX_BYTES:
+        raise Refusal(
+            Code.UNSUPPORTED,
+            f"an unsigned request may have {MAX_FIELDS} fields, of {MAX_BYTES} bytes together",
+            hint=_CONFIGURE,
+        )
 
 
 def _switched(on: bool, passage: Passage, what: str) -> Passage:

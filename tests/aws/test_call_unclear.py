@@ -21,6 +21,8 @@ QUEUE = '{"QueueUrl":"https://sqs.eu-west-1.amazonaws.com/1/q"}'
 READ, WRITE = "Action=DescribeInstances", "Action=TerminateInstances"
 METRICS, TABLES = "GraniteServiceVersion20100801", "DynamoDB_20120810"
 READ_TABLE, JSON = f"{TABLES}.GetItem", "application/x-amz-json-1.0"
+BUCKET, UPLOAD = "b.s3.eu-west-1.amazonaws.com", "multipart/form-data; boundary=b"
+DELETE = "<Delete><Object><Key>k</Key></Object></Delete>"
 LONG = "X=" + "x" * 1024 * 1024
 
 UNCLEAR = {
@@ -120,7 +122,19 @@ UNCLEAR = {
     "no bucket": call("s3", "GET //b/k"),
     "a bucket that leads back": call("s3", "GET /../b"),
     "a target at s3": call("s3", "GET /b/k", x_amz_target="AmazonS3.DeleteObject"),
-    "a form upload": call("s3", "POST /b", "--b", content_type="multipart/form-data; boundary=b"),
+    "a form upload": call("s3", "POST /b", "--b", content_type=UPLOAD),
+    "a form upload at a bucket's host": call(BUCKET, "POST /", "--b", content_type=UPLOAD),
+    "a form upload whose type is in capitals": call("s3", "POST /b?delete", "--b", content_type=UPLOAD.replace("multipart/form", "Multipart/FORM")),
+    "a form upload whose type is not whole": call("s3", "POST /b?delete", "--b", content_type="multipart/form-data-of-another-kind"),
+    "a form upload that selects": call("s3", "POST /b/k?select&select-type=2", "--b", content_type=UPLOAD),
+    "a form upload that selects, before its body is there": call("s3", "POST /b/k?select&select-type=2", None, content_type=UPLOAD),
+    "a form upload that selects at a bucket's host": call(BUCKET, "POST /k?select&select-type=2", "--b", content_type=UPLOAD),
+    "a form upload that deletes": call("s3", "POST /b?delete", DELETE, content_type=UPLOAD),
+    "a form upload that begins parts": call("s3", "POST /b/k?uploads", "--b", content_type=UPLOAD),
+    "a form upload that puts parts together": call("s3", "POST /b/k?uploadId=1", "--b", content_type=UPLOAD),
+    "a form upload that restores": call("s3", "POST /b/k?restore", "--b", content_type=UPLOAD),
+    "a form upload at an access point": call("reports-1.s3-accesspoint.eu-west-1.amazonaws.com", "POST /k?uploads", "--b", content_type=UPLOAD),
+    "a form upload of another signing name": call("s3", "POST /b/k?uploads", "--b", signing="s3express", content_type=UPLOAD),
 }  # fmt: skip
 
 
@@ -131,6 +145,8 @@ def test_what_can_be_read_in_two_ways_is_unknown(found: Call) -> None:
 
 
 CLEAR = {
+    "what a form upload would be without its type": (call("s3", "POST /b/k?select&select-type=2", "<a/>", content_type="application/xml"), "s3:GetObject"),
+    "an upload in parts": (call("s3", "POST /b/k?uploads", "", content_type="multipart/mixed; boundary=b"), "s3:PutObject"),
     "a form without a type": (call("ec2", "POST /", READ), "ec2:DescribeInstances"),
     "a form with a charset": (call("ec2", "POST /", READ, content_type=f"{FORM}; charset=utf-8"), "ec2:DescribeInstances"),
     "a semicolon in a value": (call("sns", "POST /", "Action=Publish&Message=a;b", content_type=FORM), "sns:Publish"),

@@ -17,6 +17,7 @@ from awsgate.aws.stsform import (
     MIN_DURATION_S,
     StsCall,
     capped_duration,
+    carries_auth,
     edit_call,
     read_call,
 )
@@ -140,6 +141,18 @@ READ = {
 def test_other_spellings_of_one_meaning_are_read(query: bytes, body: bytes) -> None:
     assert read_call(query, body) == CALL
     assert read_call(body, query) == CALL
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [(b"&AWSAccessKeyId=a", True), (b"&signature=s", True), (b"&%58-amz-credential=c", True),
+     (b"&Action=GetCallerIdentity", True), (b"", False), (b"&SignatureVersion=2", False),
+     (b"&Policy=X-Amz-Signature", False), (b"&X-Am=1", False)],
+)  # fmt: skip
+def test_what_may_be_a_signature_is_seen_in_either_place(more: bytes, expected: bool) -> None:
+    assert carries_auth(b"", PLAIN + more) is expected
+    assert carries_auth(PLAIN + more, b"") is expected
+    assert carries_auth(more[1:], PLAIN) is expected
 
 
 NOT_READ = {

@@ -20,10 +20,12 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 from botocore.loaders import Loader
 
+import rawclient
 from aws_server.server import StrictAws
 from awsgate.demo.embedded_aws import ACCOUNT, BUCKET, POWER_ROLE, EmbeddedAws
 from awsgate.demo.processes import GatewayProcess
 from e2e.forms import gateway_before
+from e2e.test_request_forms import multipart
 
 POLICY = f"""\
 kind: role
@@ -324,6 +326,33 @@ def refuse(stage: Stage, client: Any, ask: Ask, action: str) -> None:
     assert line["access_level"] not in ("Read", "List", "")
     assert (line["decision"], line["code"], line["rule"]) == ("refused", "denied", "role/reader")
     assert stage.arrived() == before
+
+
+@pytest.mark.parametrize(
+    ("target", "code"),
+    [
+        ("/", "denied"),
+        ("/hello.txt?select&select-type=2", "unsupported"),
+        ("/hello.txt", "unsupported"),
+        ("/?location", "unsupported"),
+    ],
+)
+def test_a_form_is_the_write_that_it_is_whatever_its_url_says(
+    strict: Stage, target: str, code: str
+) -> None:
+    form = strict.client("s3").generate_presigned_post(BUCKET, "written-by-a-reader")
+    body, content_type = multipart(form["fields"], b"data")
+    host = form["url"].partition("//")[2].partition("/")[0]
+    length = str(len(body)).encode()
+    fields = [(b"Host", host.encode()), (b"Content-Type", content_type.encode())]
+    before = strict.arrived()
+
+    asked = rawclient.head("POST", target, [*fields, (b"Content-Length", length)])
+    answer = rawclient.ask(strict.gateway, host, asked + body)
+
+    assert (answer.code, strict.arrived()) == (code, before)
+    line = strict.gateway.audit()[-1]
+    assert (line["decision"], line["action"], line["access_level"]) == ("refused", "", "")
 
 
 def id_of(answer: dict[str, Any]) -> str:

@@ -119,11 +119,12 @@ def test_a_refused_upload_says_why_after_one_request(stage: Stage) -> None:
     assert len(stage.gateway.audit()) == before + 1
 
 
+@pytest.mark.parametrize("style", ["virtual", "path"])
 @pytest.mark.parametrize("signature", ["s3v4", "s3"])
-def test_a_browser_uploads_with_a_post_form(stage: Stage, signature: str) -> None:
+def test_a_browser_uploads_with_a_post_form(stage: Stage, signature: str, style: str) -> None:
     region = "eu-west-1" if signature == "s3v4" else "us-east-1"
     s3 = stage.client(
-        "s3", region=region, signature_version=signature, s3={"addressing_style": "virtual"}
+        "s3", region=region, signature_version=signature, s3={"addressing_style": style}
     )
     form = s3.generate_presigned_post(
         BUCKET,
@@ -136,6 +137,7 @@ def test_a_browser_uploads_with_a_post_form(stage: Stage, signature: str) -> Non
 
     answer = stage.fetch("POST", form["url"], body, {"Content-Type": content_type})
 
+    assert (BUCKET in form["url"].partition("//")[2].partition("/")[0]) == (style == "virtual")
     assert answer.status in (200, 204), answer.body
     assert arrived(stage).stored
 

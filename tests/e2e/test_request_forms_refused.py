@@ -310,8 +310,11 @@ def test_gateway_credentials_are_no_express_session(stage: Stage) -> None:
         ("sts.us-east-1.amazonaws.com", "/?Action=AssumeRole&RoleArn=x", {}),
         ("sts.us-east-1.amazonaws.com",
          "/?Action=AssumeRoleWithSAML&Action=AssumeRole&RoleArn=x", {}),
+        ("sts.us-east-1.amazonaws.com", "/?Action=AssumeRole&RoleArn=x",
+         {"X-Amz-Target": "a.AssumeRoleWithWebIdentity"}),
     ],
-    ids=["anonymous S3", "a bearer token", "an API that is signed", "AssumeRole", "two Actions"],
+    ids=["anonymous S3", "a bearer token", "an API that is signed", "AssumeRole", "two Actions",
+         "a header that names another"],
 )  # fmt: skip
 def test_what_is_not_signed_is_refused_by_default(
     stage: Stage, host: str, target: str, headers: dict[str, str]

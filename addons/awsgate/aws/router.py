@@ -8,8 +8,9 @@
 A service may speak several, and AWS's servers take protocols that no model names. So two
 of these marks in one request, one of them twice, or one that the service does not speak
 is a request that AWS and this router could read differently: then no operation is known.
-The same goes for query parameters that the operation does not have. A path that a server
-might read otherwise (``%2F`` as ``/``) asks for the actions of both. Total and pure.
+The same goes for query parameters that the operation does not have, and for a browser's
+upload to S3, which is what its fields say. A path that a server might read otherwise
+(``%2F`` as ``/``) asks for the actions of both. Total and pure.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from urllib.parse import unquote_to_bytes
 
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.endpoint_rules import S3Kind
+from awsgate.aws.formplace import is_upload
 from awsgate.aws.operations import ANY_NAME, Route, Service, matches, services_signing_as
 from awsgate.aws.request import Asked
 
@@ -95,7 +97,9 @@ def _candidates(host: str, kind: S3Kind, names: tuple[str, ...]) -> tuple[Servic
 def _route_in(service: Service, asked: Asked) -> Routed | None:
     targets = asked.headers.get(b"x-amz-target")
     if service.id == "s3":  # an object may be called anything
-        return None if targets else _by_path(service, asked)
+        if targets or is_upload(asked.method, asked.content_type):
+            return None
+        return _by_path(service, asked)
     if targets or asked.cbor is not None:
         name = _rpc(service, asked, targets or ())
     elif CLASSIC & service.protocols:

@@ -35,6 +35,9 @@ _SESSION_NAME = "RoleSessionName"
 _READ = (_ACTION, _DURATION, _SESSION_NAME, "RoleArn", "SourceIdentity")
 _BY_FOLDED = {name.lower(): name for name in _READ}
 
+# Signature Version 2, lower-case. Without the first two there is none.
+_V2_FIELDS = frozenset({"awsaccesskeyid", "signature"})
+
 # Visible ASCII, and `%` only as the start of an escape. A `;` separates fields for
 # some parsers, so it has two readings.
 _FORM = re.compile(rb"(?:[!-$&-:<-~]|%[0-9A-Fa-f]{2})*")
@@ -90,6 +93,15 @@ def read_call(query: bytes, body: bytes) -> StsCall | None:
         role_arn=fields.get("RoleArn", ""),
         source_identity=fields.get("SourceIdentity", ""),
     )
+
+
+def carries_auth(query: bytes, body: bytes) -> bool:
+    """True if a field is of a signature, or stands for a header, or if none can be read."""
+    places = _read(query, body)
+    if places is None:
+        return True
+    names = {field.name.lower() for place in places for field in place}
+    return not names.isdisjoint(_V2_FIELDS) or any(name.startswith("x-amz-") for name in names)
 
 
 def edit_call(
