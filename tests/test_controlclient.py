@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from awsgate.controlanswers import issued_of
 from awsgate.controlclient import (
     ControlClient,
     ControlError,
@@ -161,6 +162,16 @@ def test_what_is_no_gateway_is_said(content: bytes, tmp_path: Path, gateway: Ser
     handler.do_GET = answer
     with closing(imposter), pytest.raises(GatewayAway, match="is no awsgate of this version"):
         trusted_root(imposter.url)
+
+
+@pytest.mark.parametrize("name", ["user", "session_token"])
+def test_what_cannot_be_printed_as_it_is_is_no_gateways(name: str) -> None:
+    names = ("access_key_id", "secret_access_key", "session_token", "user", "app", "role_arn")
+    said = {**dict.fromkeys(names, "x"), "expires_at": 1}
+    assert issued_of(said).expires_at == 1
+
+    with pytest.raises(ValueError, match=f"^{name}$"):
+        issued_of({**said, name: "canary\x1b[2J"})
 
 
 def test_what_is_plain_http_is_said() -> None:

@@ -83,13 +83,21 @@ def text_of(said: Any, name: str) -> str:
     return value
 
 
+def line_of(said: Any, name: str) -> str:
+    """Give a text that can be printed as it is. Raises ``ValueError`` as well."""
+    value = text_of(said, name)
+    if not value.isprintable():
+        raise ValueError(name)
+    return value
+
+
 def login_of(said: Any) -> LoginAnswer:
     """Read a login."""
     return LoginAnswer(
-        login=text_of(said, "login"),
-        id=text_of(said, "id"),
-        user=text_of(said, "user"),
-        connector=text_of(said, "connector"),
+        login=line_of(said, "login"),
+        id=line_of(said, "id"),
+        user=line_of(said, "user"),
+        connector=line_of(said, "connector"),
         roles=tuple(map(str, said.get("roles") or ())),
         expires_at=moment_of(said["expires_at"]),
     )
@@ -99,7 +107,7 @@ def issued_of(said: Any) -> IssuedAnswer:
     """Read credentials."""
     names = ("access_key_id", "secret_access_key", "session_token", "user", "app", "role_arn")
     return IssuedAnswer(
-        **{name: text_of(said, name) for name in names},
+        **{name: line_of(said, name) for name in names},
         expires_at=moment_of(said["expires_at"]),
         proxy_password=str(said.get("proxy_password") or ""),
     )

@@ -148,7 +148,8 @@ def _read(answer: http.client.HTTPResponse, body: bytes) -> dict[str, Any]:
     except ValueError:
         said = None
     if isinstance(said, dict) and answer.getheader("x-awsgate-request-id"):
-        if answer.status == 200:
+        # Each is printed as it is: for a terminal, for git line by line.
+        if answer.status == 200 and all(v.isprintable() for v in said.values() if type(v) is str):
             return said
         if code in frozenset(Code):
             text = str(said.get("message", "")).removeprefix(f"awsgate {code}: ")

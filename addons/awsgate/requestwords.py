@@ -8,6 +8,7 @@ from awsgate.policy.accessrequest import AccessRequest, State
 from awsgate.policy.approvals import MarkedCall
 from awsgate.policy.requests import Terms
 from awsgate.timestamps import duration_of, utc_seconds_of
+from awsgate.visible import escaped
 
 
 def what(request: AccessRequest) -> str:
@@ -43,7 +44,7 @@ def became(request: AccessRequest) -> str:
 
 def said(reason: str) -> str:
     """Give a reason as the end of a sentence; nothing, if there is none."""
-    return f": {' '.join(reason.split())}" if reason.strip() else ""
+    return f": {escaped(' '.join(reason.split()))}" if reason.strip() else ""
 
 
 def slack_text(text: str) -> str:

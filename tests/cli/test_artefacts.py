@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPResponse
 
 import pytest
 
@@ -19,7 +20,7 @@ from awsgate.aws.sigv4 import SigningKeys
 from awsgate.cli.ordering import without_hint
 from awsgate.cli.rds_token import region_of
 from awsgate.errors import SetupError
-from awsgate.gatewaycall import caller_from
+from awsgate.gatewaycall import _read, caller_from
 from commandline import Run
 from httpserving import QuietHandler, http_server
 
@@ -163,6 +164,27 @@ def test_used_wrongly_is_exit_2_and_nobody_is_asked(run: Run, arguments: tuple[s
     assert (result.code, result.out) == (2, "")
     assert "no answer from the gateway" not in result.err
     assert "Traceback" not in result.err
+
+
+TOKENS = {
+    "one that moves the cursor": "db:5432/?X-Amz\x1b[2J",
+    "one of two lines": "secret\nhost=git.evil.example",
+}
+
+
+@pytest.mark.parametrize("token", TOKENS.values(), ids=TOKENS)
+def test_what_cannot_be_printed_as_it_is_is_no_artefact(token: str) -> None:
+    body = json.dumps({"token": token}).encode()
+    near, far = socket.socketpair()
+    with near, far:
+        far.sendall(b"HTTP/1.1 200 OK\r\nx-awsgate-request-id: 1\r\n\r\n" + body)
+        far.close()
+        answer = HTTPResponse(near)
+        answer.begin()
+        with pytest.raises(SetupError, match="is no gateway that makes artefacts") as no:
+            _read(answer, answer.read())
+
+    assert token not in str(no.value)
 
 
 # --- git ------------------------------------------------------------------------------------

@@ -47,6 +47,9 @@ OTHERS = {
     # A page on another site, whose name leads to 127.0.0.1 by now, could send its own code.
     "another name": (f"{PATH}?code=bad", "evil.example"),
     "another port": (f"{PATH}?code=bad", "127.0.0.1:1"),
+    # Of whatever asks for the page by itself: a probe of ports, somebody's reload.
+    "no code": (PATH, ""),
+    "an empty code": (f"{PATH}?code=&state=x", ""),
     "a query without end": (f"{PATH}?code={'x' * MAX_QUERY}", ""),
 }
 
@@ -71,3 +74,14 @@ def test_it_is_come_back_to_once(loopback: Loopback) -> None:
     assert loopback.wait(0.01) is None
     assert answer.getheader("Cache-Control") == "no-store"
     assert answer.getheader("Referrer-Policy") == "no-referrer"
+
+
+def test_a_no_of_the_gateways_is_come_back_with(loopback: Loopback) -> None:
+    thread = Thread(target=lambda: ask(loopback, f"{PATH}?error=no-role&message=none"))
+    thread.start()
+    visit = loopback.wait(5)
+
+    assert visit is not None
+    assert visit.query == {"error": "no-role", "message": "none"}
+    visit.show("Not logged in", "none")
+    thread.join()

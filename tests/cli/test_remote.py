@@ -499,6 +499,14 @@ def test_an_admin_sets_and_lists_and_takes_away_locks(admin: Run, lock: str) -> 
     assert f"there is no lock {lock!r}" in again.err
 
 
+def test_a_gateway_cannot_move_the_cursor_by_the_name_of_a_lock(
+    admin: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ControlClient, "add_lock", lambda *_: {"name": "x-\x1b[2J"})
+
+    assert admin("lock", "add", "--user", "mallory").out == "x-\\x1b[2J\n"
+
+
 def test_locks_are_listed_as_a_table(admin: Run, lock: str) -> None:
     result = admin("lock", "ls")
 

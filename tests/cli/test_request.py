@@ -254,3 +254,17 @@ def test_credentials_for_less_answer_nothing(
     assert run("request", "approve", request).code == 1
     monkeypatch.delenv("AWSGATE_BOUNDS")
     assert rows(run)[0]["state"] == "pending"
+
+
+def test_a_gateway_cannot_move_the_cursor_by_an_id(
+    run: Run, state: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert state.is_dir()
+    create = requestdesks.LocalDesk.create
+
+    def hostile(*arguments: Any, **named: Any) -> dict[str, Any]:
+        return {**create(*arguments, **named), "id": "ar-\x1b]0;owned\x07\x1b[2J"}
+
+    monkeypatch.setattr(requestdesks.LocalDesk, "create", hostile)
+
+    assert run(*ASK).out == "ar-\\x1b]0;owned\\x07\\x1b[2J\n"

@@ -45,23 +45,23 @@ def accept(folder: Path, token: str) -> str:
     return asyncio.run(LocalUsers(folder, hasher=QUICK).accept(token, PASSWORD)).user
 
 
-def test_the_invitation_is_a_command_line_that_is_shown_once(run: Run, folder: Path) -> None:
+def test_the_invitation_is_shown_once_and_in_no_command_line(run: Run, folder: Path) -> None:
     added = run("users", "add", "alice", "--gateway", "https://gate.example.com:3081")
 
-    words = shlex.split(added.out)
-    assert words[:-1] == [
-        *("awsgate", "login", "--gateway", "https://gate.example.com:3081", "--invitation")
+    command, token = added.out.splitlines()
+    assert shlex.split(command) == [
+        *("awsgate", "login", "--gateway", "https://gate.example.com:3081", "--invitation", "-")
     ]
     (row,) = listed(run)
     assert added.err == (
-        f"awsgate: alice runs this by {row['invited_until']}; it works once, and is not shown "
-        "again\n"
+        f"awsgate: alice runs the first line by {row['invited_until']}, and pastes the second "
+        "when asked; it works once, and is not shown again\n"
         "awsgate: warning: the gateway has no control API (control.listen), and without it nobody "
         "can log in\n"
     )
-    assert words[-1] not in (folder / "alice.json").read_text()
+    assert token not in (folder / "alice.json").read_text()
     assert stat.S_IMODE((folder / "alice.json").stat().st_mode) == 0o600
-    assert accept(folder, words[-1]) == "alice"
+    assert accept(folder, token) == "alice"
 
 
 CONTROL = {
@@ -90,7 +90,9 @@ def test_the_policy_says_where_the_gateway_is(
     made = run("users", "add", "alice", "--json")
     shown = run("users", "reset", "alice")
 
-    assert json.loads(made.out)["gateway"] == url
+    about = json.loads(made.out)
+    assert about["gateway"] == url
+    assert about["invitation"] not in about["command"]
     assert shlex.split(shown.out)[3] == (url or "https://GATEWAY")
     assert ("put the gateway's address in place of" in shown.err) == (not url)
 

@@ -157,9 +157,10 @@ def gate(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 
 def _take_up(gate: Gate, token: str) -> None:
     """Be alice: choose a password, put the secret into the app, type its code."""
-    with gate.running(ALICE, *gate.at("--invitation", token)) as process:
+    with gate.running(ALICE, *gate.at("--invitation", "-")) as process:
         assert process.stdin is not None
         assert process.stderr is not None
+        _say(process.stdin, token)
         _say(process.stdin, PASSWORD)
         phone = Phone(_read(process.stderr, r"(otpauth://\S+)"), time.time)
         _say(process.stdin, phone.code())

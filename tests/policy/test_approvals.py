@@ -27,6 +27,7 @@ from awsgate.policy.decide import NEEDS_APPROVAL
 from awsgate.policy.explain import explain
 from awsgate.policy.grants import GrantBook
 from awsgate.policy.lint import lint
+from awsgate.visible import is_visible
 
 ARN = "arn:aws:iam::123456789012:role/Dev"
 USER = "arn:aws:iam::123456789012:user/eve"
@@ -291,18 +292,23 @@ def test_what_is_allowed_at_once_has_no_action_that_a_mark_fits(
         ('x" for 5m', r'"arn:aws:s3:::b/x\" for 5m"'),
         ("x\n\x7f\u202e", r'"arn:aws:s3:::b/x\n\u007f\u202e"'),
         ("\u05d0", r'"arn:aws:s3:::b/\u05d0"'),
+        ("x\u2800as\u2800role", r'"arn:aws:s3:::b/x\u2800as\u2800role"'),
+        ("x\ufe0f", r'"arn:aws:s3:::b/x\ufe0f"'),
     ],
 )
 def test_the_name_of_an_object_is_read_for_nothing_else(key: str, read: str) -> None:
     assert shown(f"arn:aws:s3:::b/{key}") == read
 
 
-@given(st.lists(st.text('ab, "\\\n\x7f\u05d0\u2028', min_size=1), min_size=1, max_size=3))
+ODD = st.text('ab, "\\\n\x7f\u05d0\u2028\u2800\ufe0f\u3164', min_size=1)
+
+
+@given(st.lists(ODD, min_size=1, max_size=3))
 def test_two_calls_are_never_shown_alike(names: list[str]) -> None:
     arns = tuple(f"arn:aws:s3:::{name}" for name in names)
     text = MarkedCall("dev", "arn:aws:iam::1:role/Dev", ("s3:PutObject",), arns).text
 
-    assert text.isprintable()
+    assert is_visible(text)
     on, found, decoder = text.removeprefix("s3:PutObject on "), [], json.JSONDecoder()
     while on:
         if on.startswith('"'):

@@ -98,6 +98,10 @@ FAULTS: dict[str, tuple[object, str]] = {
         {**role(), "metadata": {"name": "a\nb"}},
         "metadata.name: 'a\\nb' holds control characters",
     ),
+    "name with what cannot be seen": (
+        {**role(), "metadata": {"name": "admin\u3164"}},
+        "metadata.name: 'admin\\u3164' holds characters that cannot be seen",
+    ),
     "no spec": (
         {"kind": "role", "version": "v5", "metadata": {"name": "r"}},
         "spec: is missing",

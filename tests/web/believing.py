@@ -113,6 +113,7 @@ PEOPLE: Mapping[str, dict[str, Any]] = {
     "olga": {"roles": ("ops",)},
     "lola": {"roles": ("writer",)},
     "Lola": {"roles": ("writer",)},
+    "lola\u3164": {"roles": ("writer",)},
     "nora": {"roles": ("nothing-of-that-name",)},
     "huge": {"roles": tuple(f"reader-{'x' * 80}-{n}" for n in range(64))},
     "bad\x1bname": {"roles": ("reader",)},

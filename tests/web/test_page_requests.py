@@ -43,6 +43,13 @@ def state(served: Served, request: str) -> tuple[str, int]:
     return found.state_at(served.clock()).value, len(found.reviews)
 
 
+def test_a_reviewer_sees_what_would_not_be_seen(own: Served) -> None:
+    ask(signed_in(own), reason="of\u2800bob\nand \u65e5\u3000\u672c")
+
+    seen = signed_in(own, "olga").get("/requests").text
+    assert '<blockquote class="reason">of\\u2800bob\nand \u65e5\u3000\u672c</blockquote>' in seen
+
+
 def test_asked_answered_there_and_taken_back(own: Served) -> None:
     alice, olga = signed_in(own), signed_in(own, "olga")
     terms = words_of(alice.get("/requests"))

@@ -35,6 +35,7 @@ def token(sub: str, **claims: str) -> Ask:
 LOGINS: dict[str, tuple[Ask, int, str, str]] = {
     "a name of the policy's own user is taken": (token("lola"), 403, "taken", "oidc/ci"),
     "the same in other letters": (token("Lola"), 403, "taken", "oidc/ci"),
+    "what reads like it": (token("lola\u3164"), 403, "bad-name", "oidc/ci"),
     "no role of the policy": (token("nora"), 403, "no-role", "oidc/ci"),
     "more roles than fit in a token": (token("huge"), 403, "too-large", "oidc/ci"),
     "a name with control characters": (token("bad\x1bname"), 403, "bad-name", "oidc/ci"),

@@ -1,15 +1,15 @@
 """``awsgate console``: signs a browser in to AWS's console as a role.
 
-The URL is worth a session there to whoever opens it, so it is handed to the browser, or
-printed on stdout alone. What is done leaves an audit line, before the URL is given.
-With a login at a gateway that one is asked; else the policy here, and AWS.
+The URL is worth a session there to whoever opens it, so it is handed to the browser
+(``handing``), or printed on stdout alone. What is done leaves an audit line, before the URL
+is given. With a login at a gateway that one is asked; else the policy here, and AWS.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
-import webbrowser
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +20,7 @@ import typer
 from awsgate.cli.bounded import check_unbounded
 from awsgate.cli.choice import choose
 from awsgate.cli.durations import duration_of, seconds_of
+from awsgate.cli.handing import hand_to_browser
 from awsgate.cli.lockbooks import lock_books
 from awsgate.cli.no import No, saying_no
 from awsgate.cli.options import (
@@ -122,7 +123,8 @@ def _remotely(url: str, user: str, asked: dict[str, object]) -> _Way:
         session, account = str(said["session_name"]), str(said["account"])
     except (KeyError, TypeError, ValueError):
         raise SetupError(f"what {stored.gateway} says of the console cannot be read") from None
-    if not all(one.startswith("https://") and one.isprintable() for one in (opened, switching)):
+    # As a redirect and on a command line it is one word.
+    if not all(re.fullmatch(r"https://[!-~]+", one) for one in (opened, switching)):
         raise SetupError(f"{stored.gateway} gives no https:// URL of the console")
     return _Way(user, role_arn, opened, switching, page, seconds, because, session, account)
 
@@ -156,7 +158,7 @@ def _give(way: _Way, *, switch: bool, show: bool, as_json: bool) -> None:
         printable(f"awsgate: {way.user} as {way.role_arn}, for {duration_of(way.seconds)}{because}")
         + "\n"
     )
-    if show or not webbrowser.open(url):
+    if show or not hand_to_browser(url):
         print(url)
 
 

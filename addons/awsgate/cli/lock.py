@@ -33,7 +33,7 @@ from awsgate.cli.options import (
 )
 from awsgate.cli.places import state_in_use
 from awsgate.cli.revoke import revocation
-from awsgate.cli.terminal import columns
+from awsgate.cli.terminal import columns, printable
 from awsgate.cli.where import gateway_meant
 from awsgate.errors import SetupError
 from awsgate.locks import BY, CREATED, LockStore
@@ -84,7 +84,7 @@ def add(
         if revoke_aws:
             raise typer.BadParameter("--revoke-aws is for the gateway's own machine")
         life_s = seconds_of(ttl) if ttl else remotelocks.seconds_until(expires, now)
-        print(remotelocks.add(url, target, name=name, reason=reason, ttl_s=life_s))
+        print(printable(remotelocks.add(url, target, name=name, reason=reason, ttl_s=life_s)))
         return
     until = utc_seconds(now + timedelta(seconds=seconds_of(ttl))) if ttl else expires
     name = name or _made_up(target)

@@ -81,7 +81,7 @@ InvitationOption = Annotated[
     str,
     typer.Option(
         "--invitation",
-        help="Take up an invitation; - reads it from the terminal, unseen.",
+        help="Take up an invitation. With - it is asked for: others can read arguments.",
         envvar="AWSGATE_INVITATION",
     ),
 ]

@@ -2,7 +2,8 @@
 
 The gateway sends the browser here with a code, or with why not. The code is worth nothing
 to others: it is exchanged with a verifier that never leaves this process. Whatever else
-comes (another path, another name in Host, a second time) is answered 404.
+comes (another path, another name in Host, neither a code nor an error, a second time) is
+answered 404, and waited on.
 """
 
 from __future__ import annotations
@@ -64,14 +65,8 @@ class Loopback:
     @contextmanager
     def open(self) -> Iterator[None]:
         """Listen."""
-        thread = Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
+        with self._server.serving():
             yield
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
 
     def wait(self, seconds: float) -> Visit | None:
         """Give the browser that came back; None: none did in that time."""
@@ -85,48 +80,77 @@ class Loopback:
         return None
 
 
-def _server(visits: Queue[Visit]) -> ThreadingHTTPServer:
+class LocalServer(ThreadingHTTPServer):
+    """Listens on a free port of 127.0.0.1, and logs nothing."""
+
+    def __init__(self, handler: type[LocalHandler]) -> None:
+        super().__init__(("127.0.0.1", 0), handler)
+
+    @contextmanager
+    def serving(self) -> Iterator[None]:
+        """Answer, in a thread of its own."""
+        thread = Thread(target=self.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self.shutdown()
+            self.server_close()
+            thread.join()
+
+    def is_named(self, host: str) -> bool:
+        """True for a Host of this server: another name could lead here from any web page."""
+        return host in (f"127.0.0.1:{self.server_port}", f"localhost:{self.server_port}")
+
+    def handle_error(self, *_: object) -> None:
+        """Say nothing of a browser that went away."""
+
+
+class LocalHandler(BaseHTTPRequestHandler):
+    """Answers one request of a connection, with what nobody keeps."""
+
+    protocol_version = "HTTP/1.1"
+    timeout = ASKING_S
+
+    def say(self, status: int, content: bytes, location: str = "") -> None:
+        """Answer with a page, or send the browser on."""
+        self.close_connection = True
+        self.send_response(status)
+        if location:
+            self.send_header("Location", location)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Referrer-Policy", "no-referrer")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.send_header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing: a secret is in the path."""
+
+
+def _server(visits: Queue[Visit]) -> LocalServer:
     taken = Lock()
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        timeout = ASKING_S
-
+    class Handler(LocalHandler):
         def do_GET(self) -> None:
-            self.close_connection = True
             parts = urlsplit(self.path)
-            host = self.headers.get("Host", "")
-            port = server.server_port
-            ours = parts.path == PATH and host in (f"127.0.0.1:{port}", f"localhost:{port}")
-            if not ours or len(parts.query) > MAX_QUERY or not taken.acquire(blocking=False):
-                self._say(404, page("Nothing here", "This page belongs to a login of awsgate."))
+            ours = parts.path == PATH and server.is_named(self.headers.get("Host", ""))
+            query = parse_qs(parts.query) if ours and len(parts.query) <= MAX_QUERY else {}
+            # The gateway sends one of the two: what brings neither is not of the login, and
+            # must not use up its one visit.
+            says = "code" in query or "error" in query
+            if not says or not taken.acquire(blocking=False):
+                self.say(404, page("Nothing here", "This page belongs to a login of awsgate."))
                 return
-            visit = Visit({name: values[0] for name, values in parse_qs(parts.query).items()})
+            visit = Visit({name: values[0] for name, values in query.items()})
             visits.put(visit)
-            visit.answer(lambda content: self._say(200, content))
+            visit.answer(lambda content: self.say(200, content))
 
-        def _say(self, status: int, content: bytes) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(content)))
-            self.send_header("Cache-Control", "no-store")
-            self.send_header("Referrer-Policy", "no-referrer")
-            self.send_header("X-Content-Type-Options", "nosniff")
-            self.send_header(
-                "Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'"
-            )
-            self.send_header("Connection", "close")
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *_: object) -> None:
-            """Say nothing: a code is in the path."""
-
-    class Server(ThreadingHTTPServer):
-        def handle_error(self, *_: object) -> None:
-            """Say nothing of a browser that went away."""
-
-    server = Server(("127.0.0.1", 0), Handler)
+    server = LocalServer(Handler)
     return server
 
 

@@ -76,7 +76,7 @@ def create(
         desk = _desk(gateway, policy, state, user)
         row = desk.create(role, reason=reason, duration_s=duration_s)
         if not (as_json and wait):
-            print(json.dumps(row, indent=2) if as_json else row["id"], flush=True)
+            print(json.dumps(row, indent=2) if as_json else printable(row["id"]), flush=True)
         if not wait:
             return
         row = _awaited(desk, row)

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from enum import Enum
 from typing import TextIO
 
+from awsgate.visible import escaped
+
 
 class Style(Enum):
     """What a word is, by its SGR code."""
@@ -34,10 +36,8 @@ def wants_colour(stream: TextIO) -> bool:
 
 
 def printable(text: str) -> str:
-    """Give ``text`` with escapes for what could move the cursor."""
-    if text.isprintable():
-        return text
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """Give ``text`` with escapes for what could move the cursor, or would not be seen."""
+    return escaped(text)
 
 
 def printable_lines(text: str) -> str:

@@ -75,8 +75,9 @@ def add(
 ) -> None:
     """Add a user, and print the invitation: what they run to choose a password.
 
-    It is shown this once, works once, and ends after a day. Whoever has it is let in as
-    that user, so hand it over as you would a password.
+    It stands on a line of its own, to be pasted when the command asks for it. It is shown
+    this once, works once, and ends after a day. Whoever has it is let in as that user, so
+    hand it over as you would a password.
 
     Example: awsgate users add alice
     """
@@ -170,7 +171,8 @@ def _show(made: Invitation, gateway: str, rules: Policy | None, certs: Path, as_
     spec = rules.gateway if rules is not None else GatewaySpec()
     url, pin = gateway or _control_url(spec), _pin(spec, certs)
     words = ["awsgate", "login", "--gateway", url or _PLACE, *(["--ca-pin", pin] if pin else [])]
-    command = shlex.join([*words, "--invitation", made.token])
+    # Not the token: others read the arguments of a process, and it waits for a password.
+    command = shlex.join([*words, "--invitation", "-"])
     if as_json:
         row = {
             "user": made.user,
@@ -183,9 +185,10 @@ def _show(made: Invitation, gateway: str, rules: Policy | None, certs: Path, as_
         print(json.dumps(row, indent=2))
     else:
         print(command)
+        print(made.token)
         sys.stderr.write(
-            f"awsgate: {made.user} runs this by {_moment(made.expires_at)}; "
-            "it works once, and is not shown again\n"
+            f"awsgate: {made.user} runs the first line by {_moment(made.expires_at)}, and pastes "
+            "the second when asked; it works once, and is not shown again\n"
         )
     if not url and not as_json:
         _warn(f"put the gateway's address in place of {_PLACE} (or name it: --gateway)")

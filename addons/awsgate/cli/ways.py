@@ -93,6 +93,8 @@ def _show(url: str, port: int, *, show_only: bool) -> None:
     if urlsplit(url).scheme not in ("https", "http") or not url.isprintable():
         raise SetupError("the gateway gave no URL that a browser could open")
     opened = False
+    # It may stand in the arguments of a browser: no secret is in it. Who opens it first logs
+    # in as themselves, which the user is told; the verifier never leaves this process.
     if not show_only:
         with suppress(webbrowser.Error, OSError):
             opened = webbrowser.open(url)

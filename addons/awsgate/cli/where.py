@@ -17,6 +17,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from awsgate.cli.terminal import printable
 from awsgate.errors import SetupError
 from awsgate.paths import is_policy_file
 
@@ -67,7 +68,7 @@ def login_meant(named: str, *here: Path | None) -> Stored | None:
 @cache
 def _note(text: str) -> None:
     """Say it once, however often the question is asked."""
-    sys.stderr.write(f"awsgate: note: {text}\n")
+    sys.stderr.write(f"awsgate: note: {printable(text)}\n")
 
 
 def _hands_on() -> bool:

@@ -14,6 +14,7 @@ import secrets
 from collections.abc import Mapping
 
 from awsgate.connect.ways import LoginRefused
+from awsgate.visible import is_visible
 
 DEVICE_GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 USUAL_INTERVAL_S = 5  # RFC 8628, where the provider says nothing
@@ -48,7 +49,7 @@ def error_in(said: Mapping[str, object]) -> str:
 
 def printable(value: object) -> str:
     """Give text from outside, bounded and on one line; what is no text as nothing."""
-    return "".join(c for c in value if c.isprintable())[:200] if isinstance(value, str) else ""
+    return "".join(c for c in value if is_visible(c))[:200] if isinstance(value, str) else ""
 
 
 def text_in(said: Mapping[str, object], name: str, *, of: str, most: int) -> str:

@@ -31,6 +31,7 @@ from awsgate.policy.fields import Name, Seconds
 from awsgate.policy.globs import action_fits
 from awsgate.policy.model import Model
 from awsgate.policy.requests import MAX_DURATION_S, Terms, Threshold
+from awsgate.visible import is_visible
 
 DEFAULT_APPROVAL_S = 3600
 MAX_RESOURCES = 20
@@ -99,12 +100,13 @@ def shown(resource: str) -> str:
     """Give a resource as it is read for one: quoted, if its name could be taken for more.
 
     The key of an object may hold another ARN, a role, a time. Letters that are written from
-    the right would move what stands beside them: they are escaped, as control characters are.
+    the right would move what stands beside them: they are escaped, as is what is not seen.
     """
     turns = not _TURNING.isdisjoint(map(bidirectional, resource))
-    if resource.isprintable() and not turns and _QUOTED.search(resource) is None:
+    seen = is_visible(resource)
+    if seen and not turns and _QUOTED.search(resource) is None:
         return resource
-    return json.dumps(resource, ensure_ascii=turns or not resource.isprintable())
+    return json.dumps(resource, ensure_ascii=turns or not seen)
 
 
 def is_marked(marks: Iterable[Mark], call: Call) -> bool:

@@ -18,6 +18,7 @@ from pydantic import AfterValidator, BeforeValidator
 
 from awsgate.aws.addresses import address_verdict
 from awsgate.policy.templates import Matcher, parse_template
+from awsgate.visible import is_visible
 
 MAX_ARN_CHARS = 2048  # RoleArn of sts:AssumeRole
 MAX_NAME_CHARS = 255
@@ -131,7 +132,10 @@ def same_name(value: str) -> str:
 def _name(value: str) -> str:
     if not value or len(value) > MAX_NAME_CHARS or value != value.strip():
         raise ValueError(f"{value[:80]!r} is not a name: 1 to {MAX_NAME_CHARS} characters")
-    return _text(value)
+    _text(value)
+    if not is_visible(value):  # it would read like another's, and be another
+        raise ValueError(f"{value[:80]!a} holds characters that cannot be seen")
+    return value
 
 
 def _text(value: str) -> str:

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from awsgate.aws.signin import CONSOLES
 from awsgate.version import __version__
+from awsgate.visible import escaped
 
 HERE = Path(__file__).parent
 STATIC: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -90,8 +91,8 @@ _JOINT = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[-_./@:])(?=[^-_./@:])")
 
 
 def _breakable(text: str) -> Markup:
-    """Give a name that a narrow column may break where its words end."""
-    return Markup("<wbr>").join(_JOINT.split(text))
+    """Give a text of somebody's that a narrow column may break where its words end."""
+    return Markup("<wbr>").join(_JOINT.split(escaped(text, spaces=True)))
 
 
 def _sentence(text: str, user: str = "") -> str:
