@@ -514,13 +514,20 @@ def test_blanks_before_a_chunk_are_read_once_however_many() -> None:
 
 @pytest.mark.parametrize(
     "line",
-    [b"5\r\n", b"5  \r\n", b"5;a=b\r\n", b"5; a \t\r\n", b"5;\r\r\n", b"05 ;a\r\n", b";\r\n"],
+    [b"5\r\n", b"5  \r\n", b"5;a=b\r\n", b"5; a \t\r\n", b"5;\xff\r\n", b"05 ;a\r\n", b";\r\n"],
 )
 def test_a_line_before_a_chunk_means_what_it_meant(line: bytes) -> None:
     ours = patched_bounds._CHUNK_HEADER.fullmatch(line)
     stock = _readers.chunk_header_re.fullmatch(line)
 
     assert (ours and ours["chunk_size"]) == (stock and stock["chunk_size"])
+
+
+@pytest.mark.parametrize("line", [b"5;a\rb\r\n", b"5;\r\r\n"])
+def test_a_cr_in_the_line_before_a_chunk_is_none_of_it(line: bytes) -> None:
+    """Another server could end the line there; h11 takes it for any other character."""
+    assert _readers.chunk_header_re.fullmatch(line) is not None
+    assert patched_bounds._CHUNK_HEADER.fullmatch(line) is None
 
 
 # --- guard_upstream_head --------------------------------------------------------

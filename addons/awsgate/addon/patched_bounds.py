@@ -105,12 +105,18 @@ def bound_coding(stock: Callable[[Any], Any]) -> Callable[[Any], Any]:
     return as_patch(parse_transfer_encoding)
 
 
-# h11's own, but for the blanks at the end of an extension, which two of its parts take.
-_CHUNK_HEADER = re.compile(rb"(?P<chunk_size>[0-9A-Fa-f]{1,20})(?:(?P<chunk_ext>;.*)|[ \t]*)\r\n")
+# h11's own, but for the blanks at the end of an extension, which two of its parts take, and
+# for a CR in it, where another server could end the line.
+_CHUNK_HEADER = re.compile(
+    rb"(?P<chunk_size>[0-9A-Fa-f]{1,20})(?:(?P<chunk_ext>;[^\r\n]*)|[ \t]*)\r\n"
+)
 
 
 def bound_chunk_header(stock: Callable[..., Any]) -> Callable[..., Any]:
-    """Read the line before a chunk once: h11 looks at blanks in it anew from each of them."""
+    """Read the line before a chunk once: h11 looks at blanks in it anew from each of them.
+
+    RFC 9112, 2.2: a bare CR is invalid, or a space; h11 takes it for neither.
+    """
 
     def validate(regex: Any, data: Any, *words: Any) -> Any:
         return stock(_CHUNK_HEADER if regex is _readers.chunk_header_re else regex, data, *words)
