@@ -19,6 +19,7 @@ from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
+from awsgate.policy.standing import Known
 from awsgate.web.attempts import Attempts
 from awsgate.web.beside import Beside
 from awsgate.web.choosing import Caller
@@ -51,8 +52,8 @@ class LocalWay(Protocol):
 class ConsoleWay(Protocol):
     """Into AWS's console: ``consoledesk``."""
 
-    def look(self, policy: Policy, wanted: Wanted) -> Decision:
-        """Say whether the policy lets somebody in."""
+    def look(self, policy: Policy, wanted: Wanted, standings: Known | None = None) -> Decision:
+        """Say whether the policy lets somebody in. ``standings`` are those of ``policy``."""
         ...
 
     def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
