@@ -153,6 +153,9 @@ class Api:
         self.asking = asking
         self.database, self.aws = Beside("requests"), Beside("console")
         """Where what may wait long does: for the requests' database, for AWS's sign-in."""
+        self.lists = Beside("lists", threads_of_one=1, times=4)
+        """Where what may be long is found and written, the roles and pages of one user: one
+        after the other, since they do not wait but reckon."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)
