@@ -75,10 +75,11 @@ def test_others_log_in_and_get_credentials_while_it_hangs(
     [
         ("/", apps, "catalogue"),
         ("/", site, "page"),
+        ("/requests/live", site, "page"),
         ("/calls", calls, "last"),
         ("/v1/roles", Desk, "roles"),
     ],
-    ids=["what is on the page", "the page", "the calls", "the roles"],
+    ids=["what is on the page", "the page", "the requests", "the calls", "the roles"],
 )
 def test_what_one_user_looks_at_without_end_holds_up_nobody_else(
     own: Served, monkeypatch: pytest.MonkeyPatch, path: str, where: Any, name: str
