@@ -26,6 +26,7 @@ from awsgate.federation import Federation
 from awsgate.policy import CallFacts, Decision, Policy, decide, ttl_limit
 from awsgate.policy.fields import account_and_partition
 from awsgate.policy.handoff import NOTHING, Handoff, make_handoff
+from awsgate.policy.standing import Known
 from awsgate.session import session_name_for
 from awsgate.sts import sts_region
 
@@ -90,8 +91,11 @@ class ConsoleDesk:
     ) -> None:
         self._assumer, self._federation, self._clock = assumer, federation, clock
 
-    def look(self, policy: Policy, wanted: Wanted) -> Decision:
-        """Say whether the policy lets somebody in, and why not."""
+    def look(self, policy: Policy, wanted: Wanted, standings: Known | None = None) -> Decision:
+        """Say whether the policy lets somebody in, and why not.
+
+        ``standings`` are those of ``policy`` where they are known: for who looks at many.
+        """
         return decide(
             policy,
             user=wanted.user,
@@ -107,6 +111,7 @@ class ConsoleDesk:
                 requests=_COUNTLESS,
                 bytes=_COUNTLESS,
             ),
+            standings=standings,
         )
 
     def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:

@@ -5,6 +5,7 @@
     conditions  what rules say about an AWS call
     parse       parsed documents in, one ``Policy`` or every fault out
     decide      may this user be this role, in this app, for this call?
+    grantable   all that a user may ask for
     explain     why, and what the nearest rule lacks; ``ttl`` how long a session lasts
     lint        what is valid and probably not meant: ``unreachable`` rules, ``misnamed`` actions
 
@@ -19,9 +20,9 @@ from awsgate.policy.decide import (
     decide,
     decide_federated,
     denied_by,
-    grantable_roles,
     may_be,
 )
+from awsgate.policy.grantable import grantable_roles
 from awsgate.policy.parse import parse_policy
 from awsgate.policy.resources import (
     App,

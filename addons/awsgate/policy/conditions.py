@@ -151,11 +151,12 @@ def _any_account(pattern: str) -> str:
 def text_matches(patterns: Iterable[str], text: str, traits: Traits) -> bool:
     """True if ``text`` matches one of the patterns. Traits are taken as they stand."""
     return any(
-        parts_match(parts, text) for pattern in patterns for parts in _filled(pattern, traits)
+        parts_match(parts, text) for pattern in patterns for parts in filled(pattern, traits)
     )
 
 
-def _filled(pattern: str, traits: Traits) -> list[Parts]:
+def filled(pattern: str, traits: Traits) -> list[Parts]:
+    """Give what a pattern stands for: itself, or one for each value of its trait."""
     template = parse_template(pattern)
     if template is None:
         return [((pattern, False),)]

@@ -32,6 +32,7 @@ from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition, is_accou
 from awsgate.policy.resources import App, Policy, Role, User
 from awsgate.policy.rules import Deny
 from awsgate.policy.standing import (
+    Known,
     Standings,
     allowing_roles_of,
     denying_role,
@@ -39,7 +40,6 @@ from awsgate.policy.standing import (
     roles_of,
     rule_of,
 )
-from awsgate.policy.templates import expand
 
 NO_ALLOW = "no role of the user allows this role in this app"
 NO_TENANT_ENDPOINT = "no role of the user allows an endpoint that other tenants can own"
@@ -91,7 +91,7 @@ def decide(
     endpoint_service: str,
     tenant_controlled: bool,
     call: CallFacts | None = None,
-    standings: Standings | None = None,
+    standings: Known | None = None,
 ) -> Decision:
     """Decide one call. Total: any input has a decision, and the default is deny.
 
@@ -236,25 +236,6 @@ def _accounts(policy: Policy) -> set[str]:
     return found - {""}
 
 
-def grantable_roles(policy: Policy, user: str, app: str | None = None) -> list[tuple[str, str]]:
-    """Give every (app, role ARN) that ``user`` may ask for, sorted.
-
-    With ``app``, those of this app alone. An unknown user or app has none. A role that
-    only a pattern allows is not among them: no list of all roles is at hand.
-    """
-    who = policy.users.get(user)
-    if who is None:
-        return []
-    arns = {
-        arn
-        for role in roles_of(policy, who)
-        for listed in role.spec.allow.aws_role_arns
-        for arn in expand(listed, who.spec.traits)
-    }
-    apps = policy.apps if app is None else [app]
-    return sorted((name, arn) for name in apps for arn in arns if may_be(policy, user, name, arn))
-
-
 def allowing_roles(policy: Policy, user: str, app: str, role_arn: str) -> tuple[Role, ...]:
     """Give the roles that let ``user`` be ``role_arn`` in ``app``; none if anything denies it."""
     if not may_be(policy, user, app, role_arn):
@@ -262,7 +243,9 @@ def allowing_roles(policy: Policy, user: str, app: str, role_arn: str) -> tuple[
     return tuple(allowing_roles_of(policy, policy.users[user], policy.apps[app], role_arn))
 
 
-def may_be(policy: Policy, user: str, app: str, role_arn: str) -> bool:
+def may_be(
+    policy: Policy, user: str, app: str, role_arn: str, standings: Known | None = None
+) -> bool:
     """True if ``user`` may be the role in the app at all, whatever the call."""
     return decide(
         policy,
@@ -271,6 +254,7 @@ def may_be(policy: Policy, user: str, app: str, role_arn: str) -> bool:
         role_arn=role_arn,
         endpoint_service="",
         tenant_controlled=False,
+        standings=standings,
     ).allowed
 
 

@@ -13,6 +13,7 @@ from functools import lru_cache
 type Piece = str | re.Pattern[str]
 type Parts = tuple[tuple[str, bool], ...]
 """Pieces of a pattern: text, and whether it is taken literally (the value of a trait)."""
+_WILD = re.compile(r"[*?]")
 
 
 def glob_matches(pattern: str, text: str) -> bool:
@@ -42,6 +43,17 @@ def parts_match(parts: Parts, text: str) -> bool:
             return False
         place += width
     return place <= last
+
+
+def plain_start(parts: Parts) -> tuple[str, bool]:
+    """Give what every text that matches begins with, and whether that is all of it."""
+    start = ""
+    for text, literal in parts:
+        wild = None if literal else _WILD.search(text)
+        if wild is not None:
+            return start + text[: wild.start()], False
+        start += text
+    return start, True
 
 
 def _at(piece: Piece, text: str, place: int) -> bool:

@@ -8,7 +8,7 @@ from awsgate.policy.conditions import text_matches
 from awsgate.policy.fields import label_pattern
 from awsgate.policy.resources import App, User
 from awsgate.policy.rules import Allow, Deny
-from awsgate.policy.templates import Matcher, expand, parse_template
+from awsgate.policy.templates import Matcher, Traits, expand, parse_template
 
 type Selector = Mapping[str, tuple[str, ...]]
 """Label -> the values that it may have."""
@@ -17,14 +17,19 @@ type Selector = Mapping[str, tuple[str, ...]]
 def matches_both(rules: Allow | Deny, user: User, app: App, role_arn: str) -> tuple[bool, bool]:
     """Say whether the labels match, and whether the ARN is listed."""
     traits = user.spec.traits
+    return (
+        app_matches(rules.app_labels, app.labels, traits),
+        text_matches(rules.aws_role_arns, role_arn, traits),
+    )
+
+
+def app_matches(selector: Selector, labels: Mapping[str, str], traits: Traits) -> bool:
+    """True if the labels of an app are those that a rule selects, for a user of these traits."""
 
     def expands_to(value: str, label: str) -> bool:
         return label in expand(value, traits)
 
-    return (
-        labels_match(rules.app_labels, app.labels, expands_to),
-        text_matches(rules.aws_role_arns, role_arn, traits),
-    )
+    return labels_match(selector, labels, expands_to)
 
 
 def labels_match(

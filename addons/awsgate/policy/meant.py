@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 
 from awsgate.aws.catalogue import similar
-from awsgate.policy.decide import grantable_roles, may_be
+from awsgate.policy.decide import may_be
 from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition
+from awsgate.policy.grantable import Grantable
 from awsgate.policy.resources import Policy
 
 MOST_NAMES = 10
@@ -25,46 +27,59 @@ def unknown_name(policy: Policy, user: str, app: str) -> str:
     return ""
 
 
-def role_meant(policy: Policy, user: str, app: str, role: str) -> tuple[str, str]:
+def role_meant(
+    policy: Policy, user: str, app: str, role: str, granted: Grantable | None = None
+) -> tuple[str, str]:
     """Give the ARN that ``role`` stands for, or ``role`` itself and why it stands for none.
 
     An ARN is itself. A name, with or without its path, is looked for among the roles
     that the user may have in the app, then among all that the policy names in the
-    account of the app: so the answer for a name is the answer for its ARN.
+    account of the app: so the answer for a name is the answer for its ARN. ``granted``
+    is what the user may have, where that is known already.
     """
     if role.startswith("arn:"):
         return role, ""
-    granted = [arn for _, arn in grantable_roles(policy, user, app) if _is_called(arn, role)]
-    if len(granted) > 1:
-        return role, f"{len(granted)} roles have this name, give the arn: {', '.join(granted)}"
+    return _meant(policy, granted or Grantable(policy, user), app, role, _called(policy, role))
+
+
+def _meant(
+    policy: Policy, granted: Grantable, app: str, role: str, called: list[str]
+) -> tuple[str, str]:
+    """``called`` are all that the policy names and that are called so, sorted."""
+    may_have = [arn for arn in granted.arns(app) if _is_called(arn, role)]
+    if len(may_have) > 1:
+        return role, f"{len(may_have)} roles have this name, give the arn: {', '.join(may_have)}"
     account = _account(policy, app)
-    named = {arn for arn in _named(policy) if _is_called(arn, role)}
-    here = sorted(arn for arn in named if account in ("", arn.split(":")[4]))
-    if granted or here:
-        return (granted or here)[0], ""
+    here = [arn for arn in called if account in ("", arn.split(":")[4])]
+    if may_have or here:
+        return (may_have or here)[0], ""
     where = f" in account {account}" if account else ""
     return role, f"the policy names no iam role {role!r}{where}"
 
 
 def pairs_meant(
-    policy: Policy, user: str, app: str, role: str
+    policy: Policy, user: str, app: str, role: str, granted: Grantable | None = None
 ) -> tuple[list[tuple[str, str]], str]:
     """Give the (app, role ARN) pairs that are meant, and why there is none, or not that role.
 
     What is left out stands for all that the user may have; what is named stands for
-    itself, allowed or not.
+    itself, allowed or not. Of several either all are allowed or none is.
     """
     if app and role:
-        role_arn, unclear = role_meant(policy, user, app, role)
+        role_arn, unclear = role_meant(policy, user, app, role, granted)
         return [(app, role_arn)], unclear
-    granted = grantable_roles(policy, user, app or None)
+    granted = granted or Grantable(policy, user)
     if not role:
-        return granted, ""
-    listed = [(name, arn) for name, arn in granted if arn == role or _is_called(arn, role)]
+        return list(granted.pairs(app)), ""
+    listed = [(name, arn) for name, arn in granted.pairs() if arn == role or _is_called(arn, role)]
     # A pattern may allow it, or nothing: ask for each app.
-    meant = [(name, role_meant(policy, user, name, role)[0]) for name in policy.apps]
-    arns = [(name, arn) for name, arn in meant if arn.startswith("arn:")]
-    return sorted({*listed, *(p for p in arns if may_be(policy, user, *p))}) or arns, ""
+    arns = [(name, role) for name in policy.apps]
+    if not role.startswith("arn:"):
+        called = _called(policy, role)
+        meant = [(name, _meant(policy, granted, name, role, called)[0]) for name in policy.apps]
+        arns = [(name, arn) for name, arn in meant if arn.startswith("arn:")]
+    allowed = [pair for pair in arns if may_be(policy, user, *pair, granted)]
+    return sorted({*listed, *allowed}) or arns, ""
 
 
 def short_role(arn: str, others: Sequence[str]) -> str:
@@ -72,6 +87,18 @@ def short_role(arn: str, others: Sequence[str]) -> str:
     name = arn.rpartition("/")[2]
     twins = {other for other in others if other.rpartition("/")[2] == name}
     return name if len(twins | {arn}) == 1 else arn
+
+
+def short_roles(arns: Iterable[str]) -> dict[str, str]:
+    """Give for each of some what ``short_role`` gives for it among all of them."""
+    names = {arn: arn.rpartition("/")[2] for arn in arns}
+    count = Counter(names.values())
+    return {arn: name if count[name] == 1 else arn for arn, name in names.items()}
+
+
+def _called(policy: Policy, role: str) -> list[str]:
+    """Give every role ARN of the policy that is called so, sorted."""
+    return sorted({arn for arn in _named(policy) if _is_called(arn, role)})
 
 
 def _is_called(arn: str, name: str) -> bool:

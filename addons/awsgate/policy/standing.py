@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 from awsgate.policy.fields import ACCOUNT_LABEL, account_and_partition, partition_of_uri
 from awsgate.policy.matching import matches_both
@@ -36,6 +37,14 @@ class Standing:
     allowing: tuple[Role, ...] = ()
     on_calls: tuple[Role, ...] = ()
     """Those that deny some calls there."""
+
+
+class Known(Protocol):
+    """Where standings are found that one policy gives."""
+
+    def of(self, user: str, app: str, role_arn: str) -> Standing:
+        """Give the standing of a user as a role in an app."""
+        ...
 
 
 class Standings:

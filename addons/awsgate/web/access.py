@@ -39,9 +39,12 @@ async def requestable(call: Call) -> RequestableRoles:
 async def listed(call: Call) -> AccessRequests:
     """List the requests that the caller may see."""
     asker = _asker(call)
-    found = await call.api.database.run(asker.user, lambda: call.api.asking.all_for(asker))
-    now = call.api.clock()
-    return AccessRequests(requests=[_info(one, asker, now) for one in found])
+
+    def ask() -> AccessRequests:
+        found, now = call.api.asking.all_for(asker), call.api.clock()
+        return AccessRequests(requests=[_info(one, asker, now) for one in found])
+
+    return await call.api.database.run(asker.user, ask)
 
 
 def waiting(call: Call) -> int:

@@ -19,6 +19,7 @@ from awsgate.asking import Asking
 from awsgate.consoledesk import SignedIn, Wanted
 from awsgate.login import Identity, Login
 from awsgate.policy import Decision, Policy
+from awsgate.policy.standing import Known
 from awsgate.tunnelclients import TunnelClients
 from awsgate.web.attempts import Attempts, Refusals
 from awsgate.web.beside import Beside
@@ -52,8 +53,8 @@ class LocalWay(Protocol):
 class ConsoleWay(Protocol):
     """Into AWS's console: ``consoledesk``."""
 
-    def look(self, policy: Policy, wanted: Wanted) -> Decision:
-        """Say whether the policy lets somebody in."""
+    def look(self, policy: Policy, wanted: Wanted, standings: Known | None = None) -> Decision:
+        """Say whether the policy lets somebody in. ``standings`` are those of ``policy``."""
         ...
 
     def sign_in(self, policy: Policy, wanted: Wanted) -> SignedIn:
@@ -156,6 +157,9 @@ class Api:
         """Who is behind connections that come from the gateway itself."""
         self.database, self.aws = Beside("requests"), Beside("console")
         """Where what may wait long does: for the requests' database, for AWS's sign-in."""
+        self.lists = Beside("lists", threads_of_one=1, times=4)
+        """Where what may be long is found and written, the roles and pages of one user: one
+        after the other, since they do not wait but reckon."""
         self.ticks, self.clock = ticks, clock
         self.attempts = Attempts(per_minute=logins_per_minute, clock=ticks)
         self.questions = Attempts(per_minute=QUESTIONS * logins_per_minute, clock=ticks)

@@ -6,8 +6,6 @@ Every attempt leaves an audit line, before the URL is given out.
 
 from __future__ import annotations
 
-import asyncio
-
 from awsgate.consoledesk import SignedIn, Wanted, record_of
 from awsgate.errors import Code, Refusal
 from awsgate.web.calls import Call
@@ -45,7 +43,9 @@ async def signed_in(call: Call) -> tuple[Wanted, SignedIn]:
             hint="ask the gateway ahead: awsgate console there",
         )
     who = api.desk.lasting(who.login)
-    app, role_arn = await asyncio.to_thread(api.desk.meant, who, asked.app, asked.role)
+    app, role_arn = await api.lists.run(
+        who.login.user, lambda: api.desk.meant(who, asked.app, asked.role)
+    )
     wanted = Wanted(
         user=who.login.user,
         app=app,

@@ -22,7 +22,7 @@ from awsgate.errors import Code, Refusal
 from awsgate.lockout import lock_among, locked
 from awsgate.login import ENTROPY_BYTES as LOGIN_ENTROPY_BYTES
 from awsgate.login import LOCAL, Identity, Login, make_login, mint_login, open_login
-from awsgate.policy import Lock, Policy, grantable_roles
+from awsgate.policy import Lock, Policy
 from awsgate.policy.fields import is_name, same_name
 from awsgate.policy.grants import NO_GRANTS, GrantBook
 from awsgate.policy.locks import LockBook
@@ -39,6 +39,7 @@ from awsgate.session import (
 from awsgate.standing import policy_of
 from awsgate.web.attempts import MAX_LOGINS, LiveLogins
 from awsgate.web.choosing import Asked, Caller, choices_of, life_of, pair_meant
+from awsgate.web.granted import Granted
 from awsgate.web.problems import NOT_ADMIN, Problem
 from awsgate.web.revoking import Revoking
 
@@ -74,6 +75,7 @@ class Desk:
         self._keys, self._policy, self._revoking = keys, policy, revoking
         self._tunnel_pass, self._clock = tunnel_pass, clock
         self._live = LiveLogins()
+        self._known = Granted()
 
     @property
     def policy(self) -> Policy:
@@ -154,11 +156,11 @@ class Desk:
     def caller(self, login: Login) -> Caller:
         """Give a login with the policy in force as it is for it. Nothing is checked."""
         more = self._granted().roles(login.user, login.facts.connector, self._clock())
-        return Caller(login, policy_of(self.policy, login.user, login.facts, more))
+        return Caller(login, policy_of(self.policy, login.user, login.facts, more), self._known)
 
     def lasting(self, login: Login) -> Caller:
         """Give it without roles that were granted for a while: a console would outlast them."""
-        return Caller(login, policy_of(self.policy, login.user, login.facts))
+        return Caller(login, policy_of(self.policy, login.user, login.facts), self._known)
 
     def opened_ended(self, token: str) -> Login:
         """Give the login of a token that a lock may hold: whoever is shut out may log out."""
@@ -173,8 +175,7 @@ class Desk:
 
     def roles(self, caller: Caller) -> list[dict[str, str]]:
         """Give all that the caller may have, as far as the policy lists it."""
-        granted = grantable_roles(caller.policy, caller.login.user)
-        return choices_of(caller.policy, granted)
+        return choices_of(caller.policy, caller.granted.pairs())
 
     def issue(self, caller: Caller, asked: Asked) -> Issued:
         """Give credentials. Raises ``Problem``, ``Refusal``, ``SetupError``."""

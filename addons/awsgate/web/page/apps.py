@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
+from functools import partial
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +13,6 @@ from starlette.responses import RedirectResponse, Response
 from awsgate.web.console import signed_in
 from awsgate.web.page.catalogue import Terminal, catalogue
 from awsgate.web.page.guard import form_token
-from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
 from awsgate.web.problems import bad_request
 from awsgate.web.shapes import ConsoleAsked
@@ -24,7 +23,7 @@ MAX_SEARCH_CHARS = 200
 async def apps(site: Site, visit: Visit) -> Response:
     """Show the apps by account, as far as they fit the search."""
     search = visit.request.query_params.get("q", "")[:MAX_SEARCH_CHARS]
-    found = await asyncio.to_thread(
+    look = partial(
         catalogue,
         visit.who,
         site.api.desk.lasting(visit.who.login),
@@ -33,10 +32,12 @@ async def apps(site: Site, visit: Visit) -> Response:
         client=visit.call.address,
         search=search,
     )
+    found = await site.api.lists.run(visit.who.login.user, look)
     count = sum(len(account.apps) for account in found)
     values: dict[str, Any] = {"accounts": found, "count": count, "search": search}
     if visit.by_htmx:
-        return page("_apps.html", form_token=form_token(visit.call.token), **values)
+        token = form_token(visit.call.token)
+        return await site.rendered(visit, "_apps.html", form_token=token, **values)
     return await site.shown(visit, "apps.html", launches=True, **values)
 
 

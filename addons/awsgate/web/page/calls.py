@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 from starlette.responses import Response, StreamingResponse
@@ -55,7 +56,8 @@ class Streams:
 async def calls(site: Site, visit: Visit) -> Response:
     """Show the last calls."""
     read = of_user(visit.who.login.user, EVENTS)
-    found = await asyncio.to_thread(last, site.insight.audit, read, most=SHOWN)
+    look = partial(last, site.insight.audit, read, most=SHOWN)
+    found = await site.api.lists.run(visit.who.login.user, look)
     newest = found[0]["id"] if found else ""
     return await site.shown(
         visit, "calls.html", calls=[row_of(one) for one in found], newest=newest

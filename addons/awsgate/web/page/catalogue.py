@@ -5,17 +5,19 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from awsgate.aws.signin import console_of
 from awsgate.consoledesk import Wanted
-from awsgate.policy import grantable_roles
+from awsgate.policy import Decision
 from awsgate.policy.fields import ACCOUNT_LABEL
-from awsgate.policy.meant import short_role
+from awsgate.policy.meant import short_roles
 from awsgate.web.calls import ConsoleWay
 from awsgate.web.choosing import Caller
 
 MAX_ROLES = 1000
 NO_CONSOLE = "this app is no console of AWS's"
+NO_WAY = "this gateway opens no console"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,22 +102,28 @@ def catalogue(
 def _apps(
     who: Caller, lasting: Caller, console: ConsoleWay | None, terminal: Terminal, client: str
 ) -> Iterator[AppEntry]:
-    policy = who.policy
+    policy, user, standings = who.policy, who.login.user, lasting.granted
     arns: dict[str, list[str]] = {}
-    for name, arn in grantable_roles(policy, who.login.user)[:MAX_ROLES]:
+    for name, arn in islice(who.granted.pairs(), MAX_ROLES):
         arns.setdefault(name, []).append(arn)
     for name, listed in arns.items():
-        app = policy.apps[name]
+        app, short = policy.apps[name], short_roles(listed)
+        is_console = console_of(app.spec.uri) is not None
         roles = []
         for arn in listed:
-            short = short_role(arn, listed)
+            obstacle = NO_CONSOLE
+            if console is None:
+                obstacle = NO_WAY
+            elif is_console:
+                wanted = Wanted(user, name, arn, client=client)
+                obstacle = _obstacle(console.look(lasting.policy, wanted, standings))
             roles.append(
                 RoleEntry(
                     arn,
                     arn.partition("/")[2].rpartition("/")[2] or arn,
                     arn.split(":")[4],
-                    _obstacle(lasting, console, Wanted(who.login.user, name, arn, client=client)),
-                    terminal.line(name, short),
+                    obstacle,
+                    terminal.line(name, short[arn]),
                 )
             )
         metadata = app.metadata
@@ -124,12 +132,8 @@ def _apps(
         )
 
 
-def _obstacle(who: Caller, console: ConsoleWay | None, wanted: Wanted) -> str:
-    if console is None:
-        return "this gateway opens no console"
-    if console_of(who.policy.apps[wanted.app].spec.uri) is None:
-        return NO_CONSOLE
-    decision = console.look(who.policy, wanted)
+def _obstacle(decision: Decision) -> str:
+    """Give why no console opens."""
     if decision.allowed:
         return ""
     if decision.about_call:

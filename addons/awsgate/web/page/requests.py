@@ -16,9 +16,8 @@ from starlette.responses import RedirectResponse, Response
 
 from awsgate.policy.accessrequest import DEFAULT_DURATION_S, LIVE, MAX_TEXT_CHARS
 from awsgate.web import access
-from awsgate.web.accessshapes import AccessAsked, AccessInfo, ReviewAsked
+from awsgate.web.accessshapes import AccessAsked, AccessInfo, AccessRequests, ReviewAsked
 from awsgate.web.page.guard import form_token
-from awsgate.web.page.rendering import page
 from awsgate.web.page.site import Site, Visit
 from awsgate.web.problems import bad_request
 
@@ -41,16 +40,17 @@ async def requests(site: Site, visit: Visit) -> Response:
         "requests.html",
         roles=roles,
         usual_s=DEFAULT_DURATION_S,
-        **await _lists(visit),
+        **await _lists(site, visit),
     )
 
 
 async def live(site: Site, visit: Visit) -> Response:
     """Show the lists, unless they are what the browser has."""
-    lists = await _lists(visit)
+    lists = await _lists(site, visit)
     if visit.request.query_params.get("seen") == lists["seen"]:
         return Response(status_code=HTTPStatus.NO_CONTENT)
-    return page(
+    return await site.rendered(
+        visit,
         "_requests.html",
         alone=True,
         form_token=form_token(visit.call.token),
@@ -109,9 +109,13 @@ def _back(request: AccessInfo) -> Response:
     return RedirectResponse(f"/requests#{request.id}", HTTPStatus.SEE_OTHER)
 
 
-async def _lists(visit: Visit) -> dict[str, Any]:
-    """Give the lists. Who waits longest is first, so that whoever comes moves nobody."""
+async def _lists(site: Site, visit: Visit) -> dict[str, Any]:
     answered = await access.listed(visit.call)
+    return await site.api.lists.run(visit.who.login.user, lambda: _listed(answered))
+
+
+def _listed(answered: AccessRequests) -> dict[str, Any]:
+    """Give the lists. Who waits longest is first, so that whoever comes moves nobody."""
     found = answered.requests
     waiting = [one for one in reversed(found) if one.may_review]
     mine, more_mine = _bounded([one for one in found if one.own])

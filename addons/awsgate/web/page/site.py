@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Literal
 
@@ -108,7 +109,17 @@ class Site:
         """Give a page for somebody who is signed in."""
         values = self._frame(visit.request, visit.call.token, visit.who)
         values["waits"] = await self._attention.wanted(visit.call)
-        return page(template, launches=launches, **values, **more)
+        return await self.rendered(visit, template, launches=launches, **values, **more)
+
+    async def rendered(
+        self, visit: Visit, template: str, *, launches: bool = False, **values: Any
+    ) -> Response:
+        """Give a page, or a part of one, for somebody who is signed in.
+
+        Beside the loop: a thousand roles or requests take a tenth of a second to write.
+        """
+        write = partial(page, template, launches=launches, **values)
+        return await self.api.lists.run(visit.who.login.user, write)
 
     def _frame(self, request: Request, token: str, who: Caller | None) -> dict[str, Any]:
         now = self.api.clock()
