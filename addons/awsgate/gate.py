@@ -221,6 +221,7 @@ class Gate:
         """Open the session of a claim, and check what it says of the request."""
         rules = self.policy.gateway.unsigned
         if passage.is_foreign(claim) and rules.foreign_presigned:
+            passage.check_tokens(review.headers, claim)
             review.passage = passage.Passage.FOREIGN_PRESIGNED
             return
         review.payload = payload_of(review, claim)
@@ -243,6 +244,7 @@ class Gate:
             review.action.partition(":")[2],
             self.policy.gateway.unsigned,
         )
+        passage.check_tokens(review.headers)  # last: what may not pass is told that first
 
     def _find_call(self, review: Review, body: bytes | None, now: datetime) -> None:
         """Say what the request asks of AWS, and whether that stands in its body."""
