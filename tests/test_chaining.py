@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 from urllib.parse import parse_qs, urlencode
 
 import pytest
@@ -12,7 +16,11 @@ from awsgate.aws.action import action_of
 from awsgate.aws.call import call_of
 from awsgate.aws.endpoint import resolve_endpoint
 from awsgate.chaining import (
+    BINARY_OPERATIONS,
+    ISSUING_SERVICES,
     STREAMING_SERVICES,
+    _form_of_answer,
+    hold,
     hold_to_session,
     issues_credentials,
     rewrite_answer,
@@ -207,6 +215,57 @@ def test_services_that_stream_are_those_of_the_models() -> None:
     assert found == STREAMING_SERVICES
 
 
+def test_answers_that_are_binary_by_right_are_those_of_the_models() -> None:
+    """Of services whose answers are held; an object of S3 Express, besides."""
+    loader = Session().get_component("data_loader")
+    found = {"s3:GetObject"}
+    for name in loader.list_available_services("service-2"):
+        model = loader.load_service_model(name, "service-2")
+        meta, shapes = model["metadata"], model["shapes"]
+        if (meta.get("signingName") or meta["endpointPrefix"]) not in ISSUING_SERVICES:
+            continue
+        for operation in model["operations"].values():
+            output = shapes[operation["output"]["shape"]] if "output" in operation else {}
+            payload = output.get("members", {}).get(output.get("payload"), {})
+            if shapes.get(payload.get("shape"), {}).get("type") == "blob":
+                found.add(f"{name}:{operation['name']}")
+
+    assert found == BINARY_OPERATIONS
+
+
+@pytest.mark.parametrize(
+    ("host", "target", "content_type", "form"),
+    [
+        (STS, "/", "", "text"),
+        (STS, "/", "application/cbor", "cbor"),
+        (EXPRESS, "/?session", "", "text"),
+        (EXPRESS, "/key?X-Amz-S3session-Token=x", "", "any"),
+        (EXPRESS, "/key?session", "", "text"),
+        (S3_CONTROL, "/v20180820/accessgrantsinstance/dataaccess", "", "text"),
+        ("gamelift.us-east-1.amazonaws.com", "/", "", "cbor"),
+        ("lakeformation.us-east-1.amazonaws.com", "/GetWorkUnitResults", "", "any"),
+        ("lakeformation.us-east-1.amazonaws.com", "/GetTemporaryGlueTableCredentials", "", "text"),
+    ],
+)
+def test_what_a_held_answer_may_be_goes_by_the_call(
+    host: str, target: str, content_type: str, form: str
+) -> None:
+    found = resolve_endpoint(host)
+    assert found is not None
+    asked = call_of(
+        found, signing_name="", method="GET" if host == EXPRESS else "POST",
+        target=target.encode(), headers={}, body=b"", account="",
+    )  # fmt: skip
+    held = hold(
+        replace(plan_of(), issues=False), found, target.encode(), asked, "",
+        content_type=content_type.encode(), body=b"", session=None,
+        spec=ChainedSpec(), now=WHEN,
+    ) if host != STS else None  # fmt: skip
+
+    assert _form_of_answer(found, asked, content_type.encode()) == form
+    assert held is None or (held.issues, held.answers) == (True, form)
+
+
 ANSWER = """\
 <AssumeRoleResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleResult>
 <AssumedRoleUser><Arn>arn:aws:sts::{0}:assumed-role/{1}/alice</Arn></AssumedRoleUser>
@@ -215,9 +274,15 @@ ANSWER = """\
 <Expiration>2026-11-23T10:45:30Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>"""
 
 
-def rewritten(*, account: str = "123456789012", role: str = "next", encoding: str = "") -> bytes:
+def rewritten(
+    *,
+    account: str = "123456789012",
+    role: str = "next",
+    encoding: str = "",
+    pack: Callable[[bytes], bytes] = bytes,
+) -> bytes:
     return rewrite_answer(
-        ANSWER.format(account, role).encode(),
+        pack(ANSWER.format(account, role).encode()),
         encoding=encoding,
         plan=plan_of(),
         session=OPENED.session,
@@ -243,9 +308,12 @@ def test_an_answer_about_the_role_that_was_asked_for_is_rewritten(encoding: str)
         ({"role": "other"}, "about another role"),
         ({"account": "210987654321"}, "about another role"),
         ({"encoding": "gzip"}, "came encoded"),
+        ({"pack": gzip.compress}, "cannot be read"),
+        ({"pack": zlib.compress, "encoding": "identity"}, "cannot be read"),
+        ({"pack": b"\xa1".__add__}, "cannot be read"),
     ],
 )
-def test_an_answer_that_cannot_be_believed_is_withheld(change: dict[str, str], words: str) -> None:
+def test_an_answer_that_cannot_be_believed_is_withheld(change: dict[str, Any], words: str) -> None:
     with pytest.raises(Refusal, match=words) as caught:
         rewritten(**change)
 

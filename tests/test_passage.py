@@ -17,7 +17,8 @@ from awsgate.outgoing import Plan
 from awsgate.policy import UnsignedSpec
 from awsgate.session import SessionOpener
 from awsgate.wire import RequestFacts
-from calls import KEYS, POLICY
+from calls import KEYS, POLICY, minted
+from test_surrogate import surrogate
 
 
 def now() -> datetime:
@@ -57,9 +58,10 @@ def facts(
     )
 
 
-def presigned_by_somebody(key: str) -> bytes:
+def presigned_by_somebody(key: str, token: str | None = None) -> bytes:
     request = AWSRequest("GET", f"https://{S3}/k")
-    signer = S3SigV4QueryAuth(Credentials(key, "secret"), "s3", "eu-central-1", expires=DAY_S)
+    who = Credentials(key, "secret", token)
+    signer = S3SigV4QueryAuth(who, "s3", "eu-central-1", expires=DAY_S)
     signer.add_auth(request)
     return request.url.partition(S3)[2].encode()
 
@@ -111,6 +113,44 @@ def test_a_kind_does_not_pass_by_all_the_other_switches(kind: str) -> None:
 
     assert caught.value.code in (Code.NOT_SIGNED, Code.UNKNOWN_KEY)
     assert "canary" not in f"{caught.value} {caught.value.hint}"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("name", [b"X-Amz-Security-Token", b"x-amz-s3session-token"])
+def test_none_passes_with_a_token_of_a_gateways(kind: str, name: bytes) -> None:
+    """It is of no use to AWS, and half of what a caller proves to be."""
+    request, body = KINDS[kind]
+    for token in (minted().session_token, surrogate().session_token):
+        field = (name, token.encode())
+        with pytest.raises(Refusal) as caught:
+            review_with(
+                {**ALL_OFF, kind: True},
+                replace(request, headers=(*request.headers, field)),
+                body,
+            )
+        # Of a URL that somebody else signed, each such header has to be signed.
+        foreign = kind == "foreign_presigned"
+        assert caught.value.code is (Code.BAD_SIGNATURE if foreign else Code.NOT_SIGNED)
+        assert token not in f"{caught.value} {caught.value.hint} {caught.value.detail}"
+
+
+def test_nor_does_a_foreign_url_with_one() -> None:
+    target = presigned_by_somebody("AKIAIOSFODNN7EXAMPLE", minted().session_token)
+
+    with pytest.raises(Refusal, match="session token of a gateway's"):
+        review_with({**ALL_OFF, "foreign_presigned": True}, facts(S3, target=target), b"")
+
+
+@pytest.mark.parametrize(
+    "token", [b"IQoJb3JpZ2luX2VjEGMaCXVzLWVhc3QtMSJHMEUCIQD/canary+x==", b"", b"AQAB", b"\xff"]
+)
+def test_a_token_of_anybody_elses_goes_on_as_it_came(token: bytes) -> None:
+    request, body = KINDS["apis"]
+    field = (b"X-Amz-Security-Token", token)
+
+    _, plan = review_with({}, replace(request, headers=(*request.headers, field)), body)
+
+    assert field in plan.headers
 
 
 def test_by_default_only_the_apis_that_aws_takes_unsigned_pass() -> None:

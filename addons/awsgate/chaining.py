@@ -18,6 +18,7 @@ from awsgate.aws import issued as answers
 from awsgate.aws import sigv4, stsform
 from awsgate.aws.call import Call
 from awsgate.aws.endpoint import Endpoint
+from awsgate.aws.readable import AnswerForm, is_readable
 from awsgate.aws.router import candidates
 from awsgate.errors import Code, Refusal
 from awsgate.login import LoginFacts
@@ -49,6 +50,10 @@ ISSUING_SERVICES = FEDERATING_SERVICES | frozenset(
 )
 ISSUING_ACTIONS = frozenset({"ssm:getaccesstoken"})
 """Lower-case: nobody says that AWS tells capitals."""
+BINARY_OPERATIONS = frozenset(
+    {"datazone:GetLineageEvent", "lakeformation:GetWorkUnitResults", "s3:GetObject"}
+)
+"""Those at the same hosts whose answers are bytes of somebody's: an object, rows of a table."""
 _RPC = frozenset({"json", "query", "ec2", "cbor", "smithy-rpc-v2-cbor"})
 # Of those that speak such a protocol, the ones that answer with event streams, which may
 # not be held: an answer there to an operation that no model has goes unseen.
@@ -91,8 +96,21 @@ def issues_credentials(
 
 def _answers_at_once(found: Endpoint) -> bool:
     """True for services whose answers are small, so that one to a call unknown is held."""
-    spoken = {found.protocol}.union(*(s.protocols for s in candidates(found, "")))
-    return not _RPC.isdisjoint(spoken) and STREAMING_SERVICES.isdisjoint(found.signing_names)
+    streams = not STREAMING_SERVICES.isdisjoint(found.signing_names)
+    return not (streams or _RPC.isdisjoint(_spoken(found)))
+
+
+def _spoken(found: Endpoint) -> frozenset[str]:
+    """Give the protocols of all services that answer at a host."""
+    return frozenset({found.protocol}.union(*(s.protocols for s in candidates(found, ""))))
+
+
+def _form_of_answer(found: Endpoint, call: Call, content_type: bytes) -> AnswerForm:
+    """Give what a held answer may be, so that nothing is hidden in it."""
+    if call.name in BINARY_OPERATIONS:
+        return "any"
+    cbor = b"cbor" in content_type.lower() or any("cbor" in name for name in _spoken(found))
+    return "cbor" if cbor else "text"
 
 
 def hold(
@@ -118,6 +136,7 @@ def hold(
     plan = replace(
         plan,
         issues=True,
+        answers=_form_of_answer(found, call, content_type),
         federated=not FEDERATING_SERVICES.isdisjoint(found.signing_names),
         headers=tuple((n, v) for n, v in plan.headers if n.lower() not in _ACCEPTS),
         signed_headers=tuple(n for n in plan.signed_headers if n.encode() not in _ACCEPTS),
@@ -251,6 +270,8 @@ def rewrite_answer(
     """
     if encoding not in ("", "identity"):
         raise Refusal(Code.GATEWAY_FAULT, "AWS's answer came encoded and was withheld")
+    if not is_readable(body, plan.answers):
+        raise Refusal(Code.GATEWAY_FAULT, "AWS's answer cannot be read and was withheld")
     found = answers.find_issued(body)
     if found is None:
         return body

@@ -23,12 +23,12 @@ from typing import Any, Protocol
 from cachetools import LRUCache
 
 from awsgate import approving, artefacts, caller, chaining, lockout, onward, orders, passage, wire
-from awsgate.aws import action, sigv4, unsigned
+from awsgate.aws import action, unsigned
 from awsgate.aws.call import Call, call_of, head_of
 from awsgate.caller import Claim
 from awsgate.errors import Code, Refusal
 from awsgate.orders import Order
-from awsgate.outgoing import RESIGNED_PAYLOADS, Plan, account_of, make_plan
+from awsgate.outgoing import Plan, account_of, make_plan
 from awsgate.policy import (
     CallFacts,
     ChainedSpec,
@@ -50,6 +50,7 @@ from awsgate.proof import (
     check_express,
     check_forwarded,
     check_partition,
+    check_payload,
     check_port,
     check_scope,
     check_signature,
@@ -222,13 +223,11 @@ class Gate:
         """Open the session of a claim, and check what it says of the request."""
         rules = self.policy.gateway.unsigned
         if passage.is_foreign(claim) and rules.foreign_presigned:
+            passage.check_tokens(review.headers, claim)
             review.passage = passage.Passage.FOREIGN_PRESIGNED
             return
         review.payload = payload_of(review, claim)
-        if review.payload == sigv4.EMPTY_SHA256 and announces_body(review):
-            raise Refusal(Code.BAD_SIGNATURE, "there is a body, and it was signed as empty")
-        if review.payload in RESIGNED_PAYLOADS and not announces_body(review):
-            raise Refusal(Code.BAD_SIGNATURE, "there is no body, and it was signed in chunks")
+        check_payload(review)
         opened = self.open_session(
             access_key_id=claim.access_key_id,
             session_token=claim.session_token,
@@ -246,6 +245,7 @@ class Gate:
             review.action.partition(":")[2],
             self.policy.gateway.unsigned,
         )
+        passage.check_tokens(review.headers)  # last: what may not pass is told that first
 
     def _find_action(self, review: Review, body: bytes) -> None:
         if not review.action:

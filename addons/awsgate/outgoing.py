@@ -21,6 +21,7 @@ from awsgate.aws.chunked import ChunkResigner, ChunkSigner
 from awsgate.aws.endpoint import Endpoint
 from awsgate.aws.eventframes import EventResigner, EventSigner
 from awsgate.aws.partitions import BY_ID
+from awsgate.aws.readable import AnswerForm
 from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
 from awsgate.orders import Order
@@ -82,6 +83,8 @@ class Plan:
     """A body in place of the client's; None: that one, as it came."""
     issues: bool = False
     """AWS's answer may hold credentials, and is rewritten."""
+    answers: AnswerForm = "text"
+    """What that answer may be; what cannot be read is withheld."""
     asked_role: str = ""
     """The role that the client wants to assume, if the request names one."""
     federated: bool = False

@@ -8,8 +8,9 @@ Each kind has a switch in ``kind: gateway``, ``spec.unsigned``:
     bearer_tokens      ``Authorization: Bearer``, such as Bedrock API keys (off)
     websockets         upgrades that are not signed (off)
 
-What passes goes on as it came, with no credentials of ours; it is still held to the
-wire and endpoint rules, and audited. Pure.
+What passes goes on as it came, with no credentials of ours: a session token of a gateway's,
+left over in a client's settings, is refused. It is still held to the wire and endpoint rules,
+and audited. Pure.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from enum import StrEnum
 from awsgate import wire
 from awsgate.aws import unsigned
 from awsgate.aws.endpoint import Endpoint
-from awsgate.caller import S3_SERVICES, Claim, Form, Headers, header
+from awsgate.caller import EXPRESS_TOKEN, S3_SERVICES, Claim, Form, Headers, header
 from awsgate.errors import Code, Refusal
 from awsgate.policy import UnsignedSpec
-from awsgate.session import looks_like_gateway_key
+from awsgate.session import looks_like_gateway_key, looks_like_gateway_token
 from awsgate.wire import RequestFacts
 
 MAX_FIELDS = 200
@@ -43,6 +44,7 @@ class Passage(StrEnum):
     WEBSOCKETS = "websockets"
 
 
+_TOKENS = (b"x-amz-security-token", EXPRESS_TOKEN)
 _FOREIGN_FORMS = frozenset({Form.QUERY, Form.QUERY_V4A, Form.QUERY_V2, Form.POST_FORM})
 
 
@@ -53,6 +55,20 @@ def is_foreign(claim: Claim) -> bool:
         and claim.service in S3_SERVICES
         and not looks_like_gateway_key(claim.access_key_id)
     )
+
+
+def check_tokens(headers: Headers, claim: Claim | None = None) -> None:
+    """Refuse what passes unsigned with a token that is none of AWS's. Raises ``Refusal``."""
+    given = [value for name in _TOKENS for value in headers.get(name, ())]
+    tokens = [value.decode("latin-1") for value in given]
+    if claim is not None:
+        tokens.append(claim.session_token)
+    if any(map(looks_like_gateway_token, tokens)):
+        raise Refusal(
+            Code.NOT_SIGNED,
+            "the request carries a session token of a gateway's, and no signature of its key",
+            hint="sign it with all three of awsgate env, or leave the token out",
+        )
 
 
 def find_passage(

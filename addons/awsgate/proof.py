@@ -89,6 +89,14 @@ def announces_body(review: Review) -> bool:
     return length != b"" or b"transfer-encoding" in review.headers
 
 
+def check_payload(review: Review) -> None:
+    """Refuse a body that was signed as none, and none that was signed as one."""
+    if review.payload == sigv4.EMPTY_SHA256 and announces_body(review):
+        raise Refusal(Code.BAD_SIGNATURE, "there is a body, and it was signed as empty")
+    if review.payload in RESIGNED_PAYLOADS and not announces_body(review):
+        raise Refusal(Code.BAD_SIGNATURE, "there is no body, and it was signed in chunks")
+
+
 def check_signature(review: Review, body: bytes | None) -> str:
     """Check that the client signed this request, and give the payload hash or keyword.
 

@@ -324,6 +324,15 @@ def looks_like_gateway_key(access_key_id: str) -> bool:
     return _KEY_ID.fullmatch(access_key_id) is not None
 
 
+def looks_like_gateway_token(token: str) -> bool:
+    """True if a session token has the form of a gateway's, of this one or of another."""
+    try:
+        sealed = parse_sealed(token, longest=MAX_TOKEN_CHARS)
+    except ValueError:
+        return False
+    return _PLAIN <= sealed.version <= _SURROGATE + _WITH_MORE
+
+
 # "The regex used to validate this parameter is a string of characters consisting of
 # upper- and lower-case alphanumeric characters with no spaces. You can also include
 # underscores or any of the following characters: =,.@-" (and +), 2 to 64 of them.

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from awsgate.addon.approvals import MAX_WAITING, Approvals
+from awsgate.addon.approvals import MAX_WAITING, USERS_WAITING, Approvals
 from awsgate.approving import Unapproved
 from awsgate.asking import TOO_MANY, NotDone
 from awsgate.audit import AuditUnavailable
@@ -114,7 +114,10 @@ async def test_not_any_number_of_calls_wait_for_a_database_that_is_slow() -> Non
     desk, answered = Desk(asked("pending")), threading.Event()
     made = approvals(desk)
     made._thread.submit(answered.wait)
-    waiting = [asyncio.ensure_future(made.refuse(NO, trace())) for _ in range(MAX_WAITING)]
+    waiting = [
+        asyncio.ensure_future(made.refuse(NO, trace(f"user-{number % 10}")))
+        for number in range(MAX_WAITING)
+    ]
     await asyncio.sleep(0)
     try:
         with pytest.raises(Refusal) as caught:
@@ -127,6 +130,58 @@ async def test_not_any_number_of_calls_wait_for_a_database_that_is_slow() -> Non
     with pytest.raises(Refusal, match="asks for it"):
         await made.refuse(NO, trace("carol"))
     assert desk.times == MAX_WAITING + 1
+
+
+@pytest.mark.parametrize(
+    "becomes", [NotDone(TOO_MANY, "alice has 20 requests open"), asked("pending")], ids=str
+)
+async def test_a_user_keeps_nobody_elses_from_being_asked_for(becomes: Any) -> None:
+    """Alice sends all that ``limits.max_requests_per_user`` allows, and the database is slow."""
+    desk, answered = Desk(becomes), threading.Event()
+    made = approvals(desk)
+    made._thread.submit(answered.wait)
+    alices = [asyncio.ensure_future(made.refuse(NO, trace())) for _ in range(1000)]
+    await asyncio.sleep(0)
+    bobs = asyncio.ensure_future(made.refuse(NO, trace("bob")))
+    await asyncio.sleep(0)
+    answered.set()
+    said = await asyncio.gather(*alices, bobs, return_exceptions=True)
+
+    refusals = [no for no in said if isinstance(no, Refusal)]
+    assert len(refusals) == 1001
+    assert "being asked for already" not in refusals[-1].detail
+    over = [no for no in refusals if "20 of alice are being asked for already" in no.detail]
+    assert [(no.code, no.status) for no in over] == [(Code.GATEWAY_FAULT, 503)] * 980
+    with pytest.raises(Refusal) as caught:
+        await made.refuse(NO, trace())
+    assert caught.value.status is None, "what waited is over"
+
+
+async def test_for_who_has_too_many_the_database_is_asked_once_however_many_wait() -> None:
+    desk, answered = Desk(NotDone(TOO_MANY, "alice has 20 requests open")), threading.Event()
+    made = approvals(desk)
+    made._thread.submit(answered.wait)
+    waiting = [asyncio.ensure_future(made.refuse(NO, trace())) for _ in range(USERS_WAITING)]
+    await asyncio.sleep(0)
+    answered.set()
+    said = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert all("alice has 20 requests open" in str(no) for no in said)
+    assert desk.times == 1
+
+
+async def test_a_database_that_does_not_answer_is_asked_once_however_many_wait() -> None:
+    desk, answered = Desk(SetupError("it does not answer")), threading.Event()
+    made = approvals(desk)
+    made._thread.submit(answered.wait)
+    users = [trace(f"user-{number}") for number in range(50)]
+    waiting = [asyncio.ensure_future(made.refuse(NO, each)) for each in users]
+    await asyncio.sleep(0)
+    answered.set()
+    said = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert {no.status for no in said if isinstance(no, Refusal)} == {503}
+    assert desk.times == 1
 
 
 async def test_a_refusal_that_is_given_again_keeps_no_call_that_it_refused() -> None:

@@ -476,6 +476,41 @@ def test_a_packet_holds_so_many_requests_and_no_more(more: bool) -> None:
     assert wire.client_is_closed is more
 
 
+# --- take_chunked_alone ---------------------------------------------------------
+
+COMPRESSED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n"
+
+
+@pytest.mark.usefixtures("stock")
+def test_stock_passes_on_what_is_compressed_on_its_way() -> None:
+    wire = HttpWire()
+    wire.send(GET)
+    wire.answer(COMPRESSED)
+
+    assert wire.to_client == COMPRESSED
+
+
+@pytest.mark.usefixtures("speaker")
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate,chunked", b"gzip", b"identity"])
+def test_of_answers_no_transfer_coding_is_taken_but_chunked(coding: bytes) -> None:
+    wire = HttpWire()
+    wire.send(GET)
+    wire.answer(COMPRESSED.replace(b"gzip, chunked", coding))
+
+    assert b"\r\nok" not in wire.to_client
+    assert b"responseheaders" not in wire.fired
+    assert status(wire) == 502
+
+
+@pytest.mark.usefixtures("speaker")
+def test_chunked_is_taken_in_whatever_case() -> None:
+    wire = HttpWire()
+    wire.send(GET)
+    wire.answer(COMPRESSED.replace(b"gzip, chunked", b"Chunked"))
+
+    assert wire.to_client.startswith(b"HTTP/1.1 200 OK")
+
+
 # --- bound_coding, bound_chunk_header -------------------------------------------------
 
 BLANKS = b" " * 60_000

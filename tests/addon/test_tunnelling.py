@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from awsgate.addon import tripwire, tunnelling
+from awsgate.addon import tripwire, tunnelshares
+from awsgate.addon.tunnels import NOBODYS
 from awsgate.audit import AuditUnavailable
 from awsgate.errors import Code
 from awsgate.login import CERTIFICATE, LoginFacts
@@ -145,7 +146,7 @@ async def test_the_control_api_needs_no_caller(rig: TunnelRig) -> None:
 async def test_one_address_does_not_fill_the_control_api(
     rig: TunnelRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 2)
+    monkeypatch.setattr(tunnelshares, "MAX_TO_CONTROL", 2)
     rig.gateway.control_address = "127.0.0.1:9443"
     opened = [await asked(rig, connect("awsgate.internal")) for _ in range(2)]
 
@@ -325,14 +326,84 @@ async def test_a_reload_of_the_script_knows_whose_they_are(rig: TunnelRig) -> No
     assert rig.records()[-1]["event"] == "tunnel.close"
 
 
-@pytest.mark.parametrize("limited", ["a user", "the control API"])
+ANYBODY = {"callers": "anybody"}
+STRANGER = "203.0.113.9"
+
+
+async def opens(rig: TunnelRig, many: int, address: str, *values: str) -> int:
+    """Open so many, and give how many were let in."""
+    flows = [await asked(rig, connect(SSM, *values, address=address)) for _ in range(many)]
+    assert {refusal_of(flow) for flow in flows if flow.response is not None} <= {
+        (503, Code.THROTTLED)
+    }
+    return sum(flow.response is None for flow in flows)
+
+
+ADDRESSES = {
+    "an address": (["203.0.113.9"], 3),
+    "a network of IPv6": (["2001:db8:1:2::3", "2001:db8:1:2::4"], 3),
+    "a larger one": ([f"2001:db8:1:{number:x}::3" for number in range(20)], 30),
+    "this machine": (["127.0.0.1"], 30),
+}
+
+
+@pytest.mark.parametrize("name", ADDRESSES)
+async def test_who_is_not_known_has_as_many_by_address(rig: TunnelRig, name: str) -> None:
+    """Also where the gateway is open to others and anybody may reach Session Manager."""
+    addresses, most = ADDRESSES[name]
+    limits = {"max_tunnels_per_user": 3}
+    set_spec(rig, tunnels=ANYBODY, non_aws="refuse", limits=limits)
+
+    assert sum([await opens(rig, 35, address) for address in addresses]) == most
+    assert await opens(rig, 4, "198.51.100.1") == 3
+
+
+async def test_strangers_take_no_share_of_a_user_at_their_address(rig: TunnelRig) -> None:
+    set_spec(rig, tunnels=ANYBODY, limits={"max_tunnels_per_user": 2})
+    assert await opens(rig, 3, STRANGER) == 2
+
+    over = await asked(rig, connect(SSM, address=STRANGER))
+    assert over.response is not None
+    assert "2 tunnels of nobody known at this address" in str(over.response.text)
+    assert "HTTPS_PROXY" in str(over.response.text)
+    assert await opens(rig, 3, STRANGER, basic(session())) == 2
+
+
+async def test_a_stranger_who_leaves_makes_room(rig: TunnelRig) -> None:
+    set_spec(rig, tunnels=ANYBODY, limits={"max_tunnels_per_user": 1})
+    for address in (STRANGER, "2001:db8::1"):
+        for _ in range(12):
+            flow = await asked(rig, connect(SSM, address=address))
+            assert flow.response is None
+            over = await asked(rig, connect(SSM, address=address))
+            assert refusal_of(over) == (503, Code.THROTTLED)
+            for each in (over, flow):
+                rig.hooks.client_disconnected(each.client_conn)
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_core_is_told_if_nobody_is_known_to_have_opened_it(
+    rig: TunnelRig, known: bool
+) -> None:
+    set_spec(rig, tunnels=ANYBODY)
+    flow = await asked(rig, connect(SSM, *([basic(session())] if known else [])))
+
+    assert flow.metadata[NOBODYS] is not known
+
+
+@pytest.mark.parametrize("limited", ["a user", "the control API", "a stranger"])
 async def test_a_reload_of_the_script_goes_on_counting(
     rig: TunnelRig, monkeypatch: pytest.MonkeyPatch, limited: str
 ) -> None:
-    set_spec(rig, tunnels={"callers": KNOWN}, limits={"max_tunnels_per_user": 1})
-    monkeypatch.setattr(tunnelling, "MAX_TO_CONTROL", 1)
+    callers = "anybody" if limited == "a stranger" else KNOWN
+    set_spec(rig, tunnels={"callers": callers}, limits={"max_tunnels_per_user": 1})
+    monkeypatch.setattr(tunnelshares, "MAX_TO_CONTROL", 1)
     rig.gateway.control_address = "127.0.0.1:9443"
-    to = (SSM, basic(session())) if limited == "a user" else ("awsgate.internal",)
+    to = {
+        "a user": (SSM, basic(session())),
+        "the control API": ("awsgate.internal",),
+        "a stranger": (SSM,),
+    }[limited]
     assert (await asked(rig, connect(*to))).response is None
     younger = type(rig.hooks)(rig.gateway, rig.wire, clock=lambda: WHEN)
     younger.inherit(rig.hooks.leave())

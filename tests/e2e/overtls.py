@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import base64
+import os
 import socket
 import ssl
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.processes import CORE_VARIABLE, GatewayProcess
+from awsgate.session import open_session
+from awsgate.state import open_state
+from awsgate.tunnelpass import mint_tunnel_pass
 from rawclient import Answer, Call, Wire
 
 CORES = ("mitmproxy", "own")
@@ -74,3 +80,15 @@ def ask_connect(wire: Wire, target: str, *values: str) -> Answer:
 def basic(key_id: str, password: str) -> str:
     """Give a value of Proxy-Authorization."""
     return "Basic " + base64.b64encode(f"{key_id}:{password}".encode()).decode()
+
+
+def password_of(state: Path, keys: SigningKeys) -> str:
+    """Give the password for tunnels of the session that has these keys."""
+    known = open_state(state).session_keys
+    opened = open_session(
+        known,
+        access_key_id=keys.access_key_id,
+        session_token=keys.session_token,
+        now=int(time.time()),
+    )
+    return mint_tunnel_pass(known, opened.session, entropy=os.urandom(32))

@@ -6,14 +6,18 @@ that hurt, ``scripts/load`` has it.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from e2e.faulty import Bench, bench_with, on_path
 from e2e.held import until
-from rawclient import Call, Wire, head, secure
+from e2e.overtls import CORES, ask_connect, basic, password_of, with_core
+from rawclient import Call, Wire, head, plain, secure
 
 CALL = Call("s3", "bkt.s3.us-east-1.amazonaws.com", "GET", "/k")
 HELD = Call("sqs", "sqs.us-east-1.amazonaws.com", "POST", "/slow", body=b"x" * 100_000)
@@ -82,3 +86,35 @@ def test_a_body_that_streams_may_take_its_time(bench: Bench) -> None:
 
     assert answer.status == 200
     assert until(lambda: bool(bench.lines(call.target)), within=5)
+
+
+def leads_nowhere(socks: ExitStack, bench: Bench, host: str, *values: str) -> Wire:
+    """Open a tunnel to who says nothing."""
+    wire = socks.enter_context(plain(bench.gateway))
+    assert ask_connect(wire, f"{host}:443", *values).status == 200
+    wire.sock.settimeout(0.5)
+    return wire
+
+
+@pytest.mark.parametrize("core", CORES)
+def test_tunnels_of_nobody_known_give_way_and_those_of_a_user_do_not(
+    tmp_path: Path, core: str
+) -> None:
+    with with_core(core), socket.create_server(("127.0.0.1", 0)) as silent, ExitStack() as socks:
+        host = "vault.corp.example"
+        url = f"https://127.0.0.1:{silent.getsockname()[1]}"
+        spec = (
+            f"limits: {{max_connections: 4}}, bypass: [{{hosts: ['{host}'], reason: mine}}], "
+            f"upstreams: [{{hosts: ['{host}'], url: '{url}'}}]"
+        )
+        bench = socks.enter_context(bench_with(tmp_path, workers=1, spec=spec))
+        keys = bench.keys()
+        who = basic(keys.access_key_id, password_of(bench.gateway.state, keys))
+        known = [leads_nowhere(socks, bench, host, who) for _ in range(2)]
+        strangers = [leads_nowhere(socks, bench, host) for _ in range(2)]
+
+        assert bench.ask(CALL, keys).status == 200
+        assert strangers[0].at_end()
+        for wire in (*known, strangers[1]):
+            with pytest.raises(TimeoutError):
+                wire.sock.recv(1)

@@ -5,6 +5,7 @@ And time that passes between the head of a request and its signature.
 
 from __future__ import annotations
 
+import gzip
 import socket
 import threading
 import time
@@ -99,12 +100,50 @@ def test_an_error_that_holds_credentials_is_withheld(tmp_path: Path, status: int
     assert b"REAL" not in answer.body
 
 
+HIDDEN = gzip.compress(ISSUED)
+UNSEEN: dict[str, tuple[bytes, str]] = {
+    "compressed, and it is not said": (http_answer(HIDDEN), "gateway-fault"),
+    "an error that is": (refusal(500, HIDDEN), "gateway-fault"),
+    "compressed on its way": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n"
+        % (len(HIDDEN), HIDDEN),
+        "upstream-failed",
+    ),
+    "to the end of the connection": (
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\n" + HIDDEN,
+        "upstream-failed",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSEEN)
+def test_credentials_in_an_answer_that_cannot_be_read_are_withheld(
+    tmp_path: Path, name: str
+) -> None:
+    raw, code = UNSEEN[name]
+
+    def say(_head: bytes, sock: socket.socket) -> None:
+        sock.sendall(raw)
+        sock.shutdown(socket.SHUT_WR)
+
+    policy = write_policy(tmp_path / "policy.yaml")
+    with scripted(tmp_path, policy, Scripted(say)) as gateway:
+        answer = sent(gateway, ASSUME, bob_of(gateway))
+        (line,) = gateway.audit(at_least=1)
+
+    assert answer.status == (502 if code == "upstream-failed" else 500)
+    assert line["code"] == code
+    assert HIDDEN[:20] not in answer.body
+    assert "transfer-encoding" not in answer.headers
+
+
 ECHOES: dict[str, Callable[[], bytes]] = {
     "as it stands": lambda: (
         b"<CanonicalRequest>x-amz-security-token:" + TOKEN + b"</CanonicalRequest>"
     ),
     "in hex, with spaces": lambda: b"<B>" + TOKEN.hex(" ").encode() + b"</B>",
     "in hex, in capitals": lambda: TOKEN.hex().upper().encode(),
+    "compressed, and it is not said": lambda: gzip.compress(TOKEN, mtime=0),
 }
 
 

@@ -24,12 +24,17 @@ from aws_server.server import StrictAws
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.demo.embedded_aws import ACCOUNT, POWER_ROLE, READ_ONLY_ROLE
 from awsgate.demo.processes import GatewayProcess, free_port
-from awsgate.session import open_session
-from awsgate.state import open_state
-from awsgate.tunnelpass import mint_tunnel_pass
 from e2e.forms import gateway_before
 from e2e.held import until
-from e2e.overtls import CORES, ask_connect, basic, in_origin_form, secured, with_core
+from e2e.overtls import (
+    CORES,
+    ask_connect,
+    basic,
+    in_origin_form,
+    password_of,
+    secured,
+    with_core,
+)
 from e2e.serving import workers_of
 from rawclient import Answer, Call, Wire, metric, mint_keys
 
@@ -98,14 +103,7 @@ class Host:
         return mint_keys(self.gateway.state, user=user, role=role, entropy=os.urandom(32), **how)
 
     def password(self, keys: SigningKeys) -> str:
-        known = open_state(self.gateway.state).session_keys
-        opened = open_session(
-            known,
-            access_key_id=keys.access_key_id,
-            session_token=keys.session_token,
-            now=int(time.time()),
-        )
-        return mint_tunnel_pass(known, opened.session, entropy=os.urandom(32))
+        return password_of(self.gateway.state, keys)
 
     def basic(self, keys: SigningKeys) -> str:
         return basic(keys.access_key_id, self.password(keys))

@@ -22,6 +22,8 @@ class Held:
     heard: float = 0.0
     asked: bool = False
     relayed: bool = False
+    nobodys: bool = False
+    stirred: float = 0.0
     body_since: float = 0.0
     body_bytes: int = 0
     ended: bool = False
@@ -62,6 +64,7 @@ QUIET = {
     "idle": Held(heard=5.0),
     "a head that does not end": Held(since=5.0, heard=1000.0),
     "a body that does not end": Held(body_since=5.0, heard=1000.0, asked=True),
+    "a tunnel of nobody known": Held(stirred=5.0, relayed=True, nobodys=True),
 }
 
 
@@ -95,10 +98,30 @@ def test_where_all_do_something_the_new_one_goes() -> None:
     assert not any(each.ended for each in held)
 
 
+def test_of_tunnels_of_strangers_those_give_way_on_which_nothing_moved_for_longest() -> None:
+    """Either way: a download says nothing to its server."""
+    known = [Held(heard=1.0, stirred=1.0, relayed=True) for _ in range(3)]
+    strangers = [
+        Held(heard=1.0, stirred=100.0 - number, relayed=True, nobodys=True) for number in range(3)
+    ]
+
+    assert comes(bounds_of(*known, *strangers, Held(), limit=6)) is None
+    assert [each.ended for each in strangers] == [False, False, True]
+    assert not any(each.ended for each in known)
+
+
+def test_a_tunnel_of_a_stranger_may_be_silent_while_there_is_room() -> None:
+    held = Held(heard=1.0, stirred=1.0, relayed=True, nobodys=True)
+
+    assert not is_overdue(cast("Any", held), 1000.0, LIMITS)
+    assert comes(bounds_of(held, Held(), limit=2)) is None
+    assert not held.ended
+
+
 def test_within_the_limit_nobody_gives_way() -> None:
     held = [replace(each) for each in QUIET.values()]
 
-    assert comes(bounds_of(*held, limit=3)) is None
+    assert comes(bounds_of(*held, limit=len(held))) is None
     assert not any(each.ended for each in held)
 
 

@@ -24,6 +24,7 @@ from awsgate.artefacts import make_artefact
 from awsgate.aws.echoes import MAX_BYTES, STATUSES, echoes
 from awsgate.aws.faults import answer_json, protocol_of, render_fault, wants_query_errors
 from awsgate.aws.issued import find_issued
+from awsgate.aws.readable import AnswerForm, is_readable
 from awsgate.aws.sigv4 import SigningKeys
 from awsgate.errors import Code, Refusal
 from awsgate.outgoing import RESIGNED_PAYLOADS
@@ -180,7 +181,7 @@ class Answers:
                 flow.metadata[tripwire.REWRITTEN] = True
                 return
             if not 200 <= response.status_code < 300:
-                _check_error(body)
+                _check_error(body, plan.answers)
                 flow.metadata[tripwire.REWRITTEN] = True
                 return
             body = chaining.rewrite_answer(
@@ -330,8 +331,10 @@ def _check_echo(body: bytes, encoding: str, token: str) -> None:
         )
 
 
-def _check_error(body: bytes) -> None:
-    """Raise if an error holds credentials: AWS's own hand out nothing."""
+def _check_error(body: bytes, form: AnswerForm) -> None:
+    """Raise if an error holds credentials, or may: AWS's own hand out nothing."""
+    if not is_readable(body, form):
+        raise Refusal(Code.GATEWAY_FAULT, "AWS's answer is an error that cannot be read: withheld")
     if find_issued(body) is not None:
         raise Refusal(
             Code.GATEWAY_FAULT, "AWS's answer is an error that holds credentials: withheld"

@@ -3,7 +3,8 @@
 The refusal names the request, new or known. Who cannot be asked for is refused as well:
 the database may be down (503, which SDKs repeat), or too many requests of theirs be open.
 One thread asks for all, so that no flood of such calls is one of the database; while that
-fails, or has too many of somebody, it is not asked again for a moment.
+fails, or has too many of somebody, it is not asked again for a moment, for those either that
+wait already. Of one user so many wait at most, or theirs would keep everybody else's out.
 """
 
 from __future__ import annotations
@@ -25,12 +26,15 @@ from awsgate.errors import Code, Refusal, SetupError
 from awsgate.policy import Policy
 from awsgate.policy.approvals import AskedCall
 from awsgate.timestamps import utc_millis
+from awsgate.usage import InFlight
 from awsgate.webhook import Webhook
 from awsgate.wiring import Gateway
 
 REST_S = 2.0
 MAX_WAITING = 200
 """Calls whose answer is waited for. Who hangs up leaves theirs behind until it is answered."""
+USERS_WAITING = 20
+"""Those of them of one user: as many as their open requests may be."""
 
 log = logging.getLogger("awsgate")
 
@@ -44,7 +48,8 @@ class Approvals:
     def __init__(self, gateway: Gateway, recorder: Recorder, clock: Clock) -> None:
         self._gateway, self._recorder, self._clock = gateway, recorder, clock
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="awsgate-approvals")
-        self._waiting = 0
+        self._waiting, self._users = 0, InFlight()
+        self._turn = asyncio.Lock()
         self._asking: Asking | None = None
         self._resting: TTLCache[tuple[str, str], Refusal] = TTLCache(4096, REST_S)
 
@@ -59,17 +64,38 @@ class Approvals:
             raise no
         self._recorder.admit(trace)
         whose = session.user, session.connector
+        self._let_rest(whose)
+        if self._waiting >= MAX_WAITING:
+            raise _unanswered(f"{MAX_WAITING} are being asked for already")
+        name = "/".join(whose)
+        if not self._users.enter(name, limit=USERS_WAITING):
+            raise _unanswered(f"{USERS_WAITING} of {session.user} are being asked for already")
+        client = trace.review.facts.client
+        asker = Asker(*whose, Policy(), client=client, login=session.id)
+        self._waiting += 1
+        try:
+            asked = await self._asked(asker, no, whose)
+        finally:
+            self._waiting -= 1
+            self._users.leave(name)
+        if asked.state == "approved":  # a moment ago: this process has not heard of it
+            message = f"{asked.request} has just been approved"
+            raise Refusal(no.code, message, hint=no.hint, detail=no.detail)
+        raise told(session.user, asked, no.detail)
+
+    def _let_rest(self, whose: tuple[str, str]) -> None:
+        """Raise ``Refusal`` if the database is to be left alone for a moment."""
         for about in (whose, _ANYBODY):
             if (resting := self._resting.get(about)) is not None:
                 raise resting.with_traceback(None)  # else it keeps every call that it refused
-        if self._waiting >= MAX_WAITING:
-            raise _unanswered(f"{MAX_WAITING} are being asked for already")
-        client = trace.review.facts.client
-        asker = Asker(*whose, Policy(), client=client, login=session.id)
+
+    async def _asked(self, asker: Asker, no: Unapproved, whose: tuple[str, str]) -> AskedCall:
+        """Give what the database says, in turn. Raises ``Refusal``, for a while for others too."""
         loop = asyncio.get_running_loop()
-        self._waiting += 1
         try:
-            asked = await loop.run_in_executor(self._thread, self._ask, asker, no)
+            async with self._turn:
+                self._let_rest(whose)  # by what came of one that waited before it
+                return await loop.run_in_executor(self._thread, self._ask, asker, no)
         except NotDone as few:
             message = f"{no.message}, and {few.message}"
             refusal = Refusal(no.code, message, hint=few.hint, detail=no.detail)
@@ -80,12 +106,6 @@ class Approvals:
             refusal = _unanswered(exc.message)
             self._resting[_ANYBODY] = refusal
             raise refusal from None
-        finally:
-            self._waiting -= 1
-        if asked.state == "approved":  # a moment ago: this process has not heard of it
-            message = f"{asked.request} has just been approved"
-            raise Refusal(no.code, message, hint=no.hint, detail=no.detail)
-        raise told(session.user, asked, no.detail)
 
     def _ask(self, asker: Asker, no: Unapproved) -> AskedCall:
         if self._asking is None:

@@ -21,6 +21,7 @@ layers carry the requests, the gateway does not start without them.
     bound_sent_ahead       so do requests without end, sent before the answer (wait)
     bound_client_hello     and a ClientHello without end (parse_client_hello)
     bound_coding           a transfer-encoding of blanks is refused (parse_transfer_encoding)
+    take_chunked_alone     of answers no transfer coding is taken but chunked (validate_headers)
     bound_chunk_header     blanks in the line before a chunk are read once (h11's validate)
     close_for_certain      a connection that is to be closed is (close_connection)
     close_after_failure    what follows a ClientHello that was none (TLSLayer.receive_data)
@@ -48,12 +49,13 @@ from mitmproxy.addonmanager import AddonManager
 from mitmproxy.addons import next_layer
 from mitmproxy.net.http import validate
 from mitmproxy.proxy import mode_servers
+from mitmproxy.proxy.layers import http as http_layers
 from mitmproxy.proxy.layers import tls
 from mitmproxy.proxy.layers.http import HttpStream
 from mitmproxy.proxy.layers.http import _http1 as h1
 from mitmproxy.proxy.server import ConnectionHandler
 
-from awsgate.addon import inplace, patched, patched_bounds, patched_words
+from awsgate.addon import inplace, patched, patched_answers, patched_bounds, patched_words
 from awsgate.addon.patched import DRAIN_BYTES
 from awsgate.addon.speaker import Speaker, seat
 
@@ -93,6 +95,9 @@ KNOWN: dict[str, frozenset[str]] = {
     ),
     "validate.parse_transfer_encoding": frozenset(
         {"63a109c6a901dd5ea73e7dd05f4555743fecd6c4c04e202d54f6adb3fc2da6fa"}
+    ),
+    "http.validate_headers": frozenset(
+        {"e7647a94704363e70ef4ebf60dd52e0001ed73c088df683fd0227eea2ab123e3"}
     ),
     "_readers.validate": frozenset(
         {"238480c33bfe5798a1d2a98d97245464e188f935c3339a34a2696838ac07fb3e"}
@@ -214,6 +219,7 @@ _PATCHES: tuple[Patch, ...] = (
     (h1.Http1Client, "read_headers", patched_bounds.skip_interim),
     (h1.Http1Client, "read_body", patched_bounds.bound_unread_body),
     (validate, "parse_transfer_encoding", patched_bounds.bound_coding),
+    (http_layers, "validate_headers", patched_answers.take_chunked_alone),
     (_readers, "validate", patched_bounds.bound_chunk_header),
     (h1.Http1Server, "wait", patched_bounds.bound_sent_ahead),
     (h1.Http1Client, "wait", patched_bounds.bound_sent_ahead),

@@ -11,7 +11,6 @@ from awsgate.addon.tunnels import CONTROL, Route
 from awsgate.errors import Refusal
 from awsgate.tunnelclients import Address
 from awsgate.tunnelpass import TunnelCaller
-from awsgate.web.attempts import whose
 
 
 @dataclass(slots=True)
@@ -41,6 +40,6 @@ class Tunnel:
         return self.route.reason == CONTROL
 
     @property
-    def comes_from(self) -> str:
-        """Give whose address opened a tunnel to the control API; empty: it leads elsewhere."""
-        return whose(str(self.client.peername[0]))[0] if self.to_control else ""
+    def address(self) -> str:
+        """Give where it comes from."""
+        return str(self.client.peername[0])

@@ -25,7 +25,8 @@ from awsgate.addon.record import Recorder, Trace
 from awsgate.addon.tickets import CALLS, REASON, LocalTickets, Tickets, waiting
 from awsgate.addon.tripwire import Tripwire
 from awsgate.addon.tunnel import Tunnel
-from awsgate.addon.tunnels import CONTROL, TUNNELLED, Route, Routes, Way
+from awsgate.addon.tunnels import CONTROL, NOBODYS, TUNNELLED, Route, Routes, Way
+from awsgate.addon.tunnelshares import Shares
 from awsgate.errors import Code, Refusal
 from awsgate.lockout import cut_off, locked
 from awsgate.nextgateway import NextGateway
@@ -37,14 +38,11 @@ from awsgate.tunnelpass import (
     open_tunnel_pass,
     read_basic,
 )
-from awsgate.usage import InFlight
 from awsgate.wiring import Gateway
 
 NAME = b"proxy-authorization"
 AGAIN_S = 0.1
 """The note of a call may be on its way from another worker."""
-MAX_TO_CONTROL = 20
-"""Tunnels of one address to the control API, in one process: a command has one, for a moment."""
 _STATUS = {Code.NOT_SIGNED: 407, Code.UNKNOWN_KEY: 407, Code.THROTTLED: 503, Code.UNSUPPORTED: 400}
 _CHALLENGE = {"Proxy-Authenticate": 'Basic realm="awsgate"'}
 _HINT = (
@@ -77,8 +75,7 @@ class Tunnelling:
         self._tunnels: dict[str, Tunnel] = {}
         self._asking: set[str] = set()
         """Connections whose CONNECT is not answered yet."""
-        self._count = InFlight()
-        self._to_control = InFlight()
+        self._shares = Shares()
 
     # --- CONNECT -----------------------------------------------------------------------
 
@@ -197,7 +194,7 @@ class Tunnelling:
         if ahead is not None:
             ahead.check()
         self._admit(Tunnel(client, route, caller))
-        flow.metadata[TUNNELLED] = True
+        flow.metadata[TUNNELLED], flow.metadata[NOBODYS] = True, caller is None
         if ahead is not None:  # it is asked for the host as it was named
             request.host, request.port = route.host, route.port
             self._wire.approve(client, (ahead.host, ahead.port), ahead.host)
@@ -209,22 +206,9 @@ class Tunnelling:
         flow.metadata[tripwire.ROUTED] = True
 
     def _admit(self, tunnel: Tunnel) -> None:
-        """Count it, unless its user has enough: from here on it is forgotten with its client."""
+        """Count it, unless whose it is has enough: from here on it is forgotten with its client."""
         limit = self.gateway.policy.gateway.limits.max_tunnels_per_user
-        if tunnel.caller is not None and not self._count.enter(tunnel.user, limit=limit):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{limit} tunnels of {tunnel.user} are open already",
-                hint="close some of them, and try again",
-            )
-        # Its connections are counted where all that come this way are this machine's.
-        whom = tunnel.comes_from
-        if whom and not self._to_control.enter(whom, limit=MAX_TO_CONTROL):
-            raise Refusal(
-                Code.THROTTLED,
-                f"{MAX_TO_CONTROL} tunnels of this address to the control API are open already",
-                hint="close some of them, and try again",
-            )
+        self._shares.take(tunnel, limit=limit)
         self._tunnels[tunnel.client.id] = tunnel
         self._end_with_session(tunnel)  # already: whatever fails later, it does not outlive that
 
@@ -296,11 +280,8 @@ class Tunnelling:
             return
         if tunnel.end is not None:
             tunnel.end.cancel()
-        if tunnel.caller is not None:
-            self._count.leave(tunnel.caller.user)
         self._tell_end(tunnel)
-        if tunnel.comes_from:
-            self._to_control.leave(tunnel.comes_from)
+        self._shares.give_back(tunnel)
         if tunnel.opened:
             self.gateway.metrics.tunnel_closed(label=tunnel.label)
             self._recorder.closed_tunnel(
@@ -367,8 +348,7 @@ class Tunnelling:
 
     def inherit(self, older: Tunnelling) -> None:
         """Go on where another instance of the script left off."""
-        self.tickets, self._count = older.tickets, older._count
-        self._to_control = older._to_control
+        self.tickets, self._shares = older.tickets, older._shares
         self._routes.take_over(older._routes)
         for client_id, tunnel in older._tunnels.items():
             if tunnel.end is not None:

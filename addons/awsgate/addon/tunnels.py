@@ -21,6 +21,8 @@ from awsgate.servercert import MAGIC_HOST
 HTTPS_PORT = 443
 TUNNELLED = "awsgate.tunnelled"
 """Flow metadata: this CONNECT opens a tunnel that nobody looks into."""
+NOBODYS = "awsgate.nobodys"
+"""Flow metadata: if nobody is known to have opened that tunnel."""
 
 
 class Way(StrEnum):

@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import zlib
 
+from awsgate.aws.readable import is_readable
+
 MAX_BYTES = 64 * 1024
 """Of an answer that may be one: they are under 20 KiB, most of it the token in hex."""
 
@@ -23,8 +25,9 @@ _MAX_UNPACKED = 1024 * 1024
 def echoes(body: bytes, encoding: str, token: str) -> bool:
     """True if ``token`` is in the body, or if that cannot be told. ``token`` is not empty."""
     plain = _unpacked(body, encoding)
-    if plain is None:
+    if plain is None or not is_readable(plain, "cbor"):
         return True
+    plain = plain.replace(b"\x00", b"")  # UTF-16 shows, too
     raw = token.encode()
     # "/" and "+" as JSON or XML might write them: their parts are long enough to be told.
     longest = max(token.replace("/", " ").replace("+", " ").replace("=", " ").split(), key=len)

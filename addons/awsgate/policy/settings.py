@@ -83,7 +83,7 @@ class Limits(Model):
     max_requests_per_user: PositiveInt = 1000
     """Under way at a time, in one process. No SDK opens so many by default."""
     max_tunnels_per_user: PositiveInt = 100
-    """Open at a time, in one process. Of who is known: see ``tunnels.callers``."""
+    """Open at a time, in one process. Of nobody known (see ``tunnels.callers``), by address."""
     failures_per_minute: Annotated[StrictInt, Field(ge=0)] = 60
     """Of authentication, by one address, in one process: those beyond are answered a second
     later. 0: all at once."""

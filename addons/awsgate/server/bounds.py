@@ -6,8 +6,10 @@ has to come at some speed. Requests under way, tunnels and WebSockets are left t
 mitmproxy's own limit of silence, since a Lambda call may be silent for 15 minutes.
 
 When all places are taken, those that have been quiet for longest give way: so nobody keeps
-others out by connections that do nothing, however many. One that is ending gives way already,
-if not at once (TLS takes its time for that): nobody else has to for the same place.
+others out by connections that do nothing, however many. Tunnels are among them if nobody is
+known to have opened them; a user's keep their place, since each user has so many alone. One
+that is ending gives way already, if not at once (TLS takes its time for that): nobody else has
+to for the same place.
 """
 
 from __future__ import annotations
@@ -59,7 +61,7 @@ class Bounds:
         live = [one for one in held if not one.ending]
         if len(live) + greeted < limit:
             return len(held) + greeted < limit + limit // ENDING_SHARE
-        quiet = [one for one in live if not (one.relayed or (one.asked and not one.body_since))]
+        quiet = [one for one in live if gives_way(one)]
         for one in sorted(quiet, key=quiet_since)[: len(held) // AT_ONCE_SHARE + 1]:
             one.end()
         if not quiet:
@@ -80,8 +82,17 @@ class Bounds:
                 held.end()
 
 
+def gives_way(held: Held) -> bool:
+    """True if it may be closed for another: nothing is under way that is anybody's."""
+    if held.relayed:
+        return held.nobodys
+    return not held.asked or bool(held.body_since)
+
+
 def quiet_since(held: Held) -> float:
     """Give when a connection last did what it owes: no byte of an endless head or body counts."""
+    if held.relayed:
+        return held.stirred
     return held.body_since or held.since or held.heard
 
 

@@ -16,7 +16,7 @@ from mitmproxy.proxy import commands, events
 
 from awsgate.addon.dispatch import Hooks
 from awsgate.addon.inplace import InPlace
-from awsgate.addon.tunnels import TUNNELLED
+from awsgate.addon.tunnels import NOBODYS, TUNNELLED
 
 
 class Connection(InPlace):
@@ -28,15 +28,19 @@ class Connection(InPlace):
         """A request is under way."""
         self.relayed = False
         """It is a tunnel or a WebSocket by now: nothing of it is read here."""
-        self.heard = self.since = monotonic()
-        """When the client last sent something; since when it owes a head, or 0."""
+        self.nobodys = False
+        """It is a tunnel of nobody known."""
+        self.stirred = self.heard = self.since = monotonic()
+        """When anything moved; when the client last sent something; since when it owes a head."""
         self.body_since, self.body_bytes = 0.0, 0
         """Not told apart here from a body that streams, which may take its time."""
 
     def _heard(self, event: events.Event) -> None:
-        if isinstance(event, events.DataReceived) and event.connection is self.client:
-            self.heard = monotonic()
-            self.since = self.since or self.heard
+        if isinstance(event, events.DataReceived):
+            self.stirred = monotonic()
+            if event.connection is self.client:
+                self.heard = self.stirred
+                self.since = self.since or self.heard
         elif isinstance(event, events.ConnectionClosed) and not self._halves(event.connection):
             event.connection.state = ConnectionState.CLOSED
 
@@ -67,4 +71,4 @@ class Connection(InPlace):
     def _called(self, name: str, data: Any) -> None:
         """See ``InPlace``: whether it is a tunnel may be known only then."""
         if name == "http_connect" and data.metadata.get(TUNNELLED):
-            self.relayed = True  # it may be silent
+            self.relayed, self.nobodys = True, bool(data.metadata.get(NOBODYS))  # it may be silent

@@ -12,8 +12,12 @@ class Held(Protocol):
     """A request is under way."""
     relayed: bool
     """It is a tunnel or a WebSocket by now."""
+    nobodys: bool
+    """It is a tunnel, and nobody is known to have opened it."""
     heard: float
     """When the client last sent something."""
+    stirred: float
+    """When anything last moved on it, in either direction."""
     since: float
     """Since when it owes a head, or 0."""
     body_since: float

@@ -49,11 +49,12 @@ class Attempts:
 
     def wait_s(self, address: str) -> float:
         """Count one attempt; give 0, or how many seconds to wait for the next that passes."""
-        whom, own = whose(address)
-        wide = _wide(whom)
         with self._lock:
-            waits = self._take(whom, OWN_FACTOR if own else 1)
-            return waits or (self._take(wide, WIDE_FACTOR) if wide else 0.0)
+            for whom, factor in shares_of(address):
+                waits = self._take(whom, factor)
+                if waits:
+                    return waits
+        return 0.0
 
     def wait_of(self, whom: str) -> float:
         """As ``wait_s``, of somebody who is known by another thing than an address."""
@@ -136,6 +137,13 @@ def whose(address: str) -> tuple[str, bool]:
     if isinstance(found, IPv6Address) and not found.is_loopback:
         return str(IPv6Network((int(found), 64), strict=False)), False
     return ("own", True) if found.is_loopback else (str(found), False)
+
+
+def shares_of(address: str) -> list[tuple[str, int]]:
+    """Give as whose an address counts, and how many times the share of one that is."""
+    whom, own = whose(address)
+    wide = _wide(whom)
+    return [(whom, OWN_FACTOR if own else 1)] + ([(wide, WIDE_FACTOR)] if wide else [])
 
 
 def _wide(whom: str) -> str:

@@ -213,7 +213,7 @@ def test_a_line_that_ends_with_lf_alone_is_no_end(data: bytes) -> None:
         (204, b"Content-Length: 3", b"GET", 0),
         (304, b"Content-Length: 3", b"GET", 0),
         (200, b"Transfer-Encoding: chunked", b"GET", CHUNKED),
-        (200, b"Transfer-Encoding: gzip", b"GET", TO_THE_END),
+        (200, b"Transfer-Encoding:  Chunked ", b"GET", CHUNKED),
         (200, b"X-A: 1", b"GET", TO_THE_END),
         (100, b"X-A: 1", b"GET", 0),
         (101, b"X-A: 1", b"GET", 0),
@@ -223,6 +223,15 @@ def test_how_long_an_answer_is(status: int, lines: bytes, method: bytes, body: i
     head = read_answer(b"HTTP/1.1 %d OK\r\n%b" % (status, lines), method)
 
     assert (head.status, head.body, head.fault) == (status, body, "")
+
+
+@pytest.mark.parametrize("method", [b"GET", b"HEAD"])
+@pytest.mark.parametrize("coding", [b"gzip, chunked", b"deflate,chunked", b"gzip", b"identity"])
+def test_of_answers_no_transfer_coding_is_taken_but_chunked(coding: bytes, method: bytes) -> None:
+    """What is compressed on its way would hide the credentials that it holds."""
+    head = read_answer(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: " + coding, method)
+
+    assert head.fault == "a transfer coding that is not chunked alone"
 
 
 def test_what_is_between_the_server_and_us_stays_there() -> None:

@@ -88,6 +88,9 @@ MALFORMED = {
     "no HTTP": b"SSH-2.0-OpenSSH\r\n\r\n",
     "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi",
     "both framings": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "compressed on its way": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"
+    b"2\r\nok\r\n0\r\n\r\n",
+    "likewise, to the end": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nok",
     "a bare CR": b"HTTP/1.1 200 OK\r\nX: 1\rY: 2\r\n\r\n",
     "a switch that nobody asked for": b"HTTP/1.1 101 x\r\n\r\n",
     "interim answers without end": b"HTTP/1.1 100 Continue\r\n\r\n" * 100,

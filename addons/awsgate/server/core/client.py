@@ -27,7 +27,7 @@ from mitmproxy.utils import asyncio_utils
 
 from awsgate.addon.dispatch import call, call_on
 from awsgate.addon.patched_bounds import MAX_AHEAD_BYTES
-from awsgate.addon.tunnels import Way
+from awsgate.addon.tunnels import NOBODYS, Way
 from awsgate.server.core.exchange import Exchange
 from awsgate.server.core.flow import connect_flow, flow_of
 from awsgate.server.core.framing import Broken, Reader, reader_of
@@ -56,7 +56,7 @@ class Client(Near):
     def __init__(self, site: Site) -> None:
         super().__init__()
         self.site = site
-        self.asked = self.relayed = False
+        self.asked = self.relayed = self.nobodys = False
         self.heard = self.since = self.stirred
         """When the client last sent something; since when it owes a head."""
         self.body_since, self.body_bytes = 0.0, 0
@@ -347,6 +347,7 @@ class Client(Near):
             self.write(CONNECTED)
             self.since = 0.0
             if route.way is Way.TUNNEL:
+                self.nobodys = bool(flow.metadata.get(NOBODYS))
                 self._tunnel(flow.request.data.host, flow.request.data.port)
             else:
                 self.step = Step.FIRST

@@ -219,6 +219,9 @@ def read_answer(raw: bytes, method: bytes) -> AnswerHead:
     fault = _fault(codings, lengths, version)
     if codings is not None and (status < 200 or status == 204):
         fault = "a transfer-encoding where no body can be"
+    elif codings is not None and not fault and _coding(codings[0]) != b"chunked":
+        # Compressed on its way, it would hide the credentials that it holds.
+        fault = "a transfer coding that is not chunked alone"
     close = version != b"HTTP/1.1" or _says(found.get(b"connection"), b"close")
     body = 0 if fault else _answer_body(method, status, codings, lengths)
     return AnswerHead(version, status, matched[3] or b"", fields, body, close, fault)
@@ -248,7 +251,7 @@ def _answer_body(
     if method == b"HEAD" or status < 200 or status in (204, 304):
         return 0
     if codings is not None:
-        return CHUNKED if _coding(codings[0]) in _CHUNKED_LAST else TO_THE_END
+        return CHUNKED
     return int(lengths[0]) if lengths is not None else TO_THE_END
 
 
