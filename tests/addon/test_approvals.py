@@ -170,6 +170,21 @@ async def test_for_who_has_too_many_the_database_is_asked_once_however_many_wait
     assert desk.times == 1
 
 
+async def test_of_calls_that_wait_while_somebody_has_too_many_each_is_refused_as_itself() -> None:
+    desk, answered = Desk(NotDone(TOO_MANY, "alice has 20 requests open")), threading.Event()
+    made = approvals(desk)
+    made._thread.submit(answered.wait)
+    calls = [Unapproved(f"call {n} must be approved", NO.need, f"role/of-{n}") for n in range(3)]
+    waiting = [asyncio.ensure_future(made.refuse(no, trace())) for no in calls]
+    await asyncio.sleep(0)
+    answered.set()
+    said = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [(str(no)[:6], no.detail) for no in said if isinstance(no, Refusal)] == [
+        (f"call {n}", f"role/of-{n}") for n in range(3)
+    ]
+
+
 async def test_a_database_that_does_not_answer_is_asked_once_however_many_wait() -> None:
     desk, answered = Desk(SetupError("it does not answer")), threading.Event()
     made = approvals(desk)

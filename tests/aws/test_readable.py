@@ -66,9 +66,12 @@ def test_of_a_refusal_that_is_compressed_and_does_not_say_so_nobody_can_tell(nam
 def test_of_one_that_is_compressed_twice_neither() -> None:
     assert echoes(gzip.compress(gzip.compress(XML)), "gzip", TOKEN)
     assert not echoes(gzip.compress(XML), "gzip", TOKEN)
+    assert echoes(gzip.compress(b"<Error/>") + gzip.compress(TOKEN.encode()), "gzip", TOKEN)
+    assert echoes(gzip.compress(XML)[:-1], "gzip", TOKEN)
 
 
 def test_the_token_shows_in_cbor_and_in_utf_16_too() -> None:
-    assert echoes(b"\xa1\x61m\x78\x3c" + TOKEN.encode() + b"\xfe", "", TOKEN)
+    assert echoes(b"\xa1\x61m\x78\x3c" + TOKEN.encode() + b"\xfe", "", TOKEN, cbor=True)
     assert echoes(TOKEN.encode("utf-16-le"), "", TOKEN)
-    assert not echoes(b"\xa1\x61m\x61n\xfe", "", TOKEN)
+    assert not echoes(b"\xa1\x61m\x61n\xfe", "", TOKEN, cbor=True)
+    assert echoes(b"\xa1\x61m\x61n\xfe", "", TOKEN), "it does not say that it is CBOR"

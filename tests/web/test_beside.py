@@ -223,3 +223,23 @@ def test_not_any_number_of_users_wait(monkeypatch: pytest.MonkeyPatch) -> None:
         return no.value.status
 
     assert asyncio.run(story()) == 503
+
+
+def test_who_waits_no_more_is_taken_off_the_line() -> None:
+    """Or calls that are given up would line up without end."""
+    free = threading.Event()
+    made = Beside("test", threads_of_one=1)
+
+    async def story() -> int:
+        first = asyncio.ensure_future(made.run("eve", lambda: free.wait(30)))
+        for _ in range(5 * beside.MAX_OF_ONE):
+            waiting = asyncio.ensure_future(made.run("eve", lambda: "never"))
+            await asyncio.sleep(0)
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
+        lined_up = len(made._lines["eve"])
+        free.set()
+        await first
+        return lined_up
+
+    assert asyncio.run(story()) == 0

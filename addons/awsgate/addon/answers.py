@@ -176,7 +176,8 @@ class Answers:
         body, encoding = response.raw_content or b"", response.headers.get("content-encoding", "")
         try:
             if response.status_code in STATUSES and trace.token:
-                _check_echo(body, encoding, trace.token)
+                said = response.headers.get("content-type", "")
+                _check_echo(body, encoding, trace.token, cbor="cbor" in said.lower())
             if not plan.issues:
                 flow.metadata[tripwire.REWRITTEN] = True
                 return
@@ -319,9 +320,9 @@ def _holding() -> Refusal:
     )
 
 
-def _check_echo(body: bytes, encoding: str, token: str) -> None:
+def _check_echo(body: bytes, encoding: str, token: str, *, cbor: bool) -> None:
     """Raise ``Refusal`` if AWS, that did not accept our signature, repeats the token."""
-    if echoes(body, encoding, token):
+    if echoes(body, encoding, token, cbor=cbor):
         raise Refusal(
             Code.GATEWAY_FAULT,
             "AWS did not accept the gateway's signature; its answer holds the role's token "

@@ -51,7 +51,9 @@ class Approvals:
         self._waiting, self._users = 0, InFlight()
         self._turn = asyncio.Lock()
         self._asking: Asking | None = None
-        self._resting: TTLCache[tuple[str, str], Refusal] = TTLCache(4096, REST_S)
+        self._resting: TTLCache[tuple[str, str], Refusal] = TTLCache(1, REST_S)
+        self._few: TTLCache[tuple[str, str], tuple[str, str]] = TTLCache(4096, REST_S)
+        """Why nothing more is asked for somebody: message and hint."""
 
     def close(self) -> None:
         """Ask for nothing more."""
@@ -64,7 +66,7 @@ class Approvals:
             raise no
         self._recorder.admit(trace)
         whose = session.user, session.connector
-        self._let_rest(whose)
+        self._let_rest(no, whose)
         if self._waiting >= MAX_WAITING:
             raise _unanswered(f"{MAX_WAITING} are being asked for already")
         name = "/".join(whose)
@@ -83,24 +85,23 @@ class Approvals:
             raise Refusal(no.code, message, hint=no.hint, detail=no.detail)
         raise told(session.user, asked, no.detail)
 
-    def _let_rest(self, whose: tuple[str, str]) -> None:
-        """Raise ``Refusal`` if the database is to be left alone for a moment."""
-        for about in (whose, _ANYBODY):
-            if (resting := self._resting.get(about)) is not None:
-                raise resting.with_traceback(None)  # else it keeps every call that it refused
+    def _let_rest(self, no: Unapproved, whose: tuple[str, str]) -> None:
+        """Raise ``Refusal``, of this call, if the database is to be left alone for a moment."""
+        if (few := self._few.get(whose)) is not None:
+            raise _too_many(no, *few)
+        if (resting := self._resting.get(_ANYBODY)) is not None:
+            raise resting.with_traceback(None)  # else it keeps every call that it refused
 
     async def _asked(self, asker: Asker, no: Unapproved, whose: tuple[str, str]) -> AskedCall:
         """Give what the database says, in turn. Raises ``Refusal``, for a while for others too."""
         loop = asyncio.get_running_loop()
         try:
             async with self._turn:
-                self._let_rest(whose)  # by what came of one that waited before it
+                self._let_rest(no, whose)  # by what came of one that waited before it
                 return await loop.run_in_executor(self._thread, self._ask, asker, no)
         except NotDone as few:
-            message = f"{no.message}, and {few.message}"
-            refusal = Refusal(no.code, message, hint=few.hint, detail=no.detail)
-            self._resting[whose] = refusal
-            raise refusal from None
+            self._few[whose] = few.message, few.hint
+            raise _too_many(no, few.message, few.hint) from None
         except SetupError as exc:
             self._gateway.requests.forget()
             refusal = _unanswered(exc.message)
@@ -134,6 +135,10 @@ class Approvals:
                     hint="tell the operator of the gateway",
                     status=503,
                 ) from None
+
+
+def _too_many(no: Unapproved, why: str, hint: str) -> Refusal:
+    return Refusal(no.code, f"{no.message}, and {why}", hint=hint, detail=no.detail)
 
 
 def _unanswered(why: str) -> Refusal:

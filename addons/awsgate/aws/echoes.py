@@ -22,10 +22,13 @@ STATUSES = frozenset({400, 401, 403})
 _MAX_UNPACKED = 1024 * 1024
 
 
-def echoes(body: bytes, encoding: str, token: str) -> bool:
-    """True if ``token`` is in the body, or if that cannot be told. ``token`` is not empty."""
+def echoes(body: bytes, encoding: str, token: str, *, cbor: bool = False) -> bool:
+    """True if ``token`` is in the body, or if that cannot be told. ``token`` is not empty.
+
+    ``cbor``: the answer says that it is such.
+    """
     plain = _unpacked(body, encoding)
-    if plain is None or not is_readable(plain, "cbor"):
+    if plain is None or not is_readable(plain, "cbor" if cbor else "text"):
         return True
     plain = plain.replace(b"\x00", b"")  # UTF-16 shows, too
     raw = token.encode()
@@ -49,4 +52,6 @@ def _unpacked(body: bytes, encoding: str) -> bytes | None:
         found = engine.decompress(body, _MAX_UNPACKED)
     except zlib.error:
         return None
-    return None if engine.unconsumed_tail else found
+    # Clients read on where one stream has ended and another begins.
+    whole = engine.eof and not (engine.unconsumed_tail or engine.unused_data)
+    return found if whole else None

@@ -11,6 +11,7 @@ import threading
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from functools import partial
 
 from awsgate.web.problems import BUSY, Problem
@@ -46,9 +47,10 @@ class Beside:
                 )
             self._of[user] += 1
         given: Future[T] = Future()
-        # When it has ended, not when nobody waits for it any more.
-        given.add_done_callback(lambda _: self._left(user))
-        self._line_up(user, partial(_do, work, given))
+        task = partial(_do, work, given)
+        # When it has ended, not when nobody waits for it any more, unless it has not begun.
+        given.add_done_callback(lambda _: self._left(user, task))
+        self._line_up(user, task)
         return await asyncio.wrap_future(given)
 
     def _line_up(self, user: str, task: Callable[[], None]) -> None:
@@ -73,8 +75,10 @@ class Beside:
         if following is not None:
             self._pool.submit(self._work, user, following)
 
-    def _left(self, user: str) -> None:
+    def _left(self, user: str, task: Callable[[], None]) -> None:
         with self._turn:
+            with suppress(ValueError):  # it has begun; else those given up would line up
+                self._lines.get(user, deque()).remove(task)
             self._of[user] -= 1
             if self._of[user] <= 0:
                 del self._of[user]
