@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from urllib.parse import quote
 
 import pytest
 
-from awsgate.aws.endpoint import resolve_endpoint
+from awsgate.aws.endpoint import Endpoint, resolve_endpoint
 from awsgate.aws.postform import FormError
 from awsgate.caller import Claim, Form, read_claim, read_form
 from awsgate.errors import Code, Refusal
@@ -30,6 +31,25 @@ def authorization(*, signed: tuple[str, ...] = SIGNED) -> bytes:
     ).encode()
 
 
+def asked(
+    method: bytes, target: str, host: str, fields: Sequence[tuple[bytes, bytes]] = ()
+) -> tuple[RequestFacts, Endpoint]:
+    """Give a request as it came through CONNECT, and where it goes."""
+    facts = RequestFacts(
+        method=method,
+        target=target.encode(),
+        authority=b"",
+        headers=fields,
+        connect_host=host,
+        tls=True,
+        sni=host,
+        local=True,
+    )
+    found = resolve_endpoint(host)
+    assert found is not None
+    return facts, found
+
+
 def read(
     target: str = "/key",
     headers: dict[str, bytes] | None = None,
@@ -41,18 +61,8 @@ def read(
         b"host": [host.encode()],
         **{name.encode(): [value] for name, value in (headers or {}).items()},
     }
-    facts = RequestFacts(
-        method=b"GET",
-        target=target.encode(),
-        authority=b"",
-        headers=[(name, value) for name, values in grouped.items() for value in values],
-        connect_host=host,
-        tls=True,
-        sni=host,
-        local=True,
-    )
-    found = resolve_endpoint(host)
-    assert found is not None
+    fields = [(name, value) for name, values in grouped.items() for value in values]
+    facts, found = asked(b"GET", target, host, fields)
     return read_claim(facts, grouped, found, now)
 
 
@@ -149,18 +159,7 @@ def test_a_url_is_good_until_its_end(target: str) -> None:
 
 
 def claimed_by_form(target: str = "/", host: str = S3, *, now: datetime = NOW) -> Claim | None:
-    facts = RequestFacts(
-        method=b"POST",
-        target=target.encode(),
-        authority=b"",
-        headers=(),
-        connect_host=host,
-        tls=True,
-        sni=host,
-        local=True,
-    )
-    found = resolve_endpoint(host)
-    assert found is not None
+    facts, found = asked(b"POST", target, host)
     return read_form(facts, {}, found, b"", now)
 
 

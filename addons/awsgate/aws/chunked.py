@@ -141,16 +141,13 @@ class ChunkResigner:
     def finish(self) -> bytes:
         """Say that the body is over. Gives nothing: all of it went on already."""
         self._check()
-        try:
-            self._check_end()
-        except ChunkError as exc:
-            self._broken = str(exc)
-            raise
+        self._check_end()
         return b""
 
     def _check_end(self) -> None:
         if self._state is not ChunkResigner._at_end:
-            raise ChunkError("the body ends before its last chunk")
+            self._broken = "the body ends before its last chunk"
+            raise ChunkError(self._broken)
 
     def _check(self) -> None:
         if self._broken:

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from awsgate.cli.no import MAX_SHOWN, No, to_choose_from
 from awsgate.policy import Decision, Policy, decide, grantable_roles, may_be
 from awsgate.policy.fields import ACCOUNT_LABEL
-from awsgate.policy.meant import pairs_meant, role_meant, short_role, unknown_name
+from awsgate.policy.meant import pairs_meant, role_meant, short_roles, unknown_name
 from awsgate.policy.standing import NO_ROLE_ARN
 
 
@@ -99,23 +99,25 @@ def login_name() -> str:
 
 
 def _table(policy: Policy, found: Sequence[Choice]) -> list[str]:
-    rows = []
-    for choice in found[:MAX_SHOWN]:
+    shown, rows = found[:MAX_SHOWN], []
+    short = {app: _short(found, app) for app in {choice.app for choice in shown}}
+    for choice in shown:
         app = policy.apps[choice.app]
         account = app.labels.get(ACCOUNT_LABEL) or choice.role_arn.split(":")[4]
-        rows.append((choice.app, account, short_role(choice.role_arn, _arns(found, choice.app))))
+        rows.append((choice.app, account, short[choice.app][choice.role_arn]))
     return to_choose_from(rows, len(found))
 
 
 def _example(found: Sequence[Choice]) -> str:
     first = found[0]
-    role = short_role(first.role_arn, _arns(found, first.app))
+    role = _short(found, first.app)[first.role_arn]
     words = ("--user", first.user, "--app", first.app, "--role", role)
     return f"for the first: {shlex.join(words)}"
 
 
-def _arns(found: Sequence[Choice], app: str) -> list[str]:
-    return [choice.role_arn for choice in found if choice.app == app]
+def _short(found: Sequence[Choice], app: str) -> dict[str, str]:
+    """Give the short name of each role that was found in an app."""
+    return short_roles(choice.role_arn for choice in found if choice.app == app)
 
 
 def _allowed_role(policy: Policy, user: str, app: str, role: str) -> str:

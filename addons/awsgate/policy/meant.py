@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 
 from awsgate.aws.catalogue import similar
 from awsgate.policy.decide import may_be
@@ -82,15 +82,8 @@ def pairs_meant(
     return sorted({*listed, *allowed}) or arns, ""
 
 
-def short_role(arn: str, others: Sequence[str]) -> str:
-    """Give the name of a role if no other of ``others`` has it, else its ARN."""
-    name = arn.rpartition("/")[2]
-    twins = {other for other in others if other.rpartition("/")[2] == name}
-    return name if len(twins | {arn}) == 1 else arn
-
-
 def short_roles(arns: Iterable[str]) -> dict[str, str]:
-    """Give for each of some what ``short_role`` gives for it among all of them."""
+    """Give for each role its name, if no other of them has it, else its ARN."""
     names = {arn: arn.rpartition("/")[2] for arn in arns}
     count = Counter(names.values())
     return {arn: name if count[name] == 1 else arn for arn, name in names.items()}

@@ -92,9 +92,8 @@ class Site:
         try:
             return await asyncio.to_thread(self.api.desk.opened, token)
         except Refusal:
-            check_attempts(
-                self.api, client_of(self.api, request)[0]
-            )  # or anybody could guess at will
+            # Or anybody could guess at will.
+            check_attempts(self.api, client_of(self.api, request)[0])
             raise
 
     def _call(self, request: Request, token: str, caller: Caller | None) -> Call:
